@@ -1,0 +1,153 @@
+"""``compare``: cross variants, guides, priors and seeds; one row a cell."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import product
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Annotated
+
+import tyro
+
+from groundvae.cli.console import note, say, set_threads
+from groundvae.cli.fit import Fit
+from groundvae.cli.source import TEST
+from groundvae.data.atomic import replacing
+from groundvae.data.errors import InputError
+from groundvae.diagnostics.metrics import compute_metrics
+from groundvae.inference.fit import FitOptions
+from groundvae.inference.posterior import posterior
+from groundvae.inference.run import load_run
+from groundvae.models.catalogue import find_system
+from groundvae.models.prior import parse_prior, split_assignment
+
+KEYS = ("variant", "guide", "prior", "seed")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One fit of the comparison."""
+
+    variant: str
+    guide: str
+    prior: str
+    seed: int
+
+    @property
+    def folder(self) -> str:
+        """A folder name of its own; everything that is no plain letter or digit becomes -."""
+        text = f"{self.variant}_{self.guide}_{self.prior}_{self.seed}"
+        return "".join(c if c.isalnum() or c in "-_." else "-" for c in text)
+
+
+@dataclass(frozen=True)
+class Compare:
+    """Fit and measure every combination; goes on where it stopped; writes table.csv, table.md."""
+
+    system: Annotated[str, tyro.conf.Positional]
+    """Name of the system, see `list`."""
+    out: Path
+    """Folder for the runs and the tables."""
+    variants: tuple[str, ...] = ("nn-only", "nn-solver", "physics-only", "hybrid", "hybrid-reg")
+    """Variants to cross."""
+    guides: tuple[str, ...] = ("structured-normal",)
+    """Guides to cross."""
+    priors: tuple[str, ...] = ("default",)
+    """Priors to cross, each 'default' or such as 'omega=LogNormal(0.5, 0.4)'."""
+    seeds: tuple[int, ...] = (0, 1, 2)
+    """Seeds to cross; the tables give mean and standard deviation over them."""
+    threads: int = 2
+    """Processor threads."""
+    options: Annotated[FitOptions, tyro.conf.arg(name="")] = field(default_factory=FitOptions)
+
+    def run(self) -> None:
+        self.check()
+        set_threads(self.threads)
+        rows = []
+        cells = list(self.cells())
+        for i, cell in enumerate(cells, 1):
+            note(f"[{i}/{len(cells)}] {cell.variant} {cell.guide} {cell.prior} seed {cell.seed}")
+            rows.append(self.measure(cell))
+            write_tables(rows, self.out)
+        say(f"wrote {self.out / 'table.csv'} and {self.out / 'table.md'}")
+        say((self.out / "table.md").read_text().rstrip())
+
+    def check(self) -> None:
+        """Refuse unknown names before hours of work."""
+        entry = find_system(self.system)
+        for variant in self.variants:
+            entry.build(variant)
+        for prior in self.priors:
+            if prior != "default":
+                name, text = split_assignment(prior)
+                entry.build(priors={name: parse_prior(text)})
+
+    def cells(self) -> Iterator[Cell]:
+        for cell in product(self.variants, self.guides, self.priors, self.seeds):
+            yield Cell(*cell)
+
+    def measure(self, cell: Cell) -> dict[str, str | float]:
+        """Fit (unless that is done), measure (likewise); a failure becomes part of the row."""
+        identity = {key: getattr(cell, key) for key in KEYS}
+        folder = self.out / cell.folder
+        cache = folder / "metrics.json"
+        try:
+            if not (folder / "config.json").is_file():
+                self._fit(cell, folder)
+            run = load_run(folder)
+            if not cache.is_file():
+                data = find_system(self.system).simulate(*TEST)
+                metrics = compute_metrics(posterior(run, data))
+                metrics["fit_seconds"] = run.fit.seconds
+                with replacing(cache) as temporary:
+                    temporary.write_text(json.dumps(metrics, indent=2) + "\n")
+            return identity | json.loads(cache.read_text()) | {"failure": ""}
+        except (InputError, ArithmeticError, RuntimeError, ValueError) as error:
+            note(f"  failed: {error}")
+            return identity | {"failure": str(error)}
+
+    def _fit(self, cell: Cell, folder: Path) -> None:
+        values = {k: getattr(self.options, k) for k in self.options.__dataclass_fields__}
+        Fit(
+            system=self.system,
+            variant=cell.variant,
+            guide=cell.guide,
+            prior=() if cell.prior == "default" else (cell.prior,),
+            threads=self.threads,
+            out=folder,
+            options=FitOptions(**(values | {"seed": cell.seed})),
+        ).run()
+
+
+def write_tables(rows: Sequence[dict[str, str | float]], folder: Path) -> None:
+    """``table.csv``: every cell; ``table.md``: mean and standard deviation over seeds."""
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    with replacing(folder / "table.csv") as temporary, temporary.open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, columns)
+        writer.writeheader()
+        writer.writerows(rows)
+    numbers = [c for c in columns if c not in KEYS and c != "failure"]
+    lines = ["| " + " | ".join([*KEYS[:3], "seeds", *numbers, "failures"]) + " |"]
+    lines.append("|" + " --- |" * (len(numbers) + 5))
+    groups: dict[tuple[str, ...], list[dict[str, str | float]]] = {}
+    for row in rows:
+        groups.setdefault(tuple(str(row[k]) for k in KEYS[:3]), []).append(row)
+    for key, group in groups.items():
+        good = [row for row in group if not row["failure"]]
+        cells = [_mean_and_spread([float(r[n]) for r in good if n in r]) for n in numbers]
+        lines.append(
+            "| " + " | ".join([*key, str(len(good)), *cells, str(len(group) - len(good))]) + " |"
+        )
+    with replacing(folder / "table.md") as temporary:
+        temporary.write_text("\n".join(lines) + "\n")
+
+
+def _mean_and_spread(values: Sequence[float]) -> str:
+    if not values:
+        return "-"
+    spread = f" ± {stdev(values):.2g}" if len(values) > 1 else ""
+    return f"{mean(values):.4g}{spread}"

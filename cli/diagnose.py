@@ -1,0 +1,49 @@
+"""``diagnose``: metrics, figures and a report of a run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from groundvae.cli.console import note, say, set_threads, show_metrics
+from groundvae.cli.posterior import Options
+from groundvae.cli.source import TEST, read_data
+from groundvae.diagnostics.diagnose import diagnose
+from groundvae.inference.inferencedata import save_inference_data
+from groundvae.inference.posterior import PosteriorOptions, posterior
+from groundvae.inference.run import load_run
+
+
+@dataclass(frozen=True)
+class Diagnose:
+    """Measure a run on held-out observations: metrics.json, figures, report.html."""
+
+    run_folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
+    """Folder that `fit` wrote; the results go there too."""
+    data: Path | None = None
+    """An .npz to measure on. Without: 1000 fresh simulations of the system."""
+    keep_posterior: bool = False
+    """Store the posterior as RUN/posterior.nc as well."""
+    threads: int = 2
+    """Processor threads."""
+    options: Options = field(default_factory=PosteriorOptions)
+
+    def run(self) -> None:
+        set_threads(self.threads)
+        run = load_run(self.run_folder)
+        if self.data is None:
+            data = run.entry.simulate(*TEST)
+            note(f"diagnosing on {TEST[0]} fresh simulations, seed {TEST[1]}")
+        else:
+            data = read_data(self.data, run.entry)
+        inference_data = posterior(run, data, self.options)
+        if self.keep_posterior:
+            save_inference_data(inference_data, self.run_folder / "posterior.nc")
+        metrics = diagnose(run, inference_data, self.run_folder)
+        show_metrics(f"{run.config.system}, {run.config.variant}", metrics)
+        figures = sorted(p.name for p in self.run_folder.glob("*.png"))
+        say(f"figures in {self.run_folder}: {', '.join(figures)}")
+        say(f"report: {self.run_folder / 'report.html'}")

@@ -1,0 +1,131 @@
+"""``fit``: train a model and its guide, and save the run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import tyro
+
+from groundvae.cli.console import err, note, say, set_threads
+from groundvae.cli.progress import reporting
+from groundvae.cli.source import TRAIN, VALID, read_data
+from groundvae.data.batch import Batch
+from groundvae.data.dataset import Dataset
+from groundvae.data.errors import InputError
+from groundvae.inference.fit import FitOptions, fit
+from groundvae.inference.run import Run, RunConfig, check_folder, new_run
+from groundvae.models.catalogue import Entry, find_system
+from groundvae.models.prior import parse_prior, split_assignment
+
+REGULARIZED = "hybrid-reg"
+
+
+@dataclass(frozen=True)
+class Fit:
+    """Fit a grey-box model and its guide to observations, and save the run."""
+
+    system: Annotated[str, tyro.conf.Positional]
+    """Name of the system, see `list`."""
+    data: Path | None = None
+    """An .npz to fit; a fifth of it validates. Without: the system's own simulated data."""
+    variant: str = REGULARIZED
+    """nn-only, nn-solver, physics-only, hybrid, or hybrid-reg (with the penalties)."""
+    guide: str = "structured-normal"
+    """Structure and family of the posterior, see `list`."""
+    prior: tuple[str, ...] = ()
+    """Priors to swap, such as 'omega=LogNormal(0.5, 0.4)'."""
+    loss: str | None = None
+    """exact, regularized or paper; the default is regularized for hybrid-reg, else exact."""
+    weight: tuple[str, ...] = ()
+    """Weights of penalties to change, such as ppc=0.001; 0 switches one off."""
+    refuse_missing: bool = False
+    """Stop if observations have missing samples (NaN) instead of masking them."""
+    device: str = "cpu"
+    """Where to compute, cpu or cuda."""
+    threads: int = 2
+    """Processor threads; the same numbers come back only under the same count."""
+    out: Path | None = None
+    """Folder of the run; default runs/SYSTEM."""
+    overwrite: bool = False
+    """Replace a run that is there already."""
+    options: Annotated[FitOptions, tyro.conf.arg(name="")] = field(default_factory=FitOptions)
+
+    def run(self) -> None:
+        entry = find_system(self.system)
+        folder = self.out or Path("runs") / self.system
+        check_folder(folder, overwrite=self.overwrite)
+        set_threads(self.threads)
+        train, valid, source = self.load(entry)
+        run = self.build(train, source)
+        self.train(run, train, valid)
+        run.save(folder, overwrite=self.overwrite)
+        say(
+            f"{run.fit.stop}: {run.fit.steps} steps in {run.fit.seconds:.0f} s, validation ELBO "
+            f"{run.fit.best_elbo:.4g}, run saved to {folder}"
+        )
+        if run.fit.stop.startswith("diverged"):
+            raise InputError(f"the fit {run.fit.stop}; the last good state is in {folder}")
+
+    def load(self, entry: Entry) -> tuple[Dataset, Dataset, str]:
+        """Training and validation data, and where they come from."""
+        if self.data is None:
+            source = f"simulated, seeds {TRAIN[1]} and {VALID[1]}"
+            return entry.simulate(*TRAIN), entry.simulate(*VALID), source
+        data = read_data(self.data, entry, refuse_missing=self.refuse_missing)
+        train, valid = data.split(0.8, seed=0)
+        return train, valid, self.data.name
+
+    def build(self, train: Dataset, source: str) -> Run:
+        """The unfitted run that the options describe."""
+        priors = dict(split_assignment(text) for text in self.prior)
+        default = "regularized" if self.variant == REGULARIZED else "exact"
+        config = RunConfig(
+            system=self.system,
+            length=train.x.shape[1],
+            variant=self.variant,
+            guide=self.guide,
+            loss=self.loss or default,
+            weights=_weights(self.weight),
+            options=self.options,
+            trained_on=source,
+        )
+        run = new_run(config, {name: parse_prior(text) for name, text in priors.items()})
+        run.loss()  # an unknown preset or penalty stops here, before any work
+        return run
+
+    def train(self, run: Run, train: Dataset, valid: Dataset) -> None:
+        """Fit ``run`` in place, with progress on stderr."""
+        device = _device(self.device)
+        run.model.to(device)
+        run.guide.to(device)
+        batches = Batch.of(train, device=device), Batch.of(valid, device=device)
+        note(f"fitting {self.system} ({self.variant}, {self.guide}) on {len(train)} observations")
+        with reporting(err) as report:
+            run.fit = fit(run.model, run.guide, run.loss(), *batches, run.config.options, report)
+        run.model.cpu()
+        run.guide.cpu()
+
+
+def _weights(texts: tuple[str, ...]) -> Mapping[str, float]:
+    weights = {}
+    for text in texts:
+        name, value = split_assignment(text)
+        try:
+            weights[name] = float(value)
+        except ValueError as error:
+            raise InputError(f"--weight {text!r} cannot be read, expected NAME=NUMBER") from error
+        if not 0 <= weights[name] < float("inf"):
+            raise InputError(f"--weight {text!r}: expected a finite number of 0 or more")
+    return weights
+
+
+def _device(name: str) -> str:
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(f"device {name!r} is not available, expected cpu or cuda") from error
+    return name

@@ -1,0 +1,57 @@
+"""The program: reads the command line, runs a command, turns bad input into one sentence."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Sequence
+from typing import Annotated
+
+import tyro
+
+from groundvae.cli.compare import Compare
+from groundvae.cli.console import note
+from groundvae.cli.diagnose import Diagnose
+from groundvae.cli.fit import Fit
+from groundvae.cli.listing import List
+from groundvae.cli.posterior import Posterior, Predict
+from groundvae.cli.simulate import Simulate
+from groundvae.data.errors import InputError
+from groundvae.physics.solver import NonFiniteError
+
+Command = (
+    Annotated[Simulate, tyro.conf.subcommand("simulate")]
+    | Annotated[Fit, tyro.conf.subcommand("fit")]
+    | Annotated[Posterior, tyro.conf.subcommand("posterior")]
+    | Annotated[Predict, tyro.conf.subcommand("predict")]
+    | Annotated[Diagnose, tyro.conf.subcommand("diagnose")]
+    | Annotated[Compare, tyro.conf.subcommand("compare")]
+    | Annotated[List, tyro.conf.subcommand("list")]
+)
+
+DESCRIPTION = "Generative models in which part of the latent space is grounded by physics."
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code: 0 well, 2 bad input, 130 interrupted."""
+    warnings.filterwarnings("ignore", category=FutureWarning, module="arviz")
+    command = tyro.cli(
+        Command,  # type: ignore[arg-type]
+        args=arguments,
+        prog="groundvae",
+        description=DESCRIPTION,
+        config=(tyro.conf.OmitArgPrefixes, tyro.conf.OmitSubcommandPrefixes),
+    )
+    try:
+        command.run()
+    except (InputError, NonFiniteError) as error:
+        note(f"error: {error}")
+        return 2
+    except KeyboardInterrupt:
+        note("interrupted")
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

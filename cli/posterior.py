@@ -1,0 +1,81 @@
+"""``posterior`` and ``predict``: draw from a fitted run's posterior and store NetCDF."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from groundvae.cli.console import say, set_threads
+from groundvae.cli.source import read_data
+from groundvae.data.errors import InputError
+from groundvae.inference.inferencedata import save_inference_data
+from groundvae.inference.posterior import PosteriorOptions, posterior
+from groundvae.inference.run import load_run
+from groundvae.models.intervention import parse_intervention
+
+Options = Annotated[PosteriorOptions, tyro.conf.arg(name="")]
+
+
+@dataclass(frozen=True)
+class Posterior:
+    """Infer the latents of observations: an ArviZ InferenceData as NetCDF."""
+
+    run_folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
+    """Folder that `fit` wrote."""
+    data: Path
+    """The .npz with the observations."""
+    out: Path
+    """The .nc file to write."""
+    refuse_missing: bool = False
+    """Stop if observations have missing samples (NaN) instead of masking them."""
+    threads: int = 2
+    """Processor threads."""
+    options: Options = field(default_factory=PosteriorOptions)
+
+    def run(self) -> None:
+        check_netcdf(self.out)
+        set_threads(self.threads)
+        run = load_run(self.run_folder)
+        data = read_data(self.data, run.entry, refuse_missing=self.refuse_missing)
+        save_inference_data(posterior(run, data, self.options), self.out)
+        say(f"wrote the posterior of {len(data)} observations to {self.out}")
+
+
+@dataclass(frozen=True)
+class Predict:
+    """Predict under interventions and beyond the data's last time, as NetCDF."""
+
+    run_folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
+    """Folder that `fit` wrote."""
+    data: Path
+    """The .npz with the observations to infer from."""
+    out: Path
+    """The .nc file to write."""
+    do: tuple[str, ...] = ()
+    """Changes of latents after they are inferred: 'omega*=2', 'omega+=0.1' or 'omega=1.5'."""
+    until: float | None = None
+    """Predict up to this time in seconds."""
+    refuse_missing: bool = False
+    """Stop if observations have missing samples (NaN) instead of masking them."""
+    threads: int = 2
+    """Processor threads."""
+    options: Options = field(default_factory=PosteriorOptions)
+
+    def run(self) -> None:
+        check_netcdf(self.out)
+        set_threads(self.threads)
+        changes = dict(parse_intervention(text) for text in self.do)
+        run = load_run(self.run_folder)
+        data = read_data(self.data, run.entry, refuse_missing=self.refuse_missing)
+        predicted = posterior(run, data, self.options, changes=changes, until=self.until)
+        save_inference_data(predicted, self.out)
+        say(f"wrote predictions for {len(data)} observations to {self.out}")
+
+
+def check_netcdf(path: Path) -> None:
+    """Refuse a name that is not NetCDF's before the work, not after it."""
+    if path.suffix != ".nc":
+        raise InputError(f"{path}: expected a name that ends in .nc")

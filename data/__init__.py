@@ -1,0 +1,1 @@
+"""One file per system: its simulator and/or loader, and the Dataset they return."""

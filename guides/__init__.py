@@ -1,0 +1,1 @@
+"""Amortized posteriors: encoders, families, and the structures that join them."""

@@ -1,0 +1,29 @@
+"""Guides by name: a structure and a family, such as ``structured-normal``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from groundvae.data.errors import InputError
+from groundvae.guides.encoder import SeriesEncoder
+from groundvae.guides.family import FAMILIES
+from groundvae.guides.guide import Guide
+from groundvae.guides.joint import JointGuide
+from groundvae.guides.structured import StructuredGuide
+from groundvae.models.greybox import GreyBox
+
+STRUCTURES: Mapping[str, type[StructuredGuide] | type[JointGuide]] = {
+    "structured": StructuredGuide,
+    "joint": JointGuide,
+}
+GUIDES = tuple(f"{structure}-{family}" for structure in STRUCTURES for family in FAMILIES)
+
+
+def build_guide(name: str, model: GreyBox, length: int) -> Guide:
+    """A fresh guide for ``model``, whose encoder reads series of ``length`` samples."""
+    if name not in GUIDES:
+        raise InputError(f"no guide {name!r}, known: {', '.join(GUIDES)}")
+    structure, family = name.split("-")
+    encoder = SeriesEncoder(length)
+    system = model.system
+    return STRUCTURES[structure](encoder, system.grounding, system.auxiliary, FAMILIES[family])

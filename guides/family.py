@@ -1,0 +1,54 @@
+"""Families: from features to a distribution over unconstrained latents, (..., latent)."""
+
+from __future__ import annotations
+
+import pyro.distributions as dist
+import torch
+from torch import Tensor, nn
+
+from groundvae.models.network import ResidualMLP
+
+START = -1.0  # log scale of a fresh guide: narrower than the priors, wider than a posterior
+
+
+class NormalFamily(nn.Module):
+    """Mean-field normal.
+
+    >>> NormalFamily(5, 2)(torch.zeros(3, 5)).batch_shape
+    torch.Size([3])
+    """
+
+    def __init__(self, features: int, latents: int, *, width: int = 256, blocks: int = 2) -> None:
+        super().__init__()
+        self.network = ResidualMLP(features, 2 * latents, width=width, blocks=blocks)
+
+    def forward(self, features: Tensor) -> dist.TorchDistribution:
+        mean, log_scale = self.network(features).chunk(2, -1)
+        return dist.Normal(mean, torch.exp(log_scale + START)).to_event(1)
+
+
+class FullRankFamily(nn.Module):
+    """Normal with a full covariance matrix, through its Cholesky factor."""
+
+    rows: Tensor
+    columns: Tensor
+
+    def __init__(self, features: int, latents: int, *, width: int = 256, blocks: int = 2) -> None:
+        super().__init__()
+        self.latents = latents
+        below = torch.tril_indices(latents, latents, offset=-1)
+        self.register_buffer("rows", below[0])
+        self.register_buffer("columns", below[1])
+        outputs = 2 * latents + below.shape[1]
+        self.network = ResidualMLP(features, outputs, width=width, blocks=blocks)
+
+    def forward(self, features: Tensor) -> dist.TorchDistribution:
+        n = self.latents
+        mean, log_scale, lower = self.network(features).split([n, n, len(self.rows)], -1)
+        factor = torch.diag_embed(torch.exp(log_scale + START))
+        factor[..., self.rows, self.columns] = lower
+        return dist.MultivariateNormal(mean, scale_tril=factor)
+
+
+Family = NormalFamily | FullRankFamily
+FAMILIES: dict[str, type[Family]] = {"normal": NormalFamily, "fullrank": FullRankFamily}

@@ -1,0 +1,82 @@
+"""What every guide is: a Pyro program over a model's latents, in unconstrained space."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+
+import pyro
+import pyro.distributions as dist
+import torch
+from pyro import poutine
+from torch import Tensor, nn
+
+from groundvae.data.batch import Batch
+from groundvae.guides.encoder import SeriesEncoder
+from groundvae.models.greybox import AUXILIARY
+from groundvae.models.latent import Grounding
+
+UNCONSTRAINED = "physics_unconstrained"
+UNMIXED = "unmixed"
+
+
+class Guide(nn.Module):
+    """An amortized posterior. Subclasses say how z_aux and the physics latents are drawn.
+
+    The physics latents are drawn together, unconstrained, and carried onto the supports of
+    their priors by bijectors: no draw ever lies outside.
+    """
+
+    def __init__(self, encoder: SeriesEncoder, grounding: Grounding, auxiliary: int) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.grounding = grounding
+        self.auxiliary = auxiliary
+
+    def prepare(self, batch: Batch) -> None:
+        """Take the scales of the data from the training batch, before the first step."""
+        self.encoder.prepare(batch)
+
+    def forward(self, batch: Batch) -> None:
+        canonical = self.encoder.read(batch)
+        with pyro.plate("observation", len(batch), dim=-1):
+            self.draw(canonical)
+
+    @abstractmethod
+    def draw(self, canonical: Tensor) -> None:
+        """Sample ``z_aux`` and, through ``draw_physics``, the physics latents."""
+
+    def physics_factor(self, batch: Batch) -> dist.TorchDistribution | None:
+        """q(z_P | series in which the residual has no part); None where there is no such factor."""
+        return None
+
+    def draw_physics(self, unconstrained: dist.TorchDistribution) -> None:
+        """Sample the physics latents together, then place each at its own site."""
+        self.place_physics(pyro.sample(UNCONSTRAINED, unconstrained, infer={"is_auxiliary": True}))
+
+    def place_physics(self, unconstrained: Tensor) -> None:
+        """Carry (..., latent) onto the supports, each latent at a site of its own name."""
+        values, log_det = self.grounding.constrain(unconstrained)
+        for name, log_density in zip(values, (-log_det).unbind(-1), strict=True):
+            pyro.sample(name, dist.Delta(values[name], log_density=log_density))
+
+    def log_prob(self, batch: Batch, latents: Mapping[str, Tensor]) -> Tensor:
+        """Log q(latents | batch), (observation,), in the latents' own units."""
+        with poutine.condition(data=self.sites(latents)):
+            trace = poutine.trace(self).get_trace(batch)
+        return log_prob_of(trace, batch)
+
+    def sites(self, latents: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The values of this guide's random sites that give ``latents``."""
+        known = {name: latents[name] for name in [AUXILIARY] if self.auxiliary}
+        if len(self.grounding):
+            known[UNCONSTRAINED] = self.grounding.unconstrain(latents)
+        return known
+
+
+def log_prob_of(trace: poutine.Trace, batch: Batch) -> Tensor:
+    """Sum of a trace's log probabilities, with the observation plate kept: (..., observation)."""
+    trace.compute_log_prob()
+    sites = [s for s in trace.nodes.values() if s["type"] == "sample" and "log_prob" in s]
+    terms = [s["log_prob"] for s in sites if s["log_prob"].dim() > 0]
+    return sum(terms, torch.zeros(len(batch), dtype=batch.x.dtype, device=batch.x.device))

@@ -1,0 +1,53 @@
+"""The joint guide: q(z_P, z_aux | x) in one family, with correlations if the family has any."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pyro
+import pyro.distributions as dist
+import torch
+from torch import Tensor
+
+from groundvae.guides.encoder import SeriesEncoder
+from groundvae.guides.family import Family
+from groundvae.guides.guide import Guide
+from groundvae.models.greybox import AUXILIARY
+from groundvae.models.latent import Grounding
+
+JOINT = "joint_unconstrained"
+
+
+class JointGuide(Guide):
+    """All latents of an observation from one distribution in unconstrained space."""
+
+    def __init__(
+        self,
+        encoder: SeriesEncoder,
+        grounding: Grounding,
+        auxiliary: int,
+        family: type[Family],
+        *,
+        width: int = 256,
+        blocks: int = 3,
+    ) -> None:
+        super().__init__(encoder, grounding, auxiliary)
+        if len(grounding) + auxiliary:
+            self.family = family(
+                encoder.features, len(grounding) + auxiliary, width=width, blocks=blocks
+            )
+
+    def draw(self, canonical: Tensor) -> None:
+        if not len(self.grounding) + self.auxiliary:
+            return
+        joint = self.family(self.encoder.describe(canonical))
+        value = pyro.sample(JOINT, joint, infer={"is_auxiliary": True})
+        self.place_physics(value[..., : len(self.grounding)])
+        if self.auxiliary:
+            z = value[..., len(self.grounding) :]
+            pyro.sample(AUXILIARY, dist.Delta(z, event_dim=1))
+
+    def sites(self, latents: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        parts = [self.grounding.unconstrain(latents)] if len(self.grounding) else []
+        parts += [latents[AUXILIARY]] if self.auxiliary else []
+        return {JOINT: torch.cat(parts, -1)}

@@ -1,0 +1,67 @@
+"""The paper's structured guide: q(z_aux | x) q(z_P | unmix(x, z_aux)).
+
+Source: Takeishi & Kalousis (2021), section 2.3: the second factor first removes from the
+observation what z_aux explains, so that what is left looks like physics alone.
+"""
+
+from __future__ import annotations
+
+import pyro
+import pyro.distributions as dist
+import torch
+from torch import Tensor
+
+from groundvae.data.batch import Batch
+from groundvae.guides.encoder import SeriesEncoder
+from groundvae.guides.family import Family
+from groundvae.guides.guide import UNMIXED, Guide
+from groundvae.models.greybox import AUXILIARY
+from groundvae.models.latent import Grounding
+from groundvae.models.network import ResidualMLP
+
+
+class StructuredGuide(Guide):
+    """z_aux first, then the physics latents given the unmixed observation."""
+
+    def __init__(
+        self,
+        encoder: SeriesEncoder,
+        grounding: Grounding,
+        auxiliary: int,
+        family: type[Family],
+        *,
+        width: int = 256,
+        blocks: int = 2,
+    ) -> None:
+        super().__init__(encoder, grounding, auxiliary)
+        n = encoder.canonical
+        if auxiliary:
+            self.auxiliary_family = family(encoder.features, auxiliary, width=width, blocks=blocks)
+        if len(grounding):
+            self.physics_family = family(
+                encoder.features, len(grounding), width=width, blocks=blocks
+            )
+        if auxiliary and len(grounding):
+            self.unmixer = ResidualMLP(n + auxiliary, n, width=width, blocks=1)
+            with torch.no_grad():  # at first, what is left after unmixing is almost x itself
+                self.unmixer.head.weight.mul_(0.1)
+
+    def draw(self, canonical: Tensor) -> None:
+        unmixed = canonical
+        if self.auxiliary:
+            z = pyro.sample(AUXILIARY, self.auxiliary_family(self.encoder.describe(canonical)))
+            if len(self.grounding):
+                # Draws may come with axes in front of the observations'.
+                seen = canonical.expand(*z.shape[:-1], -1)
+                unmixed = seen + self.unmixer(torch.cat([seen, z], -1))
+        if len(self.grounding):
+            pyro.deterministic(UNMIXED, unmixed, event_dim=1)
+            self.draw_physics(self.physics_family(self.encoder.describe(unmixed)))
+
+    def physics_factor(self, batch: Batch) -> dist.TorchDistribution | None:
+        """q(z_P | x) for an observation of physics alone, which needs no unmixing."""
+        if not len(self.grounding):
+            return None
+        described = self.encoder.describe(self.encoder.read(batch))
+        factor: dist.TorchDistribution = self.physics_family(described)
+        return factor

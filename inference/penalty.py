@@ -1,0 +1,171 @@
+"""The method's regularizers, as small objects: each maps a Step to one number.
+
+Each is the mean over the observations of a batch of a sum over their samples. Your own penalty
+is any callable of a Step with ``applies(model, guide)``.
+Source: Takeishi & Kalousis (2021), sections 3.1 to 3.3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Protocol
+
+import pyro
+import torch
+from pyro import poutine
+from torch import Tensor
+
+from groundvae.data.batch import Batch
+from groundvae.guides.guide import UNMIXED, Guide
+from groundvae.inference.simulation import Simulation, Simulator
+from groundvae.models.greybox import GreyBox
+from groundvae.models.system import Decoded
+
+
+@dataclass
+class Step:
+    """One guide pass and one decode, from which the ELBO and all penalties are read."""
+
+    model: GreyBox
+    guide: Guide
+    batch: Batch
+    guide_trace: poutine.Trace
+    model_trace: poutine.Trace
+    simulator: Simulator
+
+    @property
+    def decoded(self) -> Decoded:
+        decoded: Decoded = self.model_trace.nodes["_RETURN"]["value"]
+        return decoded
+
+    @property
+    def unmixed(self) -> Tensor:
+        """What the guide left of the observation, canonical, (observation, canonical)."""
+        value: Tensor = self.guide_trace.nodes[UNMIXED]["value"]
+        return value
+
+    @cached_property
+    def simulation(self) -> Simulation:
+        """As many draws from the model's prior as the batch has observations, no gradient."""
+        return self.simulator.draw(self.batch)
+
+
+class Penalty(Protocol):
+    """A named, weighted term of the loss."""
+
+    def applies(self, model: GreyBox, guide: Guide) -> bool: ...
+
+    def __call__(self, step: Step) -> Tensor: ...
+
+
+def _squared(a: Tensor, b: Tensor) -> Tensor:
+    """Squared error summed over an observation, mean over observations."""
+    return (a - b).pow(2).reshape(len(a), -1).sum(-1).mean()
+
+
+def has_reduced(model: GreyBox) -> bool:
+    """Whether the model has physics and a residual that could be removed from it."""
+    return len(model.grounding) > 0 and model.system.auxiliary > 0 and model.system.grounded
+
+
+@dataclass(frozen=True)
+class PPC:
+    """R_PPC: keeps the full model close to the reduced one (section 3.1, eq. 9).
+
+    With residuals in the dynamics (A) and on the observation (B):
+    ``1/4 (|x_A - x_P|^2 + |x_B - x_P|^2 + |x_AB - x_A|^2 + |x_AB - x_B|^2)``; with one
+    residual ``|x_full - x_P|^2``. Divided by ``2 sigma^2`` where ``by_noise`` (then in nats).
+    """
+
+    by_noise: bool = False
+
+    def applies(self, model: GreyBox, guide: Guide) -> bool:
+        return has_reduced(model)
+
+    def __call__(self, step: Step) -> Tensor:
+        decoded = step.decoded
+        assert decoded.physics is not None
+        if decoded.partial:
+            between = list(decoded.partial.values())
+            pairs = [(x, y) for x in between for y in (decoded.physics, decoded.full)]
+            total = torch.stack([_squared(x, y) for x, y in pairs]).mean()
+        else:
+            total = _squared(decoded.full, decoded.physics)
+        return total / (2 * step.model.noise.scale.detach() ** 2) if self.by_noise else total
+
+
+@dataclass(frozen=True)
+class Unmix:
+    """R_DA1: what is left after unmixing should be the physics, ``|unmix(x, z_A) - sg(x_P)|^2``.
+
+    Section 3.2, eq. 10; compared as the encoder reads it, back in the units of the data.
+    """
+
+    def applies(self, model: GreyBox, guide: Guide) -> bool:
+        return has_reduced(model) and hasattr(guide, "unmixer")
+
+    def __call__(self, step: Step) -> Tensor:
+        assert step.decoded.physics is not None
+        encoder = step.guide.encoder
+        target = encoder.read(step.batch.with_x(step.decoded.physics.detach()))
+        return encoder.spread**2 * _squared(step.unmixed, target)
+
+
+@dataclass(frozen=True)
+class PhysicsSimulation:
+    """R_DA2 in its proper form: ``-log q(z_P* | x_P*)``, z_P* from the prior (section 3.2)."""
+
+    def applies(self, model: GreyBox, guide: Guide) -> bool:
+        return model.system.grounded and hasattr(guide, "physics_family")
+
+    def __call__(self, step: Step) -> Tensor:
+        factor, target = _simulated_factor(step)
+        return -factor.log_prob(target).mean()
+
+
+@dataclass(frozen=True)
+class PhysicsSimulationMean:
+    """R_DA2 as the paper has it: squared error of the posterior's mean, in the latents' units."""
+
+    applies = PhysicsSimulation.applies
+
+    def __call__(self, step: Step) -> Tensor:
+        factor, _ = _simulated_factor(step)
+        means, _ = step.guide.grounding.constrain(factor.mean)
+        truth = step.simulation.latents
+        return torch.stack([_squared(means[name], truth[name]) for name in means]).sum()
+
+
+def _simulated_factor(step: Step) -> tuple[pyro.distributions.TorchDistribution, Tensor]:
+    simulation = step.simulation
+    assert simulation.physics is not None
+    factor = step.guide.physics_factor(simulation.physics)
+    assert factor is not None
+    return factor, step.guide.grounding.unconstrain(simulation.latents)
+
+
+@dataclass(frozen=True)
+class HybridSimulation:
+    """``-log q(z* | x*)`` with z*, x* drawn from the fitted hybrid itself.
+
+    The guide sees as many observations as it likes, with known latents: the sleep phase of
+    wake-sleep, a forward KL, which does not reward narrow posteriors as the ELBO does.
+    Source: Hinton et al. (1995); Bornschein & Bengio (2015), reweighted wake-sleep.
+    """
+
+    def applies(self, model: GreyBox, guide: Guide) -> bool:
+        return bool(model.latent_names)
+
+    def __call__(self, step: Step) -> Tensor:
+        simulation = step.simulation
+        return -step.guide.log_prob(simulation.full, simulation.latents).mean()
+
+
+PENALTIES: Mapping[str, Penalty] = {
+    "ppc": PPC(by_noise=True),
+    "unmix": Unmix(),
+    "physics_simulation": PhysicsSimulation(),
+    "hybrid_simulation": HybridSimulation(),
+}

@@ -1,0 +1,138 @@
+"""The posterior of many observations in one batched pass, chunked to bound memory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import arviz as az
+import pyro
+import torch
+from pyro import poutine
+from torch import Tensor
+
+from groundvae.data.batch import Batch
+from groundvae.data.dataset import Dataset
+from groundvae.data.errors import InputError
+from groundvae.guides.guide import log_prob_of
+from groundvae.inference.inferencedata import hand_over
+from groundvae.inference.run import Run
+from groundvae.inference.simulation import simulate
+from groundvae.models.greybox import OBSERVATION
+from groundvae.models.intervention import Change, Intervention
+
+ROWS = 40_000  # decoded observations held at once
+
+
+@dataclass(frozen=True)
+class PosteriorOptions:
+    """How much to draw."""
+
+    draws: int = 500
+    """Draws of the latents for each observation."""
+    predictive_draws: int = 100
+    """Of these, how many are decoded: predictions, log-likelihoods, importance weights."""
+    seed: int = 0
+    """Of the draws."""
+
+    def __post_init__(self) -> None:
+        if self.draws < 1 or self.predictive_draws < 1:
+            raise InputError("draws and predictive_draws must be 1 or more")
+
+
+def posterior(
+    run: Run,
+    data: Dataset,
+    options: PosteriorOptions | None = None,
+    *,
+    changes: Mapping[str, Change] | None = None,
+    until: float | None = None,
+) -> az.InferenceData:
+    """The posterior of each observation of ``data``, and what it predicts.
+
+    Args:
+        changes: interventions on latents after they are inferred (counterfactuals); all other
+            latents keep their draws.
+        until: predict up to this time (s), at the time step of the data.
+
+    Returns:
+        Groups ``posterior``, ``posterior_predictive`` (with noise), ``physics_predictive``
+        (the reduced model), ``log_likelihood`` and ``sample_stats`` (``log_weight`` =
+        log p(x, z) - log q(z | x)) where nothing was changed, ``prior``,
+        ``prior_predictive``, ``observed_data`` and ``constant_data``.
+
+    """
+    options = options or PosteriorOptions()
+    unknown = sorted(set(changes or {}) - set(run.model.latent_names))
+    if unknown:
+        known = ", ".join(run.model.latent_names)
+        raise InputError(f"no latent {unknown[0]!r} to intervene on, known: {known}")
+    device = str(next(run.model.parameters()).device)
+    batch = Batch.of(data, device=device)
+    ahead = batch if until is None else _extended(batch, until)
+    with torch.no_grad(), torch.random.fork_rng(), pyro.validation_enabled(False):
+        torch.manual_seed(options.seed)
+        size = max(1, ROWS // max(options.draws // 4, options.predictive_draws))
+        chunks = [
+            _draw(run, batch[i : i + size], ahead[i : i + size], options, changes)
+            for i in range(0, len(batch), size)
+        ]
+        prior = simulate(run.model, ahead, options.predictive_draws)
+    groups = {
+        group: {name: torch.cat([c[group][name] for c in chunks], dim=1) for name in names}
+        for group, names in chunks[0].items()
+    }
+    groups["prior"] = prior.latents
+    groups["prior_predictive"] = {OBSERVATION: prior.full.x}
+    return hand_over(run, data, groups, ahead.inputs)
+
+
+def _draw(
+    run: Run,
+    batch: Batch,
+    ahead: Batch,
+    options: PosteriorOptions,
+    changes: Mapping[str, Change] | None,
+) -> dict[str, dict[str, Tensor]]:
+    """All groups of one chunk, each array (draw, observation, ...)."""
+    with pyro.plate("draw", options.draws, dim=-2):
+        guide_trace = poutine.trace(run.guide).get_trace(batch)
+    latents = {name: guide_trace.nodes[name]["value"] for name in run.model.latent_names}
+    n = min(options.draws, options.predictive_draws)
+    first = {name: value[:n] for name, value in latents.items()}
+    world = poutine.condition(run.model, data=first)
+    with pyro.plate("draw", n, dim=-2), Intervention(changes or {}):
+        model_trace = poutine.trace(world).get_trace(ahead)
+    decoded = model_trace.nodes["_RETURN"]["value"]
+    full = decoded.full.expand(n, *decoded.full.shape[-1 - run.model.system.event_dim :])
+    noise = run.model.noise(full, event_dim=0)
+    changed = {
+        name: changes[name](value) if changes and name in changes else value
+        for name, value in latents.items()
+    }
+    groups = {"posterior": changed, "posterior_predictive": {OBSERVATION: noise.sample()}}
+    if decoded.physics is not None:
+        groups["physics_predictive"] = {OBSERVATION: decoded.physics}
+    if changes or (ahead is not batch and ahead.x.shape != batch.x.shape):
+        return groups
+    pointwise = noise.log_prob(batch.x)
+    if batch.observed is not None:
+        pointwise = pointwise.masked_fill(~batch.observed, torch.nan)
+    log_q = log_prob_of(guide_trace, batch)[:n]
+    groups["log_likelihood"] = {OBSERVATION: pointwise}
+    groups["sample_stats"] = {"log_weight": log_prob_of(model_trace, batch) - log_q}
+    return groups
+
+
+def _extended(batch: Batch, until: float) -> Batch:
+    """The batch with its times carried on to ``until`` (s); the new samples are missing."""
+    times = batch.inputs["t"]
+    if until < float(times[-1]):
+        raise InputError(f"until is {until:g} s, before the data's last time {times[-1]:g} s")
+    step = torch.diff(times).median() if len(times) > 1 else times.new_tensor(0.05)
+    more = int(torch.floor((until - times[-1]) / step + 1e-3))
+    later = times[-1] + step * torch.arange(1, more + 1, device=times.device)
+    extended = torch.cat([times, later.to(times)])
+    x = batch.x.new_zeros(*batch.x.shape[:1], len(extended), *batch.x.shape[2:])
+    observed = torch.zeros_like(x, dtype=torch.bool)
+    return Batch(x, {**batch.inputs, "t": extended}, observed)

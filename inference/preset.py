@@ -1,0 +1,56 @@
+"""Presets: penalties and their weights under one name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from groundvae.data.errors import InputError
+from groundvae.inference.elbo import PaperELBO, RegularizedELBO
+from groundvae.inference.penalty import PENALTIES, PPC, PhysicsSimulationMean, Unmix
+
+DEFAULT_WEIGHTS: Mapping[str, float] = {
+    "ppc": 1e-4,
+    "unmix": 0.1,
+    "physics_simulation": 0.01,
+    "hybrid_simulation": 1.0,
+}
+
+
+def exact(weights: Mapping[str, float]) -> RegularizedELBO:
+    """The exact ELBO, with no penalties but those given weights."""
+    return RegularizedELBO(PENALTIES, dict.fromkeys(PENALTIES, 0.0) | dict(weights))
+
+
+def regularized(weights: Mapping[str, float]) -> RegularizedELBO:
+    """The exact ELBO and all four penalties at weights that were chosen by measurement."""
+    return RegularizedELBO(PENALTIES, dict(DEFAULT_WEIGHTS) | dict(weights))
+
+
+def paper(weights: Mapping[str, float]) -> PaperELBO:
+    """The paper's weighting and penalties, at the weights of its public pendulum experiment."""
+    penalties = {
+        "ppc": PPC(by_noise=False),
+        "unmix": Unmix(),
+        "physics_simulation": PhysicsSimulationMean(),
+    }
+    return PaperELBO(
+        penalties, {"ppc": 1e-2, "unmix": 1e-3, "physics_simulation": 1e-1} | dict(weights)
+    )
+
+
+PRESETS: Mapping[str, Callable[[Mapping[str, float]], RegularizedELBO]] = {
+    "exact": exact,
+    "regularized": regularized,
+    "paper": paper,
+}
+
+
+def build_loss(preset: str, weights: Mapping[str, float] | None = None) -> RegularizedELBO:
+    """A loss by the name of its preset, with some of its weights replaced.
+
+    >>> build_loss("exact").weights["ppc"]
+    0.0
+    """
+    if preset not in PRESETS:
+        raise InputError(f"no loss preset {preset!r}, known: {', '.join(PRESETS)}")
+    return PRESETS[preset](weights or {})

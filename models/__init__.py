@@ -1,0 +1,1 @@
+"""The generative side: one Pyro program, one short file per system, residuals, noise."""

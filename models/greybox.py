@@ -1,0 +1,63 @@
+"""The one Pyro program of all systems.
+
+``z_P ~ prior``, ``z_aux ~ N(0, I)``, ``x ~ noise(F[f_P, f_A; z_P, z_aux])``.
+Source: Takeishi & Kalousis (2021), section 2.
+"""
+
+from __future__ import annotations
+
+import pyro
+import pyro.distributions as dist
+import torch
+from torch import Tensor, nn
+
+from groundvae.data.batch import Batch
+from groundvae.models.latent import Grounding
+from groundvae.models.noise import GaussianNoise
+from groundvae.models.system import Decoded, System
+
+pyro.settings.set(module_local_params=True)  # no global parameter store: models never clash
+
+AUXILIARY = "z_aux"
+OBSERVATION = "x"
+
+
+class GreyBox(nn.Module):
+    """A generative model part of whose latents are grounded by physics.
+
+    Sites: every physics latent under its name, ``z_aux`` where a residual uses it, and ``x``;
+    all inside the plate ``observation``. Conditioned, counterfactual and predictive worlds are
+    Pyro handlers on this program.
+    """
+
+    def __init__(self, system: System, noise: GaussianNoise) -> None:
+        super().__init__()
+        self.system = system
+        self.noise = noise
+
+    @property
+    def grounding(self) -> Grounding:
+        return self.system.grounding
+
+    @property
+    def latent_names(self) -> tuple[str, ...]:
+        """Names of all latent sites, in the order of the program."""
+        return self.grounding.names + ((AUXILIARY,) if self.system.auxiliary else ())
+
+    def forward(self, batch: Batch, *, reduced: bool = True) -> Decoded:
+        with pyro.plate("observation", len(batch), dim=-1):
+            physics = {z.name: pyro.sample(z.name, z.prior) for z in self.grounding.latents}
+            auxiliary = self._sample_auxiliary(batch.x)
+            decoded = self.system.decode(physics, auxiliary, batch.inputs, reduced=reduced)
+            noise = self.noise(
+                decoded.full, event_dim=self.system.event_dim, observed=batch.observed
+            )
+            pyro.sample(OBSERVATION, noise, obs=batch.x)
+        return decoded
+
+    def _sample_auxiliary(self, like: Tensor) -> Tensor | None:
+        if not self.system.auxiliary:
+            return None
+        zero = torch.zeros(self.system.auxiliary, dtype=like.dtype, device=like.device)
+        value: Tensor = pyro.sample(AUXILIARY, dist.Normal(zero, 1.0).to_event(1))
+        return value

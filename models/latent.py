@@ -1,0 +1,140 @@
+"""Physics latents: what they mean, their priors, and the one bijector onto their support."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import torch
+from pyro.distributions import Distribution
+from torch import Tensor
+from torch.distributions import biject_to
+
+from groundvae.data.errors import InputError
+
+
+@dataclass(frozen=True)
+class PhysicsLatent:
+    """One scalar latent of each observation with an interpretable prior.
+
+    ``support`` says which values make sense to the physics (a torch constraint); a prior that
+    leaves it is refused. ``period`` is set for angles that wrap.
+    """
+
+    name: str
+    prior: Distribution
+    unit: str
+    meaning: str
+    support: torch.distributions.constraints.Constraint
+    period: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.prior.batch_shape + self.prior.event_shape != torch.Size():
+            shape = tuple(self.prior.batch_shape + self.prior.event_shape)
+            raise InputError(f"prior of {self.name} has shape {shape}, expected a scalar")
+        if not _within(self.prior, self.support):
+            raise InputError(
+                f"prior of {self.name} is {type(self.prior).__name__} on "
+                f"{describe_support(self.prior.support)}, expected support within "
+                f"{describe_support(self.support)} ({self.meaning})"
+            )
+
+
+@dataclass(frozen=True)
+class Grounding:
+    """The physics latents of one model, and their map to and from unconstrained space."""
+
+    latents: tuple[PhysicsLatent, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(latent.name for latent in self.latents)
+
+    def __len__(self) -> int:
+        return len(self.latents)
+
+    def with_priors(self, priors: Mapping[str, Distribution]) -> Grounding:
+        """The same latents with some priors swapped by name."""
+        unknown = sorted(set(priors) - set(self.names))
+        if unknown:
+            known = ", ".join(self.names) or "none"
+            raise InputError(f"no physics latent {unknown[0]!r} to give a prior, known: {known}")
+        return Grounding(tuple(replace(z, prior=priors.get(z.name, z.prior)) for z in self.latents))
+
+    def constrain(self, unconstrained: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+        """Map (..., latent) to named values on the supports, and log |d value / d u|.
+
+        The log-determinant has the shape (..., latent).
+        """
+        values, logdets = {}, []
+        for latent, u in zip(self.latents, unconstrained.unbind(-1), strict=True):
+            bijector = biject_to(latent.prior.support)
+            value = _inside(bijector(u), latent.prior.support)
+            values[latent.name] = value
+            logdets.append(bijector.log_abs_det_jacobian(u, value))
+        empty = unconstrained.new_zeros(unconstrained.shape)
+        return values, torch.stack(logdets, -1) if logdets else empty
+
+    def unconstrain(self, values: Mapping[str, Tensor]) -> Tensor:
+        """The inverse of ``constrain``: named values to (..., latent)."""
+        return torch.stack(
+            [biject_to(z.prior.support).inv(values[z.name]) for z in self.latents], -1
+        )
+
+
+def _inside(value: Tensor, support: torch.distributions.constraints.Constraint) -> Tensor:
+    """Undo the rounding that can push a value of a bijector onto an open bound.
+
+    In float32 ``sigmoid(20)`` is 1. This is rounding, not a clamp: the gradient is kept.
+    """
+    bounds = [getattr(support, name, None) for name in ("lower_bound", "upper_bound")]
+    if bounds == [None, None]:
+        return value
+    lower, upper = (None if b is None else float(b) for b in bounds)
+    tiny = torch.finfo(value.dtype).eps
+    with torch.no_grad():
+        low = None if lower is None else lower + tiny * max(abs(lower), tiny)
+        high = None if upper is None else upper - tiny * max(abs(upper), tiny)
+        correction = value.clamp(low, high) - value
+    return value + correction
+
+
+def _within(prior: Distribution, support: torch.distributions.constraints.Constraint) -> bool:
+    """Whether the prior's support lies within ``support``: probe with the prior's own draws
+    and with the bounds that its support declares.
+    """
+    probes = []
+    for name in ("lower_bound", "upper_bound"):
+        bound = getattr(prior.support, name, None)
+        if bound is not None:
+            probes.append(float(bound))
+    edges = torch.tensor(probes)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        inner = biject_to(prior.support)(torch.linspace(-4, 4, 33))
+    inside = bool(support.check(inner).all())
+    if not probes:
+        return inside
+    return inside and bool(_closed(support, edges).all())
+
+
+def _closed(support: torch.distributions.constraints.Constraint, values: Tensor) -> Tensor:
+    lower = getattr(support, "lower_bound", -float("inf"))
+    upper = getattr(support, "upper_bound", float("inf"))
+    return (values >= lower) & (values <= upper)
+
+
+def describe_support(support: torch.distributions.constraints.Constraint) -> str:
+    """A support in words.
+
+    >>> describe_support(torch.distributions.constraints.positive)
+    'values above 0'
+    """
+    lower, upper = (getattr(support, k, None) for k in ("lower_bound", "upper_bound"))
+    if lower is not None and upper is not None:
+        return f"values between {float(lower):g} and {float(upper):g}"
+    if lower is not None:
+        return f"values above {float(lower):g}"
+    if upper is not None:
+        return f"values below {float(upper):g}"
+    return "all real values"

@@ -1,0 +1,57 @@
+"""The plain networks that residuals and guides are made of."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+
+class ResidualMLP(nn.Module):
+    """A perceptron with pre-normalized skip blocks: (..., inputs) -> (..., outputs).
+
+    >>> ResidualMLP(3, 2, width=16, blocks=1)(torch.zeros(5, 3)).shape
+    torch.Size([5, 2])
+    """
+
+    def __init__(self, inputs: int, outputs: int, *, width: int = 256, blocks: int = 2) -> None:
+        super().__init__()
+        self.stem = nn.Linear(inputs, width)
+        self.blocks = nn.ModuleList(
+            nn.Sequential(
+                nn.LayerNorm(width), nn.Linear(width, width), nn.SiLU(), nn.Linear(width, width)
+            )
+            for _ in range(blocks)
+        )
+        self.head = nn.Linear(width, outputs)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        hidden = nn.functional.silu(self.stem(inputs))
+        for block in self.blocks:
+            hidden = hidden + block(hidden)
+        outputs: Tensor = self.head(nn.functional.silu(hidden))
+        return outputs
+
+
+class FourierTime(nn.Module):
+    """Sines and cosines of time: (...,) -> (..., 2 * pairs).
+
+    Frequencies are evenly spaced from 0 (left out) to ``highest`` (Hz). An MLP of raw time
+    cannot follow a forcing of some Hz; one of these features can.
+    Source: Tancik et al. (2020), Fourier features let networks learn high frequency functions.
+    """
+
+    frequencies: Tensor
+
+    def __init__(self, pairs: int = 16, highest: float = 8.0) -> None:
+        super().__init__()
+        self.register_buffer("frequencies", highest * torch.arange(1, pairs + 1) / pairs)
+
+    @property
+    def features(self) -> int:
+        return 2 * len(self.frequencies)
+
+    def forward(self, time: Tensor) -> Tensor:
+        phase = 2 * math.pi * time.unsqueeze(-1) * self.frequencies
+        return torch.cat([torch.cos(phase), torch.sin(phase)], -1)

@@ -1,0 +1,32 @@
+"""Observation noise: the likelihood of an observation given its noiseless decoding."""
+
+from __future__ import annotations
+
+import math
+
+import pyro.distributions as dist
+import torch
+from torch import Tensor, nn
+
+
+class GaussianNoise(nn.Module):
+    """White Gaussian noise with one learned standard deviation, in units of the data.
+
+    >>> GaussianNoise(scale=0.5)(torch.zeros(4, 3), event_dim=1).batch_shape
+    torch.Size([4])
+    """
+
+    def __init__(self, scale: float = 0.1) -> None:
+        super().__init__()
+        self.log_scale = nn.Parameter(torch.tensor(math.log(scale)))
+
+    @property
+    def scale(self) -> Tensor:
+        return self.log_scale.exp()
+
+    def forward(
+        self, mean: Tensor, *, event_dim: int, observed: Tensor | None = None
+    ) -> dist.TorchDistribution:
+        """The distribution of ``x``; samples that are not ``observed`` add nothing."""
+        noise = dist.Normal(mean, self.scale)
+        return (noise if observed is None else noise.mask(observed)).to_event(event_dim)

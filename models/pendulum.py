@@ -1,0 +1,185 @@
+"""The pendulum as a grey box: a frictionless pendulum and a residual for force and friction.
+
+``theta'' = -omega^2 sin(theta) + residual(t, theta', z)``, released at rest at ``theta0`` at
+t = 0. The initial angle is a latent, not an input: it is observed with noise, and an input
+would let that noise pass for certainty. Source: Takeishi & Kalousis (2021), section 4.1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import pyro.distributions as dist
+import torch
+from torch import Tensor
+from torch.distributions import constraints
+
+from groundvae.data.errors import InputError
+from groundvae.models.latent import Grounding, PhysicsLatent
+from groundvae.models.network import FourierTime
+from groundvae.models.residual import BoundResidual, HarmonicResidual, NeuralResidual
+from groundvae.models.system import Decoded, System
+from groundvae.physics.pendulum import gravity
+from groundvae.physics.solver import RK4, Solver, solve
+
+OMEGA = PhysicsLatent(
+    "omega",
+    dist.Uniform(0.392, 3.53),
+    "rad/s",
+    "natural angular frequency of small swings, sqrt(g / l)",
+    constraints.positive,
+)
+THETA0 = PhysicsLatent(
+    "theta0",
+    dist.Uniform(-2.0, 2.0),
+    "rad",
+    "angle at which the pendulum is released",
+    constraints.interval(-torch.pi, torch.pi),
+)
+
+REFERENCE_OMEGA = 2.0  # rad/s, the middle of the prior: there a residual's stiffness is 1
+
+DynamicsResidual = HarmonicResidual | NeuralResidual
+
+
+class Pendulum(System):
+    """A pendulum with any of: physics, a residual in the dynamics, one on the observation.
+
+    Args:
+        physics: whether gravity is known; without it the residual has to be all of the force.
+        dynamics: adds to the angular acceleration (rad/s^2).
+        observation: adds to the angle that is observed (rad).
+        solver: default by measurement, see ``benchmarks/solvers.py``.
+        auxiliary: dimension of ``z_aux``; not used, so 0, without residuals.
+
+    """
+
+    event_dim = 1
+
+    def __init__(
+        self,
+        *,
+        physics: bool = True,
+        dynamics: DynamicsResidual | None = None,
+        observation: NeuralResidual | None = None,
+        solver: Solver | None = None,
+    ) -> None:
+        super().__init__()
+        self.grounded = physics
+        self.dynamics = dynamics
+        self.observation = observation
+        self.solver = RK4() if solver is None else solver
+        self.moves = physics or dynamics is not None
+        used = [OMEGA] * physics + [THETA0] * self.moves
+        self.grounding = Grounding(tuple(used))
+        sizes = {r.auxiliary for r in (dynamics, observation) if r is not None}
+        if len(sizes) > 1:
+            raise InputError(f"the residuals see z_aux of sizes {sorted(sizes)}, expected one")
+        self.auxiliary = sizes.pop() if sizes else 0
+
+    def decode(
+        self,
+        physics: Mapping[str, Tensor],
+        auxiliary: Tensor | None,
+        inputs: Mapping[str, Tensor],
+        *,
+        reduced: bool = True,
+    ) -> Decoded:
+        times = inputs["t"]
+        if not self.moves:
+            assert auxiliary is not None
+            still = auxiliary.new_zeros(*auxiliary.shape[:-1], len(times), 2)
+            return Decoded(full=self._observe(still, auxiliary, times))
+        residual = self.dynamics is not None and auxiliary is not None
+        worlds = 1 + (reduced and residual and self.grounded)
+        paths = self._solve(physics, auxiliary, times, worlds)
+        full = self._observe(paths[0], auxiliary, times)
+        if not (self.grounded and reduced):
+            return Decoded(full)
+        alone = paths[-1]  # without a residual in the dynamics this is the same path
+        partial = {}
+        if self.observation is not None:
+            partial["observation"] = self._observe(alone, auxiliary, times)
+            partial["dynamics"] = paths[0][..., 0]
+        return Decoded(full, alone[..., 0], partial)
+
+    def _observe(self, path: Tensor, auxiliary: Tensor | None, times: Tensor) -> Tensor:
+        if self.observation is None or auxiliary is None:
+            return path[..., 0]
+        return path[..., 0] + self.observation(auxiliary.unsqueeze(-2), times, path)
+
+    def _solve(
+        self, physics: Mapping[str, Tensor], auxiliary: Tensor | None, times: Tensor, worlds: int
+    ) -> Tensor:
+        """Paths (world, ..., time, 2): the first with the residual, the second without it.
+
+        Both are one solve: at these sizes a step costs the same for twice as many series.
+        """
+        theta0 = physics["theta0"].expand(worlds, *physics["theta0"].shape)
+        start = torch.stack([theta0, torch.zeros_like(theta0)], -1)
+        released = _from_release(times)
+        forces = []
+        if self.grounded:
+            pull = gravity(physics["omega"])
+            forces.append(lambda time, state: pull(state[..., 0]))
+        if self.dynamics is not None and auxiliary is not None:
+            forces.append(self._bind(self.dynamics, physics, auxiliary, released, worlds))
+
+        def field(time: Tensor, state: Tensor) -> Tensor:
+            total = forces[0](time, state)
+            for force in forces[1:]:
+                total = total + force(time, state)
+            return torch.stack([state[..., 1], total], -1)
+
+        paths = solve(field, start, released, self.solver)
+        return paths[..., -len(times) :, :]
+
+    def _bind(
+        self,
+        residual: DynamicsResidual,
+        physics: Mapping[str, Tensor],
+        auxiliary: Tensor,
+        times: Tensor,
+        worlds: int,
+    ) -> BoundResidual:
+        """Forces come in units of gravity's: twice the omega means four times the force."""
+        stiffness = (physics["omega"] / REFERENCE_OMEGA) ** 2 if self.grounded else 1.0
+        gate = auxiliary.new_zeros(worlds, *[1] * (auxiliary.dim() - 1))
+        gate[0] = 1.0
+        stages = self.solver.stage_times(times)
+        return residual.bind(auxiliary, stages, stiffness=stiffness, gate=gate)
+
+
+def _from_release(times: Tensor) -> Tensor:
+    """The times with t = 0, the release, put in front where it is missing."""
+    if times[0] < 0:
+        raise InputError(f"t starts at {float(times[0]):g} s, before the release at t = 0 s")
+    return times if times[0] == 0 else torch.cat([times.new_zeros(1), times])
+
+
+AUXILIARY = 4
+
+
+def _hybrid() -> Pendulum:
+    return Pendulum(
+        dynamics=HarmonicResidual(AUXILIARY),
+        observation=NeuralResidual(AUXILIARY, states=(0, 1), scale=0.1, width=32),
+    )
+
+
+VARIANTS: Mapping[str, Callable[[], Pendulum]] = {
+    "nn-only": lambda: Pendulum(
+        physics=False,
+        observation=NeuralResidual(AUXILIARY + 2, states=(), time=FourierTime(), width=128),
+    ),
+    "nn-solver": lambda: Pendulum(
+        physics=False,
+        dynamics=NeuralResidual(
+            AUXILIARY + 1, states=(0, 1), time=FourierTime(), width=64, scale=10.0
+        ),
+    ),
+    "physics-only": lambda: Pendulum(),
+    "hybrid": _hybrid,
+    "hybrid-reg": _hybrid,
+}
+NOISE = 0.1  # rad, where the learned noise scale starts

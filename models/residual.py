@@ -1,0 +1,167 @@
+"""Neural residuals: what the physics leaves out.
+
+A residual declares what it sees (states, time, latents); the system decides where it acts. It
+is *bound* to the latents of a batch once per solve, and the bound residual is then evaluated
+at every stage of the solver, so that whatever depends on the latents and on time alone is
+computed once, for all stages together.
+"""
+
+from __future__ import annotations
+
+import bisect
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from groundvae.models.network import FourierTime
+
+BoundResidual = Callable[[Tensor, Tensor], Tensor]
+"""Takes a scalar time and a state ``(..., dimension)``, gives a push ``(...)``."""
+
+
+class Table:
+    """A function of time, tabulated at the times at which a solver will ask, (stage, ...)."""
+
+    def __init__(self, times: Tensor, values: Tensor) -> None:
+        self._times = times.tolist()
+        self._values = values.unbind(0)  # one backward node for all look-ups, not one for each
+
+    def __call__(self, time: Tensor) -> Tensor:
+        """The value at the known time nearest to ``time``, (...)."""
+        wanted = float(time)
+        after = bisect.bisect_left(self._times, wanted)
+        near = [i for i in (after - 1, after) if 0 <= i < len(self._times)]
+        return self._values[min(near, key=lambda i: abs(self._times[i] - wanted))]
+
+
+class HarmonicResidual(nn.Module):
+    """A push that is a sum of waves in time, less a friction; networks of z set all of it.
+
+    ``sum_k a_k(z) cos(2 pi f_k(z) t) + b_k(z) sin(2 pi f_k(z) t) - c(z) * velocity``.
+
+    It sees the velocity, the time and the auxiliary latent, not the position: it cannot
+    imitate a restoring force as a function of state, which is what identifies the physics.
+    Frequencies move with the latent: a network places each of the ``waves`` anywhere between
+    ``lowest`` and ``highest`` (Hz); they start evenly spread over the octaves. So it follows a
+    forcing of any frequency, beyond the fitted horizon too, where fixed Fourier features would
+    repeat. Amplitudes are in accelerations that would move the position by one unit.
+    """
+
+    start: Tensor
+    unit: Tensor
+
+    def __init__(
+        self,
+        auxiliary: int,
+        *,
+        waves: int = 2,
+        lowest: float = 1.0,
+        highest: float = 10.0,
+        width: int = 128,
+    ) -> None:
+        super().__init__()
+        self.auxiliary = auxiliary
+        self.waves = waves
+        self.lowest, self.highest = lowest, highest
+        place = (torch.arange(waves) + 0.5) / waves
+        self.register_buffer("start", torch.logit(place))
+        self.register_buffer("unit", (2 * math.pi * lowest * (highest / lowest) ** place) ** 2)
+        self.coefficients = nn.Sequential(
+            nn.Linear(auxiliary, width),
+            nn.SiLU(),
+            nn.Linear(width, width),
+            nn.SiLU(),
+            nn.Linear(width, 3 * waves + 1),
+        )
+        head = self.coefficients[-1]
+        with torch.no_grad():  # begin as a gentle push: the physics explains what it can first
+            head.weight.mul_(0.1)
+            head.bias.zero_()
+
+    def bind(
+        self,
+        auxiliary: Tensor,
+        times: Tensor | None,
+        *,
+        stiffness: Tensor | float = 1.0,
+        gate: Tensor | float = 1.0,
+    ) -> BoundResidual:
+        """The residual of ``auxiliary`` (..., auxiliary), tabulated at ``times`` (stage,), s.
+
+        ``times=None`` (an adaptive solver does not know its times) tabulates nothing.
+        ``stiffness`` (...) multiplies the waves, not the friction: a force given in units of
+        the restoring force grows with it. ``gate`` (world, ...) switches the residual off (0)
+        in some of several worlds that are solved together.
+        """
+        w = self.waves
+        cosine, sine, shift, friction = self.coefficients(auxiliary).split([w, w, w, 1], dim=-1)
+        within = torch.sigmoid(self.start + 2 * shift)  # where in the band, on a log scale
+        angular = 2 * math.pi * self.lowest * (self.highest / self.lowest) ** within
+        strength = gate * stiffness
+        braking = gate * friction.squeeze(-1)
+
+        def waves(times: Tensor) -> Tensor:
+            phase = times.view(-1, *[1] * angular.dim()) * angular
+            waves = self.unit * (cosine * torch.cos(phase) + sine * torch.sin(phase))
+            return strength * waves.sum(-1).unsqueeze(1)
+
+        force = Table(times, waves(times)) if times is not None else lambda t: waves(t)[0]
+        return lambda time, state: force(time) - braking * state[..., -1]
+
+
+class NeuralResidual(nn.Module):
+    """A perceptron of chosen states, Fourier features of time and the auxiliary latent.
+
+    ``states`` are the indices of the state that it sees; () sees none. The push is ``scale``
+    times an output of order one, and is zero at the start of a fit.
+    """
+
+    def __init__(
+        self,
+        auxiliary: int,
+        *,
+        states: tuple[int, ...] = (1,),
+        time: FourierTime | None = None,
+        scale: float = 1.0,
+        width: int = 64,
+    ) -> None:
+        super().__init__()
+        self.auxiliary = auxiliary
+        self.states = list(states)
+        self.time = time
+        self.scale = scale
+        inputs = auxiliary + len(states) + (time.features if time else 0)
+        self.network = nn.Sequential(
+            nn.Linear(inputs, width),
+            nn.SiLU(),
+            nn.Linear(width, width),
+            nn.SiLU(),
+            nn.Linear(width, 1),
+        )
+        nn.init.zeros_(self.network[-1].weight)
+        nn.init.zeros_(self.network[-1].bias)
+
+    def bind(
+        self,
+        auxiliary: Tensor,
+        times: Tensor | None,
+        *,
+        stiffness: Tensor | float = 1.0,
+        gate: Tensor | float = 1.0,
+    ) -> BoundResidual:
+        """The residual of ``auxiliary`` (..., auxiliary); see ``HarmonicResidual.bind``."""
+        strength = gate * stiffness
+
+        def push(time: Tensor, state: Tensor) -> Tensor:
+            return strength * self(auxiliary, time.expand(state.shape[:-1]), state)
+
+        return push
+
+    def forward(self, auxiliary: Tensor, time: Tensor, state: Tensor) -> Tensor:
+        """The push (...) at ``time`` (...) and ``state`` (..., dimension)."""
+        features = [auxiliary.expand(*state.shape[:-1], -1), state[..., self.states]]
+        if self.time is not None:
+            features.append(self.time(time).expand(*state.shape[:-1], -1))
+        return self.scale * self.network(torch.cat(features, -1)).squeeze(-1)

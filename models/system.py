@@ -1,0 +1,56 @@
+"""What a system supplies to the one Pyro program: its latents and a decoder."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from torch import Tensor, nn
+
+from groundvae.models.latent import Grounding
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """Noiseless observations under one draw of the latents, each ``(..., *event)``.
+
+    ``full`` is x_AB of the paper (eq. 6), ``physics`` the reduced model x_P (eq. 7; None where
+    there is no physics), ``partial`` the models in between: with the residual in the dynamics
+    alone (``"dynamics"``, x_A) and with the one on the observation alone (``"observation"``, x_B).
+    """
+
+    full: Tensor
+    physics: Tensor | None = None
+    partial: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+class System(nn.Module):
+    """Physics, residuals and solver of one system; subclasses fill in ``decode``.
+
+    Attributes:
+        grounding: the physics latents and their priors.
+        auxiliary: dimension of the auxiliary latent ``z_aux``; 0 where no residual uses it.
+        event_dim: number of axes of one observation.
+        grounded: whether there is physics, and so a reduced model.
+
+    """
+
+    grounding: Grounding
+    auxiliary: int
+    grounded: bool
+    event_dim: int = 1
+
+    @abstractmethod
+    def decode(
+        self,
+        physics: Mapping[str, Tensor],
+        auxiliary: Tensor | None,
+        inputs: Mapping[str, Tensor],
+        *,
+        reduced: bool = True,
+    ) -> Decoded:
+        """Decode latents of shape ``(...)`` and ``(..., auxiliary)``.
+
+        ``reduced=False`` leaves out ``physics`` and ``partial`` where they cost time.
+        """
