@@ -105,7 +105,8 @@ class Compare:
                 metrics["fit_seconds"] = run.fit.seconds
                 with replacing(cache) as temporary:
                     temporary.write_text(json.dumps(metrics, indent=2) + "\n")
-            return identity | json.loads(cache.read_text()) | {"failure": ""}
+            measured: dict[str, float] = json.loads(cache.read_text())
+            return identity | measured | {"failure": ""}
         except (InputError, ArithmeticError, RuntimeError, ValueError) as error:
             note(f"  failed: {error}")
             return identity | {"failure": str(error)}

@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code: 0 well, 2 bad input, 130 interrupted."""
     warnings.filterwarnings("ignore", category=FutureWarning, module="arviz")
     command = tyro.cli(
-        Command,  # type: ignore[arg-type]
+        Command,
         args=arguments,
         prog="groundvae",
         description=DESCRIPTION,

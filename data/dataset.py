@@ -55,10 +55,14 @@ class Dataset:
         cut = min(max(1, round(fraction * len(self))), len(self) - 1)
         return self.subset(np.sort(order[:cut])), self.subset(np.sort(order[cut:]))
 
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Everything by name, as a data file holds it."""
+        return {"x": self.x, **self.coordinates, **self.truth}
+
     def save(self, path: Path) -> None:
         """Write an ``.npz`` (no pickles) with ``x``, the coordinates and the true latents."""
         with replacing(path) as temporary, temporary.open("wb") as stream:
-            np.savez(stream, x=self.x, **dict(self.coordinates), **dict(self.truth))
+            np.savez(stream, allow_pickle=False, **self.arrays())
 
 
 def load_dataset(path: Path, *, coordinates: tuple[str, ...], latents: tuple[str, ...]) -> Dataset:

@@ -54,7 +54,7 @@ def _recoveries(inference_data: az.InferenceData, folder: Path) -> list[Panel]:
     panels = []
     for name, draws, truth in known_latents(inference_data):
         path = folder / f"recovery_{name}.png"
-        unit = str(inference_data.posterior[name].attrs.get("units", ""))
+        unit = str(inference_data["posterior"][name].attrs.get("units", ""))
         save_figure(plot_recovery(compute_recovery(draws, truth), name, unit), path)
         panels.append(
             Panel(
@@ -69,11 +69,12 @@ def _recoveries(inference_data: az.InferenceData, folder: Path) -> list[Panel]:
 
 def _facts(run: Run, inference_data: az.InferenceData) -> dict[str, str]:
     config, fit = run.config, run.fit
+    observations = inference_data["observed_data"].sizes["observation"]
     facts = {
         "System": run.entry.summary,
         "Variant, guide, loss": f"{config.variant}, {config.guide}, {config.loss}",
         "Trained on": config.trained_on,
-        "Diagnosed on": f"{inference_data.observed_data.sizes['observation']} observations",
+        "Diagnosed on": f"{observations} observations",
         "Fit": f"{fit.steps} steps in {fit.seconds:.0f} s, {fit.stop}",
         "Noise scale": f"{float(run.model.noise.scale.detach()):.3g} {run.entry.unit}",
     }
@@ -99,8 +100,8 @@ def _meanings(run: Run, metrics: Mapping[str, float]) -> dict[str, str]:
 
 
 def _notes(inference_data: az.InferenceData) -> list[str]:
-    unknown = [n for n in inference_data.posterior if n not in inference_data.constant_data]
-    unknown = [str(name) for name in unknown if name != "z_aux"]
+    latents = [str(n) for n in inference_data["posterior"] if n != "z_aux"]
+    unknown = [name for name in latents if name not in inference_data["constant_data"]]
     if not unknown:
         return []
     return [

@@ -16,18 +16,18 @@ PANELS = 6
 
 def compute_reconstruction(inference_data: az.InferenceData) -> xr.Dataset:
     """Mean and 90 % band of the prediction (observation, ...), and the mean of physics alone."""
-    predictive = inference_data.posterior_predictive["x"]
+    predictive = inference_data["posterior_predictive"]["x"]
     dims = predictive.dims[2:]
     draws = np.concatenate(predictive.values)
     low, high = interval(draws, 0.9)
-    x = inference_data.observed_data["x"].values
+    x = inference_data["observed_data"]["x"].values
     variables = {
         "mean": (dims, draws.mean(axis=0)),
         "low": (dims, low),
         "high": (dims, high),
     }
     if "physics_predictive" in inference_data:
-        physics = inference_data.physics_predictive["x"].mean(("chain", "draw")).values
+        physics = inference_data["physics_predictive"]["x"].mean(("chain", "draw")).values
         variables["physics"] = (dims, physics)
     coords = {d: predictive.coords[d] for d in dims if d in predictive.coords}
     result = xr.Dataset(variables, coords=coords)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 
@@ -17,7 +18,7 @@ from groundvae.data.atomic import replacing
 # Okabe & Ito (2008): distinct under the common colour vision deficiencies, and in grey.
 DATA, FULL, PHYSICS, TRUTH = "#000000", "#0072B2", "#D55E00", "#009E73"
 
-SETTINGS = {
+SETTINGS: dict[Any, Any] = {
     "figure.dpi": 120,
     "savefig.dpi": 160,
     "font.size": 9,

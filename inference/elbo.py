@@ -21,7 +21,7 @@ from groundvae.models.greybox import OBSERVATION, GreyBox
 from groundvae.physics.solver import NonFiniteError
 
 
-class RegularizedELBO(ELBO):  # type: ignore[misc]
+class RegularizedELBO(ELBO):
     """-ELBO + sum of weight * penalty, all per observation; works with ``pyro.infer.SVI``.
 
     With no penalties and ``kl_weight=1`` it is the exact (single-sample) negative ELBO.
@@ -141,6 +141,6 @@ def _announce(module: nn.Module, prefix: str) -> None:
     """Tell an enclosing SVI of parameters, as module-local ``pyro.param`` statements would."""
     for name, parameter in module.named_parameters():
         if parameter.requires_grad:
-            parameter.unconstrained = weakref.ref(parameter)
+            parameter.unconstrained = weakref.ref(parameter)  # type: ignore[attr-defined]
             statement = effectful(type="param")(lambda *_, p=parameter, **__: p)
             statement(name=f"{prefix}.{name}")

@@ -93,7 +93,10 @@ class Trainer:
         self.both = nn.ModuleList([model, guide])
         self.parameters = [p for p in self.both.parameters() if p.requires_grad]
         self.optimizer = torch.optim.AdamW(
-            self.parameters, lr=options.learning_rate, weight_decay=options.weight_decay
+            self.parameters,
+            lr=options.learning_rate,
+            weight_decay=options.weight_decay,
+            fused=True,
         )
         self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, options.rate_at)
         self.exact = RegularizedELBO()

@@ -77,7 +77,8 @@ def _with_coords(variables: Mapping[str, xr.Variable], coords: Mapping[str, Any]
     fitting = {dim: values for dim, values in coords.items() if dim in used}
     for lead in ("chain", "draw"):
         sizes = {v.sizes[lead] for v in variables.values() if lead in v.dims}
-        fitting |= {lead: np.arange(size) for size in sizes}
+        if sizes:
+            fitting[lead] = np.arange(sizes.pop())
     return xr.Dataset(dict(variables), coords=fitting)
 
 

@@ -20,7 +20,7 @@ from torch import Tensor
 from groundvae.data.batch import Batch
 from groundvae.guides.guide import UNMIXED, Guide
 from groundvae.inference.simulation import Simulation, Simulator
-from groundvae.models.greybox import GreyBox
+from groundvae.models.greybox import GreyBox, returned, site_value
 from groundvae.models.system import Decoded
 
 
@@ -37,14 +37,12 @@ class Step:
 
     @property
     def decoded(self) -> Decoded:
-        decoded: Decoded = self.model_trace.nodes["_RETURN"]["value"]
-        return decoded
+        return returned(self.model_trace)
 
     @property
     def unmixed(self) -> Tensor:
         """What the guide left of the observation, canonical, (observation, canonical)."""
-        value: Tensor = self.guide_trace.nodes[UNMIXED]["value"]
-        return value
+        return site_value(self.guide_trace, UNMIXED)
 
     @cached_property
     def simulation(self) -> Simulation:

@@ -18,7 +18,7 @@ from groundvae.guides.guide import log_prob_of
 from groundvae.inference.inferencedata import hand_over
 from groundvae.inference.run import Run
 from groundvae.inference.simulation import simulate
-from groundvae.models.greybox import OBSERVATION
+from groundvae.models.greybox import OBSERVATION, returned, site_value
 from groundvae.models.intervention import Change, Intervention
 
 ROWS = 40_000  # decoded observations held at once
@@ -51,6 +51,9 @@ def posterior(
     """The posterior of each observation of ``data``, and what it predicts.
 
     Args:
+        run: the fitted model and guide.
+        data: what was observed.
+        options: how much to draw.
         changes: interventions on latents after they are inferred (counterfactuals); all other
             latents keep their draws.
         until: predict up to this time (s), at the time step of the data.
@@ -97,13 +100,13 @@ def _draw(
     """All groups of one chunk, each array (draw, observation, ...)."""
     with pyro.plate("draw", options.draws, dim=-2):
         guide_trace = poutine.trace(run.guide).get_trace(batch)
-    latents = {name: guide_trace.nodes[name]["value"] for name in run.model.latent_names}
+    latents = {name: site_value(guide_trace, name) for name in run.model.latent_names}
     n = min(options.draws, options.predictive_draws)
     first = {name: value[:n] for name, value in latents.items()}
     world = poutine.condition(run.model, data=first)
     with pyro.plate("draw", n, dim=-2), Intervention(changes or {}):
         model_trace = poutine.trace(world).get_trace(ahead)
-    decoded = model_trace.nodes["_RETURN"]["value"]
+    decoded = returned(model_trace)
     full = decoded.full.expand(n, *decoded.full.shape[-1 - run.model.system.event_dim :])
     noise = run.model.noise(full, event_dim=0)
     changed = {

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 from groundvae.data.errors import InputError
 from groundvae.inference.elbo import PaperELBO, RegularizedELBO
-from groundvae.inference.penalty import PENALTIES, PPC, PhysicsSimulationMean, Unmix
+from groundvae.inference.penalty import PENALTIES, PPC, Penalty, PhysicsSimulationMean, Unmix
 
 DEFAULT_WEIGHTS: Mapping[str, float] = {
     "ppc": 1e-4,
@@ -28,7 +28,7 @@ def regularized(weights: Mapping[str, float]) -> RegularizedELBO:
 
 def paper(weights: Mapping[str, float]) -> PaperELBO:
     """The paper's weighting and penalties, at the weights of its public pendulum experiment."""
-    penalties = {
+    penalties: dict[str, Penalty] = {
         "ppc": PPC(by_noise=False),
         "unmix": Unmix(),
         "physics_simulation": PhysicsSimulationMean(),

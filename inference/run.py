@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pyro.distributions import Distribution
+from pyro.distributions import TorchDistribution
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
@@ -99,7 +99,7 @@ class Run:
         (folder / "fit.json").write_text(json.dumps(facts, indent=2) + "\n")
 
 
-def new_run(config: RunConfig, priors: Mapping[str, Distribution] | None = None) -> Run:
+def new_run(config: RunConfig, priors: Mapping[str, TorchDistribution] | None = None) -> Run:
     """Build an unfitted run; parameters are drawn from the config's seed.
 
     ``priors`` are given as distributions, or stand in the config as text.

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import pyro
 import torch
 from pyro import poutine
 from torch import Tensor
 
 from groundvae.data.batch import Batch
-from groundvae.models.greybox import OBSERVATION, GreyBox
+from groundvae.models.greybox import OBSERVATION, GreyBox, returned, site_value
 
 
 @dataclass(frozen=True)
@@ -34,13 +33,13 @@ def simulate(model: GreyBox, like: Batch, n: int) -> Simulation:
     rows = torch.randint(len(like), (n,))
     template = like[rows]
     trace = poutine.trace(poutine.uncondition(model)).get_trace(template)
-    decoded = trace.nodes["_RETURN"]["value"]
-    latents = {name: trace.nodes[name]["value"] for name in model.latent_names}
-    x = trace.nodes[OBSERVATION]["value"]
+    decoded = returned(trace)
+    latents = {name: site_value(trace, name) for name in model.latent_names}
+    x = site_value(trace, OBSERVATION)
     physics = None
     if decoded.physics is not None:
         noise = model.noise(decoded.physics, event_dim=model.system.event_dim)
-        physics = template.with_x(pyro.distributions.Distribution.__call__(noise))
+        physics = template.with_x(noise.sample())
     full = Batch(x, template.inputs, template.observed)
     return Simulation(latents, full, physics)
 

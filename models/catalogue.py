@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from pyro.distributions import Distribution
+from pyro.distributions import TorchDistribution
 
 from groundvae.data import pendulum as pendulum_data
 from groundvae.data.dataset import Dataset
@@ -32,7 +32,7 @@ class Entry:
     simulate: Callable[[int, int], Dataset]  # (n, seed)
 
     def build(
-        self, variant: str = "hybrid-reg", priors: Mapping[str, Distribution] | None = None
+        self, variant: str = "hybrid-reg", priors: Mapping[str, TorchDistribution] | None = None
     ) -> GreyBox:
         """A fresh model of one variant, with some priors swapped."""
         if variant not in self.variants:

@@ -6,9 +6,12 @@ Source: Takeishi & Kalousis (2021), section 2.
 
 from __future__ import annotations
 
+from typing import cast
+
 import pyro
 import pyro.distributions as dist
 import torch
+from pyro import poutine
 from torch import Tensor, nn
 
 from groundvae.data.batch import Batch
@@ -61,3 +64,13 @@ class GreyBox(nn.Module):
         zero = torch.zeros(self.system.auxiliary, dtype=like.dtype, device=like.device)
         value: Tensor = pyro.sample(AUXILIARY, dist.Normal(zero, 1.0).to_event(1))
         return value
+
+
+def site_value(trace: poutine.Trace, name: str) -> Tensor:
+    """The value of one site of a trace."""
+    return cast(Tensor, trace.nodes[name]["value"])
+
+
+def returned(trace: poutine.Trace) -> Decoded:
+    """What ``GreyBox`` returned in a trace of it."""
+    return cast(Decoded, trace.nodes["_RETURN"]["value"])

@@ -26,7 +26,7 @@ class Change:
         return self.factor * value + self.shift
 
 
-class Intervention(Messenger):  # type: ignore[misc]
+class Intervention(Messenger):
     """Changes latents by name; everything downstream of them follows.
 
     >>> import pyro, torch

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import torch
-from pyro.distributions import Distribution
+from pyro.distributions import TorchDistribution
 from torch import Tensor
 from torch.distributions import biject_to
+from torch.distributions.constraints import Constraint
 
 from groundvae.data.errors import InputError
 
@@ -22,10 +23,10 @@ class PhysicsLatent:
     """
 
     name: str
-    prior: Distribution
+    prior: TorchDistribution
     unit: str
     meaning: str
-    support: torch.distributions.constraints.Constraint
+    support: Constraint
     period: float | None = None
 
     def __post_init__(self) -> None:
@@ -53,7 +54,7 @@ class Grounding:
     def __len__(self) -> int:
         return len(self.latents)
 
-    def with_priors(self, priors: Mapping[str, Distribution]) -> Grounding:
+    def with_priors(self, priors: Mapping[str, TorchDistribution]) -> Grounding:
         """The same latents with some priors swapped by name."""
         unknown = sorted(set(priors) - set(self.names))
         if unknown:
@@ -68,8 +69,9 @@ class Grounding:
         """
         values, logdets = {}, []
         for latent, u in zip(self.latents, unconstrained.unbind(-1), strict=True):
-            bijector = biject_to(latent.prior.support)
-            value = _inside(bijector(u), latent.prior.support)
+            support = latent.prior.support
+            bijector = biject_to(support)
+            value = _inside(bijector(u), support)
             values[latent.name] = value
             logdets.append(bijector.log_abs_det_jacobian(u, value))
         empty = unconstrained.new_zeros(unconstrained.shape)
@@ -82,7 +84,7 @@ class Grounding:
         )
 
 
-def _inside(value: Tensor, support: torch.distributions.constraints.Constraint) -> Tensor:
+def _inside(value: Tensor, support: Constraint | None) -> Tensor:
     """Undo the rounding that can push a value of a bijector onto an open bound.
 
     In float32 ``sigmoid(20)`` is 1. This is rounding, not a clamp: the gradient is kept.
@@ -99,7 +101,7 @@ def _inside(value: Tensor, support: torch.distributions.constraints.Constraint) 
     return value + correction
 
 
-def _within(prior: Distribution, support: torch.distributions.constraints.Constraint) -> bool:
+def _within(prior: TorchDistribution, support: Constraint) -> bool:
     """Whether the prior's support lies within ``support``: probe with the prior's own draws
     and with the bounds that its support declares.
     """
@@ -118,13 +120,13 @@ def _within(prior: Distribution, support: torch.distributions.constraints.Constr
     return inside and bool(_closed(support, edges).all())
 
 
-def _closed(support: torch.distributions.constraints.Constraint, values: Tensor) -> Tensor:
+def _closed(support: Constraint, values: Tensor) -> Tensor:
     lower = getattr(support, "lower_bound", -float("inf"))
     upper = getattr(support, "upper_bound", float("inf"))
     return (values >= lower) & (values <= upper)
 
 
-def describe_support(support: torch.distributions.constraints.Constraint) -> str:
+def describe_support(support: Constraint | None) -> str:
     """A support in words.
 
     >>> describe_support(torch.distributions.constraints.positive)

@@ -8,6 +8,16 @@ import torch
 from torch import Tensor, nn
 
 
+def perceptron(inputs: int, outputs: int, *, width: int, start: float) -> nn.Sequential:
+    """Two hidden layers; the last layer's weights begin at ``start`` times their usual size."""
+    head = nn.Linear(width, outputs)
+    with torch.no_grad():
+        head.weight.mul_(start)
+        head.bias.zero_()
+    hidden = (nn.Linear(inputs, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU())
+    return nn.Sequential(*hidden, head)
+
+
 class ResidualMLP(nn.Module):
     """A perceptron with pre-normalized skip blocks: (..., inputs) -> (..., outputs).
 

@@ -72,7 +72,7 @@ class Pendulum(System):
         self.moves = physics or dynamics is not None
         used = [OMEGA] * physics + [THETA0] * self.moves
         self.grounding = Grounding(tuple(used))
-        sizes = {r.auxiliary for r in (dynamics, observation) if r is not None}
+        sizes = {r.auxiliary for r in (dynamics, observation) if r is not None and r.auxiliary}
         if len(sizes) > 1:
             raise InputError(f"the residuals see z_aux of sizes {sorted(sizes)}, expected one")
         self.auxiliary = sizes.pop() if sizes else 0
@@ -104,9 +104,10 @@ class Pendulum(System):
         return Decoded(full, alone[..., 0], partial)
 
     def _observe(self, path: Tensor, auxiliary: Tensor | None, times: Tensor) -> Tensor:
-        if self.observation is None or auxiliary is None:
+        if self.observation is None:
             return path[..., 0]
-        return path[..., 0] + self.observation(auxiliary.unsqueeze(-2), times, path)
+        seen = auxiliary.unsqueeze(-2) if self.observation.auxiliary else path[..., :0]
+        return path[..., 0] + self.observation(seen, times, path)
 
     def _solve(
         self, physics: Mapping[str, Tensor], auxiliary: Tensor | None, times: Tensor, worlds: int
@@ -118,18 +119,19 @@ class Pendulum(System):
         theta0 = physics["theta0"].expand(worlds, *physics["theta0"].shape)
         start = torch.stack([theta0, torch.zeros_like(theta0)], -1)
         released = _from_release(times)
-        forces = []
+        forces: list[BoundResidual] = []
         if self.grounded:
             pull = gravity(physics["omega"])
-            forces.append(lambda time, state: pull(state[..., 0]))
+            forces.append(lambda time, states: pull(states[0]))
         if self.dynamics is not None and auxiliary is not None:
             forces.append(self._bind(self.dynamics, physics, auxiliary, released, worlds))
 
         def field(time: Tensor, state: Tensor) -> Tensor:
-            total = forces[0](time, state)
+            states = state.unbind(-1)  # once: every indexing costs a pass of its own backwards
+            total = forces[0](time, states)
             for force in forces[1:]:
-                total = total + force(time, state)
-            return torch.stack([state[..., 1], total], -1)
+                total = total + force(time, states)
+            return torch.stack([states[1], total], -1)
 
         paths = solve(field, start, released, self.solver)
         return paths[..., -len(times) :, :]

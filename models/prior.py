@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+from collections.abc import Callable
 
 import pyro.distributions as dist
 import torch
@@ -29,7 +30,7 @@ KNOWN = (
     dist.VonMises,
     dist.Weibull,
 )
-DISTRIBUTIONS: dict[str, type[dist.TorchDistribution]] = {d.__name__: d for d in KNOWN}
+DISTRIBUTIONS: dict[str, Callable[..., dist.TorchDistribution]] = {d.__name__: d for d in KNOWN}
 
 
 def parse_prior(text: str) -> dist.TorchDistribution:
@@ -90,8 +91,8 @@ def split_assignment(text: str) -> tuple[str, str]:
 
 
 def _arguments(name: str) -> list[str]:
-    signature = inspect.signature(DISTRIBUTIONS[name].__init__)
-    return [k for k in signature.parameters if k not in ("self", "validate_args")]
+    signature = inspect.signature(DISTRIBUTIONS[name])
+    return [k for k in signature.parameters if k != "validate_args"]
 
 
 def _number(node: ast.expr, text: str) -> torch.Tensor:

@@ -10,15 +10,15 @@ from __future__ import annotations
 
 import bisect
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
 
-from groundvae.models.network import FourierTime
+from groundvae.models.network import FourierTime, perceptron
 
-BoundResidual = Callable[[Tensor, Tensor], Tensor]
-"""Takes a scalar time and a state ``(..., dimension)``, gives a push ``(...)``."""
+BoundResidual = Callable[[Tensor, Sequence[Tensor]], Tensor]
+"""Takes a scalar time and the components of a state, each ``(...)``, gives a push ``(...)``."""
 
 
 class Table:
@@ -68,17 +68,8 @@ class HarmonicResidual(nn.Module):
         place = (torch.arange(waves) + 0.5) / waves
         self.register_buffer("start", torch.logit(place))
         self.register_buffer("unit", (2 * math.pi * lowest * (highest / lowest) ** place) ** 2)
-        self.coefficients = nn.Sequential(
-            nn.Linear(auxiliary, width),
-            nn.SiLU(),
-            nn.Linear(width, width),
-            nn.SiLU(),
-            nn.Linear(width, 3 * waves + 1),
-        )
-        head = self.coefficients[-1]
-        with torch.no_grad():  # begin as a gentle push: the physics explains what it can first
-            head.weight.mul_(0.1)
-            head.bias.zero_()
+        # It begins as a gentle push: the physics explains what it can first.
+        self.coefficients = perceptron(auxiliary, 3 * waves + 1, width=width, start=0.1)
 
     def bind(
         self,
@@ -108,7 +99,7 @@ class HarmonicResidual(nn.Module):
             return strength * waves.sum(-1).unsqueeze(1)
 
         force = Table(times, waves(times)) if times is not None else lambda t: waves(t)[0]
-        return lambda time, state: force(time) - braking * state[..., -1]
+        return lambda time, states: force(time) - braking * states[-1]
 
 
 class NeuralResidual(nn.Module):
@@ -133,15 +124,7 @@ class NeuralResidual(nn.Module):
         self.time = time
         self.scale = scale
         inputs = auxiliary + len(states) + (time.features if time else 0)
-        self.network = nn.Sequential(
-            nn.Linear(inputs, width),
-            nn.SiLU(),
-            nn.Linear(width, width),
-            nn.SiLU(),
-            nn.Linear(width, 1),
-        )
-        nn.init.zeros_(self.network[-1].weight)
-        nn.init.zeros_(self.network[-1].bias)
+        self.network = perceptron(inputs, 1, width=width, start=0.0)
 
     def bind(
         self,
@@ -154,8 +137,8 @@ class NeuralResidual(nn.Module):
         """The residual of ``auxiliary`` (..., auxiliary); see ``HarmonicResidual.bind``."""
         strength = gate * stiffness
 
-        def push(time: Tensor, state: Tensor) -> Tensor:
-            return strength * self(auxiliary, time.expand(state.shape[:-1]), state)
+        def push(time: Tensor, states: Sequence[Tensor]) -> Tensor:
+            return strength * self(auxiliary, time.expand_as(states[0]), torch.stack([*states], -1))
 
         return push
 

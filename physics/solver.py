@@ -117,7 +117,6 @@ class Leapfrog:
 
     step: float = 0.05
     order: ClassVar[int] = 2
-    stages: ClassVar[tuple[float, ...]] = (0.0, 1.0)
 
     def __call__(self, field: Field, state: Tensor, times: Tensor) -> Tensor:
         grid, requested = step_grid(times, self.step)
@@ -135,7 +134,9 @@ class Leapfrog:
             states.append(torch.cat([position, momentum], dim=-1))
         return torch.stack(states)[requested]
 
-    stage_times = FixedStep.stage_times
+    def stage_times(self, times: Tensor) -> Tensor:
+        """All times at which the field will be evaluated, ascending, (stage,), s."""
+        return step_grid(times, self.step)[0]
 
 
 @dataclass(frozen=True)
