@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
 from statistics import mean, stdev
@@ -14,14 +14,14 @@ from typing import Annotated
 import tyro
 
 from groundvae.cli.console import note, say, set_threads
-from groundvae.cli.fit import Fit
+from groundvae.cli.fit import Fit, check_converged, check_guide
 from groundvae.cli.source import TEST
-from groundvae.data.atomic import replacing
+from groundvae.data.atomic import check_writable, replacing
 from groundvae.data.errors import InputError
 from groundvae.diagnostics.metrics import compute_metrics
 from groundvae.inference.fit import FitOptions
 from groundvae.inference.posterior import posterior
-from groundvae.inference.run import load_run
+from groundvae.inference.run import Run, load_run
 from groundvae.models.catalogue import find_system
 from groundvae.models.prior import parse_prior, split_assignment
 
@@ -48,7 +48,7 @@ class Cell:
 class Compare:
     """Fit and measure every combination; goes on where it stopped; writes table.csv, table.md."""
 
-    system: Annotated[str, tyro.conf.Positional]
+    system: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="SYSTEM")]
     """Name of the system, see `list`."""
     out: Path
     """Folder for the runs and the tables."""
@@ -81,10 +81,13 @@ class Compare:
         entry = find_system(self.system)
         for variant in self.variants:
             entry.build(variant)
+        for guide in self.guides:
+            check_guide(guide)
         for prior in self.priors:
             if prior != "default":
                 name, text = split_assignment(prior)
                 entry.build(priors={name: parse_prior(text)})
+        check_writable(self.out / "table.csv")
 
     def cells(self) -> Iterator[Cell]:
         for cell in product(self.variants, self.guides, self.priors, self.seeds):
@@ -96,9 +99,7 @@ class Compare:
         folder = self.out / cell.folder
         cache = folder / "metrics.json"
         try:
-            if not (folder / "config.json").is_file():
-                self._fit(cell, folder)
-            run = load_run(folder)
+            run = self._fitted(cell, folder)
             if not cache.is_file():
                 data = find_system(self.system).simulate(*TEST)
                 metrics = compute_metrics(posterior(run, data))
@@ -111,17 +112,32 @@ class Compare:
             note(f"  failed: {error}")
             return identity | {"failure": str(error)}
 
-    def _fit(self, cell: Cell, folder: Path) -> None:
-        values = {k: getattr(self.options, k) for k in self.options.__dataclass_fields__}
-        Fit(
+    def _fitted(self, cell: Cell, folder: Path) -> Run:
+        options = replace(self.options, seed=cell.seed)
+        again = False
+        if (folder / "config.json").is_file():
+            run = load_run(folder)
+            if run.config.options != options:
+                raise InputError(f"{folder}: was fitted with other options, expected a new --out")
+            again = run.fit.stop == "interrupted"
+            if not again:
+                return check_converged(run, folder)
+        run = self._fit(cell, folder, options, again)
+        if run.fit.stop == "interrupted":
+            raise KeyboardInterrupt
+        return run
+
+    def _fit(self, cell: Cell, folder: Path, options: FitOptions, overwrite: bool) -> Run:
+        return Fit(
             system=self.system,
             variant=cell.variant,
             guide=cell.guide,
             prior=() if cell.prior == "default" else (cell.prior,),
             threads=self.threads,
             out=folder,
-            options=FitOptions(**(values | {"seed": cell.seed})),
-        ).run()
+            overwrite=overwrite,
+            options=options,
+        ).execute()
 
 
 def write_tables(rows: Sequence[dict[str, str | float]], folder: Path) -> None:

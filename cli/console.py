@@ -14,12 +14,12 @@ err = Console(stderr=True)
 
 def say(text: str) -> None:
     """One plain line on stdout."""
-    out.print(text, markup=False, highlight=False, soft_wrap=True)
+    out.print(text, markup=False, emoji=False, highlight=False, soft_wrap=True)
 
 
 def note(text: str) -> None:
     """One plain line on stderr."""
-    err.print(text, markup=False, highlight=False, soft_wrap=True)
+    err.print(text, markup=False, emoji=False, highlight=False, soft_wrap=True)
 
 
 def show_metrics(title: str, metrics: Mapping[str, float]) -> None:

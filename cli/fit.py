@@ -9,14 +9,17 @@ from typing import Annotated
 
 import torch
 import tyro
+from pyro.distributions import TorchDistribution
 
 from groundvae.cli.console import err, note, say, set_threads
 from groundvae.cli.progress import reporting
-from groundvae.cli.source import TRAIN, VALID, read_data
+from groundvae.cli.source import TRAIN, VALID, once, read_data
 from groundvae.data.batch import Batch
 from groundvae.data.dataset import Dataset
 from groundvae.data.errors import InputError
+from groundvae.guides.catalogue import GUIDES
 from groundvae.inference.fit import FitOptions, fit
+from groundvae.inference.preset import build_loss
 from groundvae.inference.run import Run, RunConfig, check_folder, new_run
 from groundvae.models.catalogue import Entry, find_system
 from groundvae.models.prior import parse_prior, split_assignment
@@ -28,7 +31,7 @@ REGULARIZED = "hybrid-reg"
 class Fit:
     """Fit a grey-box model and its guide to observations, and save the run."""
 
-    system: Annotated[str, tyro.conf.Positional]
+    system: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="SYSTEM")]
     """Name of the system, see `list`."""
     data: Path | None = None
     """An .npz to fit; a fifth of it validates. Without: the system's own simulated data."""
@@ -55,9 +58,15 @@ class Fit:
     options: Annotated[FitOptions, tyro.conf.arg(name="")] = field(default_factory=FitOptions)
 
     def run(self) -> None:
+        """The command."""
+        self.execute()
+
+    def execute(self) -> Run:
+        """Fit and save; the run stands in its folder even if this raises."""
         entry = find_system(self.system)
         folder = self.out or Path("runs") / self.system
         check_folder(folder, overwrite=self.overwrite)
+        self.check(entry)
         set_threads(self.threads)
         train, valid, source = self.load(entry)
         run = self.build(train, source)
@@ -67,8 +76,23 @@ class Fit:
             f"{run.fit.stop}: {run.fit.steps} steps in {run.fit.seconds:.0f} s, validation ELBO "
             f"{run.fit.best_elbo:.4g}, run saved to {folder}"
         )
-        if run.fit.stop.startswith("diverged"):
-            raise InputError(f"the fit {run.fit.stop}; the last good state is in {folder}")
+        return check_converged(run, folder)
+
+    def check(self, entry: Entry) -> None:
+        """Refuse what cannot be built before data are read or simulated."""
+        check_device(self.device)
+        check_guide(self.guide)
+        entry.build(self.variant, self.priors())
+        build_loss(self.preset(), _weights(self.weight))
+
+    def priors(self) -> dict[str, TorchDistribution]:
+        """The priors to swap, by the name of their latent."""
+        texts = once("--prior", (split_assignment(text) for text in self.prior))
+        return {name: parse_prior(text) for name, text in texts.items()}
+
+    def preset(self) -> str:
+        """The loss, by name."""
+        return self.loss or ("regularized" if self.variant == REGULARIZED else "exact")
 
     def load(self, entry: Entry) -> tuple[Dataset, Dataset, str]:
         """Training and validation data, and where they come from."""
@@ -81,25 +105,21 @@ class Fit:
 
     def build(self, train: Dataset, source: str) -> Run:
         """The unfitted run that the options describe."""
-        priors = dict(split_assignment(text) for text in self.prior)
-        default = "regularized" if self.variant == REGULARIZED else "exact"
         config = RunConfig(
             system=self.system,
             length=train.x.shape[1],
             variant=self.variant,
             guide=self.guide,
-            loss=self.loss or default,
+            loss=self.preset(),
             weights=_weights(self.weight),
             options=self.options,
             trained_on=source,
         )
-        run = new_run(config, {name: parse_prior(text) for name, text in priors.items()})
-        run.loss()  # an unknown preset or penalty stops here, before any work
-        return run
+        return new_run(config, self.priors())
 
     def train(self, run: Run, train: Dataset, valid: Dataset) -> None:
         """Fit ``run`` in place, with progress on stderr."""
-        device = _device(self.device)
+        device = self.device
         run.model.to(device)
         run.guide.to(device)
         batches = Batch.of(train, device=device), Batch.of(valid, device=device)
@@ -110,22 +130,39 @@ class Fit:
         run.guide.cpu()
 
 
+def check_guide(name: str) -> None:
+    """Refuse a guide that does not exist."""
+    if name not in GUIDES:
+        raise InputError(f"no guide {name!r}, known: {', '.join(GUIDES)}")
+
+
+def check_converged(run: Run, folder: Path) -> Run:
+    """The run, unless its fit left the finite numbers."""
+    if run.fit.stop.startswith("diverged"):
+        raise InputError(f"the fit {run.fit.stop}; the last good state is in {folder}")
+    return run
+
+
 def _weights(texts: tuple[str, ...]) -> Mapping[str, float]:
-    weights = {}
-    for text in texts:
-        name, value = split_assignment(text)
-        try:
-            weights[name] = float(value)
-        except ValueError as error:
-            raise InputError(f"--weight {text!r} cannot be read, expected NAME=NUMBER") from error
-        if not 0 <= weights[name] < float("inf"):
-            raise InputError(f"--weight {text!r}: expected a finite number of 0 or more")
-    return weights
+    return once("--weight", (_weight(text) for text in texts))
 
 
-def _device(name: str) -> str:
+def _weight(text: str) -> tuple[str, float]:
+    name, _, value = text.partition("=")
     try:
+        weight = float(value)
+    except ValueError as error:
+        raise InputError(f"--weight {text!r} cannot be read, expected NAME=NUMBER") from error
+    if not 0 <= weight < float("inf"):
+        raise InputError(f"--weight {text!r}: expected a finite number of 0 or more")
+    return name.strip(), weight
+
+
+def check_device(name: str) -> None:
+    """Refuse a device that this machine lacks, before any work."""
+    try:
+        if torch.device(name).type not in ("cpu", "cuda"):
+            raise RuntimeError(name)
         torch.empty(0, device=name)
     except (RuntimeError, AssertionError) as error:
         raise InputError(f"device {name!r} is not available, expected cpu or cuda") from error
-    return name

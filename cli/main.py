@@ -16,6 +16,7 @@ from groundvae.cli.fit import Fit
 from groundvae.cli.listing import List
 from groundvae.cli.posterior import Posterior, Predict
 from groundvae.cli.simulate import Simulate
+from groundvae.cli.usage import one_sentence
 from groundvae.data.errors import InputError
 from groundvae.physics.solver import NonFiniteError
 
@@ -35,22 +36,36 @@ DESCRIPTION = "Generative models in which part of the latent space is grounded b
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code: 0 well, 2 bad input, 130 interrupted."""
     warnings.filterwarnings("ignore", category=FutureWarning, module="arviz")
-    command = tyro.cli(
-        Command,
-        args=arguments,
-        prog="groundvae",
-        description=DESCRIPTION,
-        config=(tyro.conf.OmitArgPrefixes, tyro.conf.OmitSubcommandPrefixes),
-    )
     try:
-        command.run()
+        read(arguments).run()
     except (InputError, NonFiniteError) as error:
-        note(f"error: {error}")
-        return 2
+        return refuse(str(error))
+    except OSError as error:
+        return refuse(f"{error.filename or 'a file'}: {error.strerror or error}")
+    except MemoryError:
+        return refuse("out of memory, expected fewer observations or draws")
     except KeyboardInterrupt:
         note("interrupted")
         return 130
     return 0
+
+
+def read(arguments: Sequence[str] | None) -> Command:
+    """The command that the arguments describe."""
+    with one_sentence():
+        return tyro.cli(
+            Command,
+            args=arguments,
+            prog="groundvae",
+            description=DESCRIPTION,
+            config=(tyro.conf.OmitArgPrefixes, tyro.conf.OmitSubcommandPrefixes),
+        )
+
+
+def refuse(reason: str) -> int:
+    """Say in one line what is wrong; returns the exit code of bad input."""
+    note("error: " + " ".join(reason.splitlines()))
+    return 2
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
@@ -9,7 +10,8 @@ from typing import Annotated
 import tyro
 
 from groundvae.cli.console import say, set_threads
-from groundvae.cli.source import read_data
+from groundvae.cli.source import once, read_data
+from groundvae.data.atomic import check_writable
 from groundvae.data.errors import InputError
 from groundvae.inference.inferencedata import save_inference_data
 from groundvae.inference.posterior import PosteriorOptions, posterior
@@ -67,7 +69,9 @@ class Predict:
     def run(self) -> None:
         check_netcdf(self.out)
         set_threads(self.threads)
-        changes = dict(parse_intervention(text) for text in self.do)
+        if self.until is not None and not math.isfinite(self.until):
+            raise InputError(f"--until is {self.until}, expected a time in seconds")
+        changes = once("--do", (parse_intervention(text) for text in self.do))
         run = load_run(self.run_folder)
         data = read_data(self.data, run.entry, refuse_missing=self.refuse_missing)
         predicted = posterior(run, data, self.options, changes=changes, until=self.until)
@@ -79,3 +83,4 @@ def check_netcdf(path: Path) -> None:
     """Refuse a name that is not NetCDF's before the work, not after it."""
     if path.suffix != ".nc":
         raise InputError(f"{path}: expected a name that ends in .nc")
+    check_writable(path)

@@ -9,6 +9,7 @@ from typing import Annotated
 import tyro
 
 from groundvae.cli.console import say
+from groundvae.data.atomic import check_writable
 from groundvae.data.errors import InputError
 from groundvae.models.catalogue import find_system
 
@@ -17,7 +18,7 @@ from groundvae.models.catalogue import find_system
 class Simulate:
     """Simulate observations of a system, true latents included."""
 
-    system: Annotated[str, tyro.conf.Positional]
+    system: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="SYSTEM")]
     """Name of the system, see `list`."""
     out: Path
     """The .npz file to write: x, t and the true latents."""
@@ -32,5 +33,6 @@ class Simulate:
             raise InputError("--n must be 1 or more and --seed 0 or more")
         if self.out.suffix != ".npz":
             raise InputError(f"{self.out}: expected a name that ends in .npz")
+        check_writable(self.out)
         entry.simulate(self.n, self.seed).save(self.out)
         say(f"wrote {self.n} observations of {self.system} to {self.out}")

@@ -2,17 +2,54 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
+from groundvae.cli.console import note
 from groundvae.data.dataset import Dataset, load_dataset
 from groundvae.data.errors import InputError
+from groundvae.data.root import Splits
 from groundvae.models.catalogue import Entry
 
 TRAIN, VALID, TEST = (1000, 1), (500, 2), (1000, 3)
 """Size and seed of the default splits."""
+
+T = TypeVar("T")
+
+
+def once(option: str, pairs: Iterable[tuple[str, T]]) -> dict[str, T]:
+    """A mapping of what an option gives by name; a name given twice is refused.
+
+    >>> once("--do", [("omega", 2.0)])
+    {'omega': 2.0}
+    """
+    found: dict[str, T] = {}
+    for name, value in pairs:
+        if name in found:
+            raise InputError(f"{option} names {name!r} twice, expected once")
+        found[name] = value
+    return found
+
+
+def default_splits(entry: Entry, root: Path | None = None) -> Splits:
+    """A system's own data: measured ones where they are found, else simulated.
+
+    A stand-in for measured data is announced on stderr.
+    """
+    if entry.splits is None:
+        if root is not None:
+            raise InputError(f"{entry.name} is simulated, expected no --root")
+        source = f"simulated, seeds {TRAIN[1]} and {VALID[1]}"
+        parts = [entry.simulate(*size_and_seed) for size_and_seed in (TRAIN, VALID, TEST)]
+        return Splits(*parts, source=source)
+    splits = entry.splits(root)
+    if splits.stand_in:
+        note(f"WARNING: {entry.name}: {splits.source}; `data {entry.name}` says how to get them")
+    return splits
 
 
 def read_data(path: Path, entry: Entry, *, refuse_missing: bool = False) -> Dataset:

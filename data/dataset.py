@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import struct
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +13,21 @@ import numpy as np
 
 from groundvae.data.atomic import replacing
 from groundvae.data.errors import InputError
+
+# What numpy and zipfile raise on damaged files.
+UNREADABLE = (
+    OSError,
+    EOFError,
+    LookupError,
+    MemoryError,
+    OverflowError,
+    RuntimeError,
+    SyntaxError,
+    TypeError,
+    struct.error,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 
 @dataclass(frozen=True)
@@ -72,13 +89,13 @@ def load_dataset(path: Path, *, coordinates: tuple[str, ...], latents: tuple[str
         InputError: no such file, not an npz, pickled arrays, no ``x``, or bad values.
 
     """
-    arrays = _read_npz(path)
+    arrays = read_npz(path, ("x", *coordinates, *latents))
     if "x" not in arrays:
         raise InputError(f"{path}: has no array 'x', expected one of shape (observation, ...)")
     try:
-        x = np.asarray(arrays["x"], dtype=np.float32)
-        shared = {k: np.asarray(arrays[k], dtype=float) for k in coordinates if k in arrays}
-        truth = {k: np.asarray(arrays[k], dtype=float) for k in latents if k in arrays}
+        x = _numbers(arrays["x"], np.float32)
+        shared = {k: _numbers(arrays[k], float) for k in coordinates if k in arrays}
+        truth = {k: _numbers(arrays[k], float) for k in latents if k in arrays}
     except (TypeError, ValueError) as error:
         raise InputError(f"{path}: holds arrays that are not numbers ({error})") from error
     for name, value in truth.items():
@@ -90,14 +107,24 @@ def load_dataset(path: Path, *, coordinates: tuple[str, ...], latents: tuple[str
         raise InputError(f"{path}: {error}") from error
 
 
-def _read_npz(path: Path) -> dict[str, np.ndarray]:
+def _numbers(array: np.ndarray, dtype: type) -> np.ndarray:
+    if np.asarray(array).dtype.kind not in "biuf":
+        raise TypeError(f"of type {np.asarray(array).dtype}")
+    with np.errstate(over="ignore"):  # what overflows is infinite, and is refused as such
+        return np.asarray(array, dtype=dtype)
+
+
+def read_npz(path: Path, names: tuple[str, ...]) -> dict[str, np.ndarray]:
     if not path.is_file():
         raise InputError(f"{path}: no such file, expected an .npz with an array 'x'")
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            if not isinstance(archive, np.lib.npyio.NpzFile):
-                raise InputError(f"{path}: is one bare array, expected an .npz with an array 'x'")
-            return {name: archive[name] for name in archive.files}
+        opened = np.load(path, allow_pickle=False)
+        if not isinstance(opened, np.lib.npyio.NpzFile):
+            raise InputError(f"{path}: is one bare array, expected an .npz with an array 'x'")
+        with opened as archive:
+            return {name: archive[name] for name in names if name in archive.files}
+    except InputError:
+        raise
     except ValueError as error:
         if "pickle" in str(error).lower():
             raise InputError(
@@ -105,7 +132,7 @@ def _read_npz(path: Path) -> dict[str, np.ndarray]:
                 "of plain numeric arrays"
             ) from error
         raise InputError(f"{path}: cannot be read as .npz ({error})") from error
-    except (OSError, EOFError, zipfile.BadZipFile, KeyError) as error:
+    except UNREADABLE as error:
         raise InputError(f"{path}: cannot be read as .npz ({error})") from error
 
 
@@ -116,3 +143,5 @@ def _check_times(times: np.ndarray, x: np.ndarray) -> None:
         raise InputError(f"t has {times.size} times, x has {x.shape[1]} samples an observation")
     if not np.isfinite(times).all() or not (np.diff(times) > 0).all():
         raise InputError("t is not strictly increasing, expected finite increasing times in s")
+    if not (np.diff(times.astype(np.float32)) > 0).all():
+        raise InputError("t has steps too fine for single precision, expected t to start near 0 s")

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Mapping
 
 import arviz as az
 import numpy as np
 
-from groundvae.diagnostics.score import coverage, crps
+from groundvae.diagnostics.latents import known_latents
+from groundvae.diagnostics.recovery import compute_recovery
+from groundvae.diagnostics.score import coverage
 
 
-def compute_metrics(inference_data: az.InferenceData) -> dict[str, float]:
+def compute_metrics(
+    inference_data: az.InferenceData, periods: Mapping[str, float] | None = None
+) -> dict[str, float]:
     """Metrics by name.
 
     ``reconstruction_sse``: squared error of the posterior predictive mean, summed over an
     observation's samples, mean over observations; ``reconstruction_mae``: per sample; ``elbo``:
     mean of log p(x, z) - log q(z | x). For each physics latent with known truth ``*_mae`` (of
     the posterior median), ``*_crps``, ``*_cov50`` and ``*_cov90`` (share of truths inside the
-    central intervals).
+    central intervals). ``periods`` of the angles that wrap.
     """
     x = inference_data["observed_data"]["x"].values
     error = inference_data["posterior_predictive"]["x"].mean(("chain", "draw")).values - x
@@ -28,21 +32,12 @@ def compute_metrics(inference_data: az.InferenceData) -> dict[str, float]:
     }
     if "sample_stats" in inference_data:
         metrics["elbo"] = float(inference_data["sample_stats"]["log_weight"].mean())
-    for name, draws, truth in known_latents(inference_data):
+    for latent in known_latents(inference_data, periods):
+        recovery = compute_recovery(latent)
         metrics |= {
-            f"{name}_mae": float(np.abs(np.median(draws, axis=0) - truth).mean()),
-            f"{name}_crps": float(crps(draws, truth).mean()),
-            f"{name}_cov50": coverage(draws, truth, 0.5),
-            f"{name}_cov90": coverage(draws, truth, 0.9),
+            f"{latent.name}_mae": recovery.attrs["mae"],
+            f"{latent.name}_crps": recovery.attrs["crps"],
+            f"{latent.name}_cov50": coverage(latent.draws, latent.truth, 0.5),
+            f"{latent.name}_cov90": recovery.attrs["cov90"],
         }
     return metrics
-
-
-def known_latents(
-    inference_data: az.InferenceData,
-) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
-    """Each physics latent with known truth: name, draws (draw, observation), truth."""
-    truths = inference_data["constant_data"]
-    for name, variable in inference_data["posterior"].data_vars.items():
-        if name in truths:
-            yield str(name), np.concatenate(variable.values), truths[name].values

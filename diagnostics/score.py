@@ -1,24 +1,76 @@
-"""Scores of posterior draws against a known truth."""
+"""Scores of posterior draws against a known truth, on the line and on the circle."""
 
 from __future__ import annotations
 
 import numpy as np
 
 
-def crps(draws: np.ndarray, truth: np.ndarray) -> np.ndarray:
+def crps(draws: np.ndarray, truth: np.ndarray, period: float | None = None) -> np.ndarray:
     """Continuous ranked probability score, (observation,), in the latent's unit.
 
     ``E|z - truth| - 1/2 E|z - z'|`` over draws (draw, observation); 0 is best, and a point
-    estimate scores its absolute error. Source: Gneiting & Raftery (2007), eq. 21.
+    estimate scores its absolute error. Source: Gneiting & Raftery (2007), eq. 21; on a circle
+    (``period``) with the distance along it: Grimit et al. (2006).
 
     >>> crps(np.array([[1.0], [3.0]]), np.array([2.0]))
     array([0.5])
+    >>> crps(np.array([[0.1], [3.1]]), np.array([0.0]), period=3.0).round(3)
+    array([0.1])
     """
+    if period is not None:
+        return _circular_crps(draws, truth, period)
     n = len(draws)
     ordered = np.sort(draws, axis=0)
     weights = 2 * np.arange(1, n + 1) - n - 1
     spread = np.tensordot(weights, ordered, axes=(0, 0)) / n**2
     return np.asarray(np.abs(draws - truth).mean(axis=0) - spread)
+
+
+def _circular_crps(draws: np.ndarray, truth: np.ndarray, period: float) -> np.ndarray:
+    spread = np.zeros(draws.shape[1:])
+    for shift in range(1, len(draws)):
+        apart = circular_difference(draws, np.roll(draws, shift, axis=0), period)
+        spread += np.abs(apart).mean(axis=0)
+    error = np.abs(circular_difference(draws, truth, period)).mean(axis=0)
+    return np.asarray(error - 0.5 * spread / len(draws))
+
+
+def circular_difference(a: np.ndarray, b: np.ndarray, period: float) -> np.ndarray:
+    """``a - b`` the short way round, within half a period.
+
+    >>> circular_difference(np.array(0.1), np.array(2.9), 3.0).round(3)
+    array(0.2)
+    """
+    return np.asarray((a - b + period / 2) % period - period / 2)
+
+
+def circular_mean(draws: np.ndarray, period: float) -> np.ndarray:
+    """Mean direction over the first axis, in [0, period). Source: Mardia & Jupp (2000), 2.2.
+
+    >>> circular_mean(np.array([0.1, 2.9]), 3.0).round(3) % 3.0
+    np.float64(0.0)
+    """
+    turns = np.exp(2j * np.pi * draws / period).mean(axis=0)
+    return np.asarray(np.angle(turns) * period / (2 * np.pi) % period)
+
+
+def unwrap(
+    draws: np.ndarray, truth: np.ndarray, period: float | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Draws (draw, observation) and truth cut open opposite to the draws' mean direction.
+
+    On that line ranks, intervals and moments mean what they mean for any other latent. Without
+    a period both come back as they are.
+
+    >>> draws, truth = unwrap(np.array([[0.1], [2.9]]), np.array([2.95]), 3.0)
+    >>> bool(np.ptp(draws) < 0.21 and abs(truth[0] - draws.mean()) < 0.06)
+    True
+    """
+    if period is None:
+        return draws, truth
+    centre = circular_mean(draws, period)
+    lifted = centre + circular_difference(draws, centre, period)
+    return lifted, centre + circular_difference(truth, centre, period)
 
 
 def interval(draws: np.ndarray, level: float) -> tuple[np.ndarray, np.ndarray]:
@@ -35,3 +87,25 @@ def coverage(draws: np.ndarray, truth: np.ndarray, level: float) -> float:
     """
     low, high = interval(draws, level)
     return float(((low <= truth) & (truth <= high)).mean())
+
+
+def placement(draws: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """Share of the draws (draw, ...) below the truth (...): uniform on (0, 1) if calibrated.
+
+    The rank of the truth among the draws, over their number and one; ties count half.
+
+    >>> placement(np.array([[0.0], [1.0], [2.0]]), np.array([1.5]))
+    array([0.625])
+    """
+    below = (draws < truth).sum(axis=0) + 0.5 * (draws == truth).sum(axis=0)
+    return np.asarray((below + 0.5) / (len(draws) + 1))
+
+
+def explained(residual: np.ndarray, x: np.ndarray) -> float:
+    """Share of the squared deviation of ``x`` from its mean that is not in ``residual``.
+
+    >>> explained(np.array([0.0, 0.0]), np.array([1.0, 3.0]))
+    1.0
+    """
+    total = np.nansum((x - np.nanmean(x)) ** 2)
+    return float(1 - np.nansum(residual**2) / total) if total > 0 else float("nan")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib
+from cycler import cycler
 
 matplotlib.use("Agg")  # figures go to files; no screen is needed
 import matplotlib.pyplot as plt
@@ -17,6 +18,8 @@ from groundvae.data.atomic import replacing
 
 # Okabe & Ito (2008): distinct under the common colour vision deficiencies, and in grey.
 DATA, FULL, PHYSICS, TRUTH = "#000000", "#0072B2", "#D55E00", "#009E73"
+BAND, OTHER = "#999999", "#CC79A7"
+CYCLE = (FULL, PHYSICS, TRUTH, OTHER, "#E69F00", "#56B4E9", DATA)
 
 SETTINGS: dict[Any, Any] = {
     "figure.dpi": 120,
@@ -27,6 +30,7 @@ SETTINGS: dict[Any, Any] = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
+    "axes.prop_cycle": cycler(color=CYCLE),
     "grid.alpha": 0.25,
     "legend.frameon": False,
     "figure.constrained_layout.use": True,
@@ -42,7 +46,18 @@ def house_style() -> Iterator[None]:
 
 
 def save_figure(figure: Figure, path: Path) -> None:
-    """Write a figure in the format of its suffix, and free it."""
-    with replacing(path) as temporary, house_style():
-        figure.savefig(temporary)
+    """Write a figure as PNG and, beside it, SVG; free it."""
+    with house_style():
+        for each in (path, path.with_suffix(".svg")):
+            with replacing(each) as temporary:
+                figure.savefig(temporary)
     plt.close(figure)
+
+
+def labelled(name: str, unit: str) -> str:
+    """A quantity with its unit, where it has one.
+
+    >>> labelled("omega", "rad/s"), labelled("eccentricity", "")
+    ('omega (rad/s)', 'eccentricity')
+    """
+    return f"{name} ({unit})" if unit else name

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from groundvae.data.errors import InputError
-from groundvae.guides.encoder import SeriesEncoder
+from groundvae.guides.encoder import Encoder, FieldEncoder, SeriesEncoder
 from groundvae.guides.family import FAMILIES
 from groundvae.guides.guide import Guide
 from groundvae.guides.joint import JointGuide
 from groundvae.guides.structured import StructuredGuide
 from groundvae.models.greybox import GreyBox
+from groundvae.models.system import System
 
 STRUCTURES: Mapping[str, type[StructuredGuide] | type[JointGuide]] = {
     "structured": StructuredGuide,
@@ -24,6 +25,12 @@ def build_guide(name: str, model: GreyBox, length: int) -> Guide:
     if name not in GUIDES:
         raise InputError(f"no guide {name!r}, known: {', '.join(GUIDES)}")
     structure, family = name.split("-")
-    encoder = SeriesEncoder(length)
     system = model.system
+    encoder = _encoder(system, length)
     return STRUCTURES[structure](encoder, system.grounding, system.auxiliary, FAMILIES[family])
+
+
+def _encoder(system: System, length: int) -> Encoder:
+    if system.event_dim == 1:
+        return SeriesEncoder(length)
+    return FieldEncoder(length, system.channels)

@@ -6,6 +6,8 @@ one), and canonical observations into features. A structured guide unmixes in be
 
 from __future__ import annotations
 
+from abc import abstractmethod
+
 import torch
 from torch import Tensor, nn
 
@@ -13,7 +15,35 @@ from groundvae.data.batch import Batch
 from groundvae.guides.resample import resample
 
 
-class SeriesEncoder(nn.Module):
+class Encoder(nn.Module):
+    """What guides ask of an encoder; ``spread`` is the unit of canonical values in the data's."""
+
+    spread: Tensor
+
+    @abstractmethod
+    def prepare(self, batch: Batch) -> None:
+        """Take the grid and the scale of the data from the training batch."""
+
+    @property
+    @abstractmethod
+    def canonical(self) -> int:
+        """Number of canonical values of one observation."""
+
+    @property
+    @abstractmethod
+    def features(self) -> int:
+        """Number of features of one observation."""
+
+    @abstractmethod
+    def read(self, batch: Batch) -> Tensor:
+        """Canonical observations (observation, canonical)."""
+
+    @abstractmethod
+    def describe(self, canonical: Tensor) -> Tensor:
+        """Features (..., features) of canonical observations (..., canonical)."""
+
+
+class SeriesEncoder(Encoder):
     """Series on a uniform grid, and the log power spectrum of their second differences.
 
     The spectrum shows fast forcing that a slow, larger motion hides from a network of raw
@@ -68,3 +98,105 @@ class SeriesEncoder(nn.Module):
         spectrum = torch.fft.rfft(bent * window, n=2 * self._bins)[..., 1 : self._bins + 1]
         power = torch.log(spectrum.real**2 + spectrum.imag**2 + 1e-3)
         return torch.cat([canonical, power], -1)
+
+
+class FieldEncoder(Encoder):
+    """Fields (time, channel), read as their weights on the main patterns of the training data.
+
+    The patterns are the leading right singular vectors of the training data, uncentred, so
+    weights scale with the field. Each weight comes in units of its own spread, but of no less
+    than ``FLOOR`` of the largest: the faint ones are mostly noise. The features are the weights,
+    the same of the field scaled to unit size (its shape), and the log of that size.
+
+    Missing samples are no samples: the weights are then the posterior mean under
+    probabilistic PCA given those that are there. Other times are read by interpolating the
+    patterns; times beyond the training data's are not read.
+    Source: Tipping & Bishop (1999), Probabilistic principal component analysis.
+    """
+
+    FLOOR = 0.01
+
+    grid: Tensor
+    patterns: Tensor
+    scale: Tensor
+    variance: Tensor
+    rest: Tensor
+    size: Tensor
+    spread: Tensor
+
+    def __init__(self, length: int, channels: int, *, patterns: int = 32) -> None:
+        super().__init__()
+        self.length, self.channels = length, channels
+        self.count = min(patterns, length * channels)
+        self.register_buffer("grid", torch.linspace(0, 1, length))
+        self.register_buffer("patterns", torch.zeros(length, channels, self.count))
+        self.register_buffer("scale", torch.ones(self.count))
+        self.register_buffer("variance", torch.ones(self.count))
+        self.register_buffer("rest", torch.tensor(1.0))  # variance of a sample off the patterns
+        self.register_buffer("size", torch.tensor(1.0))
+        self.register_buffer("spread", torch.tensor(1.0))
+
+    @property
+    def canonical(self) -> int:
+        return self.count
+
+    @property
+    def features(self) -> int:
+        return 2 * self.count + 1
+
+    def prepare(self, batch: Batch) -> None:
+        self.grid = batch.inputs["t"].clone()
+        self._learn(batch.x)
+        for _ in range(0 if batch.observed is None else 5):
+            filled = torch.einsum("nk,tck->ntc", self._weights(batch), self.patterns)
+            self._learn(torch.where(batch.observed, batch.x, filled))
+
+    def _learn(self, x: Tensor) -> None:
+        rows = x.reshape(len(x), -1)
+        values, vectors = torch.linalg.eigh(rows.T @ rows / len(rows))
+        values, vectors = values.flip(0).clamp(min=0.0), vectors.flip(1)
+        k = self.count
+        self.patterns = vectors[:, :k].reshape(self.length, self.channels, k)
+        self.variance = values[:k] + 1e-12
+        self.rest = values[k:].sum() / max(len(values) - k, 1) + 1e-12
+        weights = rows @ vectors[:, :k]
+        deviation = weights.std(0)
+        self.scale = deviation.clamp(min=self.FLOOR * float(deviation.max())) + 1e-12
+        self.size = weights.norm(dim=1).mean()
+        self.spread = self.scale.pow(2).mean().sqrt()
+
+    def read(self, batch: Batch) -> Tensor:
+        return self._weights(batch) / self.scale
+
+    def _weights(self, batch: Batch) -> Tensor:
+        """Weights of the patterns, in the units of the data, (observation, pattern)."""
+        times = batch.inputs["t"]
+        patterns, seen = self._patterns_at(times)
+        x = batch.x[:, seen]
+        if batch.observed is None and len(times) == self.length and bool(seen.all()):
+            return torch.einsum("ntc,tck->nk", x, patterns)
+        there = torch.ones_like(x) if batch.observed is None else batch.observed[:, seen].to(x)
+        flat = patterns.reshape(-1, self.count)
+        there = there.reshape(len(x), -1)
+        gram = torch.einsum("nd,dj,dk->njk", there, flat, flat)
+        gram = gram + torch.diag(self.rest / self.variance)
+        projected = (there * x.reshape(len(x), -1)) @ flat
+        weights: Tensor = torch.linalg.solve(gram, projected)
+        return weights
+
+    def _patterns_at(self, times: Tensor) -> tuple[Tensor, Tensor]:
+        """The patterns at those ``times`` that lie on the grid's span, and which those are."""
+        slack = 1e-3 * float(self.grid[-1] - self.grid[0]) / max(self.length - 1, 1)
+        seen = (times >= self.grid[0] - slack) & (times <= self.grid[-1] + slack)
+        if len(times) == self.length and bool((times - self.grid).abs().max() <= slack):
+            return self.patterns, seen
+        if self.length == 1:
+            return self.patterns.expand(int(seen.sum()), -1, -1), seen
+        after = torch.searchsorted(self.grid, times[seen].contiguous()).clamp(1, self.length - 1)
+        start, end = self.grid[after - 1], self.grid[after]
+        share = ((times[seen] - start) / (end - start)).clamp(0, 1).view(-1, 1, 1)
+        return torch.lerp(self.patterns[after - 1], self.patterns[after], share), seen
+
+    def describe(self, canonical: Tensor) -> Tensor:
+        size = (canonical * self.scale).norm(dim=-1, keepdim=True) / self.size + 1e-6
+        return torch.cat([canonical, canonical / size, torch.log(size)], -1)

@@ -12,7 +12,7 @@ from pyro import poutine
 from torch import Tensor, nn
 
 from groundvae.data.batch import Batch
-from groundvae.guides.encoder import SeriesEncoder
+from groundvae.guides.encoder import Encoder
 from groundvae.models.greybox import AUXILIARY
 from groundvae.models.latent import Grounding
 
@@ -27,7 +27,7 @@ class Guide(nn.Module):
     their priors by bijectors: no draw ever lies outside.
     """
 
-    def __init__(self, encoder: SeriesEncoder, grounding: Grounding, auxiliary: int) -> None:
+    def __init__(self, encoder: Encoder, grounding: Grounding, auxiliary: int) -> None:
         super().__init__()
         self.encoder = encoder
         self.grounding = grounding

@@ -9,7 +9,7 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor
 
-from groundvae.guides.encoder import SeriesEncoder
+from groundvae.guides.encoder import Encoder
 from groundvae.guides.family import Family
 from groundvae.guides.guide import Guide
 from groundvae.models.greybox import AUXILIARY
@@ -23,12 +23,12 @@ class JointGuide(Guide):
 
     def __init__(
         self,
-        encoder: SeriesEncoder,
+        encoder: Encoder,
         grounding: Grounding,
         auxiliary: int,
         family: type[Family],
         *,
-        width: int = 256,
+        width: int = 128,
         blocks: int = 3,
     ) -> None:
         super().__init__(encoder, grounding, auxiliary)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from groundvae.data.batch import Batch
-from groundvae.guides.encoder import SeriesEncoder
+from groundvae.guides.encoder import Encoder
 from groundvae.guides.family import Family
 from groundvae.guides.guide import UNMIXED, Guide
 from groundvae.models.greybox import AUXILIARY
@@ -25,12 +25,12 @@ class StructuredGuide(Guide):
 
     def __init__(
         self,
-        encoder: SeriesEncoder,
+        encoder: Encoder,
         grounding: Grounding,
         auxiliary: int,
         family: type[Family],
         *,
-        width: int = 256,
+        width: int = 128,
         blocks: int = 2,
     ) -> None:
         super().__init__(encoder, grounding, auxiliary)

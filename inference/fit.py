@@ -30,19 +30,19 @@ Report = Callable[[int, "FitOptions", dict[str, float]], None]
 class FitOptions:
     """How long and how fast to train. The defaults are the published ones."""
 
-    steps: int = 4000
+    steps: int = 2000
     """Gradient steps."""
     batch_size: int = 200
     """Observations a step."""
-    learning_rate: float = 2e-3
+    learning_rate: float = 4e-3
     """Highest rate of the schedule: a linear rise over a fifth of the steps, then a cosine."""
     weight_decay: float = 1e-4
     """Of AdamW."""
     clip: float = 10.0
     """Largest norm of a gradient; longer ones are shortened to it."""
-    warmup: float = 0.15
+    warmup: float = 0.3
     """Share of the steps over which the weight of the KL rises from 0 to its own."""
-    validate_every: int = 200
+    validate_every: int = 100
     """Steps between two validations by ELBO."""
     patience: int = 8
     """Validations without a better ELBO after which to stop early."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import platform
 import shutil
 import tempfile
@@ -24,6 +25,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from groundvae.data.atomic import check_writable
 from groundvae.data.errors import InputError
 from groundvae.guides.catalogue import build_guide
 from groundvae.guides.guide import Guide
@@ -35,6 +37,19 @@ from groundvae.models.greybox import GreyBox
 from groundvae.models.prior import format_prior, parse_prior
 
 FORMAT = 1
+# What reading files that are not what they should be raises.
+DAMAGE = (
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    MemoryError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    SafetensorError,
+    csv.Error,
+)
 FILES = ("config.json", "weights.safetensors", "history.csv", "fit.json")
 
 
@@ -96,6 +111,8 @@ class Run:
             writer.writeheader()
             writer.writerows(self.fit.history)
         facts = {k: v for k, v in asdict(self.fit).items() if k != "history"} | _versions()
+        if not math.isfinite(self.fit.best_elbo):
+            facts["best_elbo"] = None  # JSON has no infinity
         (folder / "fit.json").write_text(json.dumps(facts, indent=2) + "\n")
 
 
@@ -117,6 +134,7 @@ def new_run(config: RunConfig, priors: Mapping[str, TorchDistribution] | None = 
 def check_folder(folder: Path, *, overwrite: bool) -> None:
     """Refuse to overwrite by accident, or to overwrite what is no run at all."""
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        check_writable(folder / "config.json")
         return
     if not overwrite:
         raise InputError(f"{folder}: exists already, expected a new folder or --overwrite")
@@ -136,19 +154,23 @@ def load_run(folder: Path) -> Run:
         raise InputError(f"{folder}: is no complete run folder, {missing[0]} is missing")
     try:
         values = json.loads((folder / "config.json").read_text())
-        if values["format"] != FORMAT:
-            raise InputError(
-                f"{folder}: was written in format {values['format']}, expected {FORMAT}; fit again"
-            )
-        options = FitOptions(**values.pop("options"))
-        run = new_run(RunConfig(**values, options=options))
-        weights = load_file(folder / "weights.safetensors")
-        nn.ModuleDict({"model": run.model, "guide": run.guide}).load_state_dict(weights)
-        run.fit = _read_fit(folder)
-    except InputError:
-        raise
-    except (ValueError, TypeError, KeyError, RuntimeError, OSError, SafetensorError) as error:
-        raise InputError(f"{folder}: the run is damaged ({_first_line(error)})") from error
+        written = values["format"]
+        if written == FORMAT:
+            return _read_run(folder, values)
+    except DAMAGE as error:
+        raise InputError(f"{folder}: the run is damaged ({_brief(error)})") from error
+    raise InputError(f"{folder}: was written in format {written}, expected {FORMAT}; fit again")
+
+
+def _read_run(folder: Path, values: dict[str, Any]) -> Run:
+    options = FitOptions(**values.pop("options"))
+    run = new_run(RunConfig(**values, options=options))
+    weights = load_file(folder / "weights.safetensors")
+    wrong = [name for name, value in weights.items() if not torch.isfinite(value).all()]
+    if wrong:
+        raise ValueError(f"the weights of {wrong[0]} are not finite")
+    nn.ModuleDict({"model": run.model, "guide": run.guide}).load_state_dict(weights)
+    run.fit = _read_fit(folder)
     return run
 
 
@@ -157,6 +179,8 @@ def _read_fit(folder: Path) -> Fit:
     with (folder / "history.csv").open(newline="") as stream:
         history = [{k: float(v) for k, v in row.items() if v} for row in csv.DictReader(stream)]
     names = ("stop", "steps", "seconds", "peak_memory_mb", "best_elbo")
+    if facts["best_elbo"] is None:
+        facts["best_elbo"] = -math.inf
     return Fit(history=history, **{name: facts[name] for name in names})
 
 
@@ -170,5 +194,5 @@ def _versions() -> dict[str, str]:
     return found
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+def _brief(error: Exception) -> str:
+    return " ".join(str(error).split())[:120] or type(error).__name__

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 
 from pyro.distributions import TorchDistribution
 
+from groundvae.data import advection_diffusion as advection_diffusion_data
+from groundvae.data import gait as gait_data
 from groundvae.data import pendulum as pendulum_data
 from groundvae.data.dataset import Dataset
 from groundvae.data.errors import InputError
-from groundvae.models import pendulum
+from groundvae.data.root import Splits
+from groundvae.models import advection_diffusion, gait, pendulum
 from groundvae.models.greybox import GreyBox
 from groundvae.models.noise import GaussianNoise
 from groundvae.models.system import System
@@ -30,6 +34,11 @@ class Entry:
     unit: str
     truths: tuple[str, ...]  # latents that data files may carry
     simulate: Callable[[int, int], Dataset]  # (n, seed)
+    options: Mapping[str, float] = field(default_factory=dict)  # of a fit, where not the usual
+    splits: Callable[[Path | None], Splits] | None = None  # measured data, looked for in a folder
+    files: Mapping[str, str] = field(default_factory=dict)  # of measured data: pattern, content
+    source: str = ""  # where measured data come from publicly
+    pace: float = 1.0  # of the learned noise scale, see GaussianNoise
 
     def build(
         self, variant: str = "hybrid-reg", priors: Mapping[str, TorchDistribution] | None = None
@@ -40,7 +49,7 @@ class Entry:
             raise InputError(f"{self.name} has no variant {variant!r}, known: {known}")
         system = self.variants[variant]()
         system.grounding = system.grounding.with_priors(priors or {})
-        return GreyBox(system, GaussianNoise(self.noise))
+        return GreyBox(system, GaussianNoise(self.noise, pace=self.pace))
 
 
 CATALOGUE: Mapping[str, Entry] = {
@@ -55,7 +64,38 @@ CATALOGUE: Mapping[str, Entry] = {
         unit="rad",
         truths=tuple(pendulum_data.RANGES),
         simulate=pendulum_data.simulate,
-    )
+    ),
+    "advection_diffusion": Entry(
+        name="advection_diffusion",
+        summary="advection and diffusion on a line; known: diffusion; left out: advection",
+        variants=advection_diffusion.VARIANTS,
+        noise=advection_diffusion.NOISE,
+        axes=("time", "space"),
+        coordinates={"t": "time", "s": "space"},
+        quantity="concentration",
+        unit="1",
+        truths=tuple(advection_diffusion_data.RANGES),
+        simulate=advection_diffusion_data.simulate,
+        options=advection_diffusion.OPTIONS,
+        pace=advection_diffusion.PACE,
+    ),
+    "gait": Entry(
+        name="gait",
+        summary="joint angles over a stride; known: Hamilton's equations, H itself is learned",
+        variants=gait.VARIANTS,
+        noise=gait.NOISE,
+        axes=("time", "joint"),
+        coordinates={"t": "time"},
+        quantity="flexion",
+        unit="rad",
+        truths=gait_data.COVARIATES,
+        simulate=gait_data.simulate,
+        splits=gait_data.splits,
+        files=gait_data.FILES,
+        source=gait_data.SOURCE,
+        options=gait.OPTIONS,
+        pace=gait.PACE,
+    ),
 }
 
 

@@ -49,7 +49,9 @@ class GreyBox(nn.Module):
 
     def forward(self, batch: Batch, *, reduced: bool = True) -> Decoded:
         with pyro.plate("observation", len(batch), dim=-1):
-            physics = {z.name: pyro.sample(z.name, z.prior) for z in self.grounding.latents}
+            physics = {
+                z.name: pyro.sample(z.name, z.prior_like(batch.x)) for z in self.grounding.latents
+            }
             auxiliary = self._sample_auxiliary(batch.x)
             decoded = self.system.decode(physics, auxiliary, batch.inputs, reduced=reduced)
             noise = self.noise(

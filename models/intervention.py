@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -50,12 +51,12 @@ def parse_intervention(text: str) -> tuple[str, Change]:
     >>> parse_intervention("omega*=2")
     ('omega', Change(factor=2.0, shift=0.0))
     """
-    match = FORM.match(text)
+    match = FORM.fullmatch(text)
     try:
         number = float(match[3]) if match else None
     except ValueError:
         number = None
-    if match is None or number is None:
+    if match is None or number is None or not math.isfinite(number):
         raise InputError(
             f"intervention {text!r} cannot be read, expected NAME*=NUMBER, NAME+=NUMBER "
             "or NAME=NUMBER"

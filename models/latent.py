@@ -41,6 +41,14 @@ class PhysicsLatent:
             )
 
 
+    def prior_like(self, values: Tensor) -> TorchDistribution:
+        """The prior on the device and in the precision of ``values``."""
+        if values.dtype == torch.float32 and values.device.type == "cpu":
+            return self.prior
+        arguments = {k: getattr(self.prior, k).to(values) for k in self.prior.arg_constraints}
+        return type(self.prior)(**arguments)
+
+
 @dataclass(frozen=True)
 class Grounding:
     """The physics latents of one model, and their map to and from unconstrained space."""
@@ -93,7 +101,7 @@ def _inside(value: Tensor, support: Constraint | None) -> Tensor:
     if bounds == [None, None]:
         return value
     lower, upper = (None if b is None else float(b) for b in bounds)
-    tiny = torch.finfo(value.dtype).eps
+    tiny = torch.finfo(torch.float32).eps  # priors keep their bounds in single precision
     with torch.no_grad():
         low = None if lower is None else lower + tiny * max(abs(lower), tiny)
         high = None if upper is None else upper - tiny * max(abs(upper), tiny)

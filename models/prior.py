@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import warnings
 from collections.abc import Callable
 
 import pyro.distributions as dist
@@ -45,7 +46,9 @@ def parse_prior(text: str) -> dist.TorchDistribution:
     """
     expected = "expected NAME(NUMBER, ...), such as LogNormal(0.5, 0.4)"
     try:
-        call = ast.parse(text.strip(), mode="eval").body
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of the parser, on text such as '1if 2'
+            call = ast.parse(text.strip(), mode="eval").body
     except (SyntaxError, ValueError, MemoryError, RecursionError) as error:
         raise InputError(f"prior {text!r} cannot be read, {expected}") from error
     if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name):
@@ -75,7 +78,7 @@ def format_prior(prior: dist.TorchDistribution) -> str:
     if DISTRIBUTIONS.get(name) is not type(prior):
         raise InputError(f"a prior of type {name} cannot be saved, known: {list(DISTRIBUTIONS)}")
     values = {key: getattr(prior, key) for key in _arguments(name) if hasattr(prior, key)}
-    return f"{name}({', '.join(f'{k}={float(v):.9g}' for k, v in values.items())})"
+    return f"{name}({', '.join(f'{k}={_shortest(v)}' for k, v in values.items())})"
 
 
 def split_assignment(text: str) -> tuple[str, str]:
@@ -88,6 +91,10 @@ def split_assignment(text: str) -> tuple[str, str]:
     if not equals or not name.strip() or not value.strip():
         raise InputError(f"{text!r} cannot be read, expected NAME=DISTRIBUTION(NUMBER, ...)")
     return name.strip(), value.strip()
+
+
+def _shortest(value: torch.Tensor) -> str:
+    return str(torch.as_tensor(value).detach().cpu().numpy()[()])
 
 
 def _arguments(name: str) -> list[str]:

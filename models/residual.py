@@ -56,7 +56,7 @@ class HarmonicResidual(nn.Module):
         self,
         auxiliary: int,
         *,
-        waves: int = 2,
+        waves: int = 1,
         lowest: float = 1.0,
         highest: float = 10.0,
         width: int = 128,

@@ -31,7 +31,8 @@ class System(nn.Module):
     Attributes:
         grounding: the physics latents and their priors.
         auxiliary: dimension of the auxiliary latent ``z_aux``; 0 where no residual uses it.
-        event_dim: number of axes of one observation.
+        event_dim: number of axes of one observation: 1 series, 2 (time, channel), 3 images.
+        channels: values observed at each time, where there are several.
         grounded: whether there is physics, and so a reduced model.
 
     """
@@ -40,6 +41,7 @@ class System(nn.Module):
     auxiliary: int
     grounded: bool
     event_dim: int = 1
+    channels: int = 1
 
     @abstractmethod
     def decode(

@@ -1,0 +1,55 @@
+"""A command line that cannot be read: the parser's box of text as one sentence."""
+
+from __future__ import annotations
+
+import io
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr
+
+from groundvae.data.errors import InputError
+
+ANSI = re.compile(r"\x1b\[[0-9;]*m")
+ADVICE = (
+    "Argument helptext",
+    "Arguments are applied",
+    "Got errors",
+    "Perhaps you meant",
+    "For full helptext",
+)
+
+
+@contextmanager
+def one_sentence() -> Iterator[None]:
+    """Turn tyro's exit with code 2 into an InputError that says what its box says.
+
+    Only what tyro makes public is used: the exit code and the text on stderr.
+    """
+    box = io.StringIO()
+    try:
+        with redirect_stderr(box):
+            yield
+    except SystemExit as stop:
+        if stop.code != 2:
+            sys.stderr.write(box.getvalue())
+            raise
+        raise InputError(f"{flatten(box.getvalue())}; see --help") from None
+    sys.stderr.write(box.getvalue())
+
+
+def flatten(box: str) -> str:
+    r"""The text of a box without its frame and its advice.
+
+    >>> flatten("╭─ Title ─╮\n│ No such  │\n│ thing.   │\n│ ──────── │\n│ For full helptext │")
+    'No such thing'
+    """
+    blocks: list[list[str]] = [[]]
+    for line in ANSI.sub("", box).splitlines():
+        text = line.strip("│ ")
+        if not text or set(text) == {"─"}:
+            blocks.append([])
+        elif text[0] not in "╭╰":
+            blocks[-1].append(text)
+    told = [" ".join(lines) for lines in blocks if lines and not lines[0].startswith(ADVICE)]
+    return "; ".join(part.removesuffix(".").rstrip() for part in told) or "cannot be read"

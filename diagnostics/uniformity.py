@@ -1,0 +1,99 @@
+"""Uniformity: what calibration comes down to, tested against a simultaneous band.
+
+Ranks, probability integral transforms and credibility levels are all uniform on (0, 1) where a
+posterior is right. The band comes from ArviZ. Source: Saeilynoja, Buerkner & Vehtari (2022),
+"Graphical test for discrete uniformity and its applications in goodness-of-fit evaluation and
+multiple sample comparison".
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+import xarray as xr
+from arviz.stats.ecdf_utils import compute_ecdf, ecdf_confidence_band
+from matplotlib.axes import Axes
+
+from groundvae.diagnostics.style import BAND, FULL
+from groundvae.diagnostics.verdict import Level
+
+LEVELS = np.append(np.linspace(0.05, 0.95, 19), 0.99)
+SURE = 0.99
+"""Probability that a calibrated posterior stays inside the band everywhere."""
+SMALL, LARGE = 0.03, 0.10
+"""Departures of the ECDF that do not matter in practice, and that always do."""
+FEWEST = 50
+LARGEST = 5000
+"""Observations beyond which the band, wider than needed then, is the one for so many."""
+
+
+def compute_uniformity(values: np.ndarray, observations: int | None = None) -> xr.Dataset:
+    """ECDF of ``values`` (any shape, NaN left out) at 20 levels, and its simultaneous band.
+
+    ``observations``: how many of the values count as independent (default: all).
+
+    >>> result = compute_uniformity((np.arange(200) + 0.5) / 200)
+    >>> bool(result.attrs["deviation"] < 0.01), result.attrs["outside"]
+    (True, 0)
+    """
+    kept = np.sort(values[np.isfinite(values)])
+    n = len(kept) if observations is None else observations
+    ecdf = compute_ecdf(kept, LEVELS) if len(kept) else np.full(len(LEVELS), np.nan)
+    low, high = band(min(n, LARGEST)) if n > 1 else (0 * LEVELS, 0 * LEVELS + 1)
+    outside = (ecdf < low) | (ecdf > high)
+    attrs = {
+        "observations": n,
+        "deviation": float(np.abs(ecdf - LEVELS).max()),
+        "outside": int(outside.sum()),
+        "limit": max(SMALL, float((high - low).max() / 2)),
+        "mean": float(kept.mean()) if len(kept) else np.nan,
+        "spread": float(kept.std() * np.sqrt(12)) if len(kept) else np.nan,
+    }
+    variables = {"ecdf": ecdf, "low": low, "high": high}
+    return xr.Dataset(
+        {name: ("level", value) for name, value in variables.items()}, {"level": LEVELS}, attrs
+    )
+
+
+@lru_cache(maxsize=32)
+def band(n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Simultaneous band of the ECDF of ``n`` uniform values."""
+    low, high = ecdf_confidence_band(n, LEVELS, LEVELS, SURE)
+    return low, high
+
+
+def uniform_level(result: xr.Dataset) -> Level:
+    """Good inside the band or next to it; bad outside it by more than ``LARGE``."""
+    if not result.attrs["outside"] or result.attrs["deviation"] <= SMALL:
+        return "good"
+    return "doubtful" if result.attrs["deviation"] <= LARGE else "bad"
+
+
+def departure(result: xr.Dataset) -> str:
+    """How ranks of the truth depart from uniform, in words.
+
+    >>> departure(compute_uniformity(np.repeat([0.01, 0.99], 100)))
+    'too narrow'
+    >>> departure(compute_uniformity(np.full(100, 0.9)))
+    'too low'
+    """
+    shift = 12**0.5 * (result.attrs["mean"] - 0.5)  # in standard deviations of a uniform
+    spread = result.attrs["spread"] - 1
+    if abs(shift) > abs(spread):
+        return "too low" if shift > 0 else "too high"
+    return "too narrow" if spread > 0 else "too wide"
+
+
+def draw_difference(axes: Axes, result: xr.Dataset, color: str = FULL, label: str = "") -> None:
+    """The ECDF less the uniform's, over its band; a flat line at 0 is best."""
+    level = result["level"].values
+    edge = np.concatenate([[0.0], level, [1.0]])
+    low, high, ecdf = (
+        np.concatenate([[0.0], result[name].values - level, [0.0]])
+        for name in ("low", "high", "ecdf")
+    )
+    axes.fill_between(edge, low, high, color=BAND, alpha=0.35, lw=0, zorder=1)
+    axes.axhline(0, color="0.4", lw=0.8)
+    axes.plot(edge, ecdf, "o-", ms=2.5, lw=1.3, color=color, label=label or None, zorder=3)
+    axes.set_xlim(0, 1)

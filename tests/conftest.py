@@ -1,0 +1,43 @@
+"""One tiny fitted run for all tests that need one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from groundvae.cli.main import main
+
+SMALL_FIT = ("--steps", "6", "--batch-size", "10", "--validate-every", "3", "--threads", "1")
+SMALL_POSTERIOR = ("--draws", "20", "--predictive-draws", "10", "--threads", "1")
+
+
+@dataclass(frozen=True)
+class Tiny:
+    """A data file of 40 series, and a run that was fitted to it."""
+
+    data: Path
+    run: Path
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Tiny:
+    folder = tmp_path_factory.mktemp("tiny")
+    made = Tiny(folder / "data.npz", folder / "run")
+    assert main(["simulate", "pendulum", "--n", "40", "--out", str(made.data)]) == 0
+    fit = ["fit", "pendulum", "--data", str(made.data), "--out", str(made.run), *SMALL_FIT]
+    assert main(fit) == 0
+    return made
+
+
+@pytest.fixture
+def small_fit() -> tuple[str, ...]:
+    """Options that make a fit take a second."""
+    return SMALL_FIT
+
+
+@pytest.fixture
+def small_posterior() -> tuple[str, ...]:
+    """Options that make a posterior take a second."""
+    return SMALL_POSTERIOR

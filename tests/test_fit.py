@@ -1,0 +1,181 @@
+"""The training loop and the saved run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from groundvae.data.batch import Batch
+from groundvae.data.dataset import Dataset
+from groundvae.data.errors import InputError
+from groundvae.inference.fit import FitOptions, Trainer, fit
+from groundvae.inference.posterior import PosteriorOptions, posterior
+from groundvae.inference.run import Run, RunConfig, load_run, new_run
+from groundvae.models.catalogue import find_system
+from groundvae.models.intervention import Change
+
+OPTIONS = FitOptions(steps=12, batch_size=20, validate_every=4)
+FEW = PosteriorOptions(draws=6, predictive_draws=4)
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def data(n: int = 40, seed: int = 0) -> Dataset:
+    return find_system("pendulum").simulate(n, seed)
+
+
+def fitted(options: FitOptions = OPTIONS, variant: str = "hybrid-reg") -> Run:
+    run = new_run(RunConfig("pendulum", length=50, variant=variant, options=options))
+    train, valid = Batch.of(data()), Batch.of(data(20, 1))
+    run.fit = fit(run.model, run.guide, run.loss(), train, valid, options)
+    return run
+
+
+def weights(run: Run) -> list[torch.Tensor]:
+    return [*run.model.state_dict().values(), *run.guide.state_dict().values()]
+
+
+def test_same_seed_same_numbers_other_seed_others() -> None:
+    first, again, other = fitted(), fitted(), fitted(replace(OPTIONS, seed=1))
+    assert first.fit.history[-1]["loss"] == again.fit.history[-1]["loss"]
+    assert all(torch.equal(a, b) for a, b in zip(weights(first), weights(again), strict=True))
+    assert first.fit.history[-1]["loss"] != other.fit.history[-1]["loss"]
+
+
+def test_fit_improves_and_logs_every_named_term() -> None:
+    run = fitted(replace(OPTIONS, steps=60, validate_every=20))
+    history = run.fit.history
+    assert history[-1]["valid_elbo"] > history[0]["valid_elbo"]
+    names = {"nll", "kl", "ppc", "unmix", "physics_simulation", "hybrid_simulation"}
+    assert names <= set(history[-1])
+    assert run.fit.stop == "finished"
+    assert run.fit.steps == 60
+
+
+def test_the_best_state_is_kept() -> None:
+    run = fitted(replace(OPTIONS, steps=40, learning_rate=0.01))
+    trainer = Trainer(
+        run.model, run.guide, run.loss(), Batch.of(data()), Batch.of(data(20, 1)), OPTIONS
+    )
+    best = max(row["valid_elbo"] for row in run.fit.history)
+    assert trainer.validate() == pytest.approx(best, rel=1e-5)
+
+
+def test_a_fit_without_progress_stops_early() -> None:
+    options = replace(OPTIONS, steps=400, validate_every=2, patience=2, learning_rate=1e-12)
+    run = fitted(replace(options, warmup=0.0))
+    assert run.fit.steps < 400
+    assert run.fit.stop.startswith("no better validation ELBO in 2")
+
+
+def test_divergence_names_step_and_cause_and_keeps_a_finite_state() -> None:
+    run = fitted(replace(OPTIONS, steps=200, learning_rate=1e5, warmup=0.0))
+    assert run.fit.stop.startswith("diverged at step ")
+    assert all(torch.isfinite(value).all() for value in weights(run))
+
+
+def test_the_rate_rises_then_falls_to_zero() -> None:
+    rates = [OPTIONS.rate_at(step) for step in range(OPTIONS.steps)]
+    assert max(rates) == pytest.approx(1.0, abs=0.05)
+    assert rates[0] < 0.5
+    assert rates[-1] < 0.1
+    assert FitOptions(steps=1).rate_at(0) > 0
+
+
+def test_options_out_of_range_are_refused() -> None:
+    with pytest.raises(InputError, match="steps is 0"):
+        FitOptions(steps=0)
+    with pytest.raises(InputError, match="learning_rate"):
+        FitOptions(learning_rate=0.0)
+
+
+@pytest.mark.parametrize("variant", ["hybrid-reg", "nn-only", "nn-solver", "physics-only"])
+def test_save_and_load_give_equal_posterior_draws(tmp_path: Path, variant: str) -> None:
+    run = fitted(replace(OPTIONS, steps=4), variant)
+    run.save(tmp_path / "run")
+    again = load_run(tmp_path / "run")
+    assert again.config == run.config
+    first, second = posterior(run, data(5), FEW), posterior(again, data(5), FEW)
+    for group in ("posterior", "posterior_predictive", "sample_stats"):
+        for name in first[group]:
+            np.testing.assert_array_equal(first[group][name], second[group][name])
+
+
+def test_a_run_folder_holds_plain_files(tmp_path: Path) -> None:
+    fitted(replace(OPTIONS, steps=4)).save(tmp_path / "run")
+    names = {path.name for path in (tmp_path / "run").iterdir()}
+    assert names == {"config.json", "weights.safetensors", "history.csv", "fit.json"}
+    facts = json.loads((tmp_path / "run" / "fit.json").read_text())
+    assert facts["seconds"] > 0
+    assert facts["peak_memory_mb"] > 0
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+def test_other_seeds_give_other_draws() -> None:
+    run = fitted(replace(OPTIONS, steps=4))
+    first = posterior(run, data(5), FEW)["posterior"]["omega"].values
+    other = posterior(run, data(5), replace(FEW, seed=1))["posterior"]["omega"].values
+    assert not np.array_equal(first, other)
+
+
+def test_chunks_do_not_change_what_is_drawn_from(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = fitted(replace(OPTIONS, steps=4))
+    many = PosteriorOptions(draws=400, predictive_draws=4)
+    whole = posterior(run, data(6), many)["posterior"]["omega"].values
+    monkeypatch.setattr("groundvae.inference.posterior.ROWS", 100)
+    parts = posterior(run, data(6), many)["posterior"]["omega"].values
+    np.testing.assert_allclose(whole.mean(1), parts.mean(1), atol=6 * whole.std() / 20)
+
+
+def test_a_no_op_intervention_leaves_predictions_identical() -> None:
+    run = fitted(replace(OPTIONS, steps=4))
+    plain = posterior(run, data(5), FEW)
+    same = posterior(run, data(5), FEW, changes={"omega": Change()})
+    doubled = posterior(run, data(5), FEW, changes={"omega": Change(factor=2.0)})
+    for group in ("posterior_predictive", "physics_predictive"):
+        np.testing.assert_array_equal(plain[group]["x"], same[group]["x"])
+        assert not np.array_equal(plain[group]["x"], doubled[group]["x"])
+    np.testing.assert_array_equal(
+        2 * plain["posterior"]["omega"].values, doubled["posterior"]["omega"].values
+    )
+    np.testing.assert_array_equal(plain["posterior"]["z_aux"], doubled["posterior"]["z_aux"])
+
+
+def test_predictions_reach_beyond_the_data() -> None:
+    run = fitted(replace(OPTIONS, steps=4))
+    ahead = posterior(run, data(3), FEW, until=5.0)
+    assert float(ahead["posterior_predictive"]["time"][-1]) == pytest.approx(5.0, abs=1e-4)
+    assert ahead["posterior_predictive"]["x"].shape == (1, 4, 3, 101)
+    with pytest.raises(InputError, match="before the data's last time"):
+        posterior(run, data(3), FEW, until=1.0)
+
+
+def test_gaps_other_grids_and_other_lengths_are_inferred_from() -> None:
+    run = fitted(replace(OPTIONS, steps=4))
+    entry = find_system("pendulum")
+    gaps = data(4)
+    x = gaps.x.copy()
+    x[:, 10:15] = np.nan
+    times = np.array([0.0, 0.03, 0.1, 0.14, 0.5, 0.9, 1.5, 2.0])
+    finer = entry.simulate(4, 0).x  # only the shape of what follows matters here
+    for other in (
+        Dataset(x, gaps.coordinates, gaps.truth),
+        Dataset(finer[:, :8], {"t": times}),
+    ):
+        result = posterior(run, other, FEW)
+        assert np.isfinite(result["posterior"]["omega"]).all()
+        seen = ~np.isnan(other.x)
+        likelihood = result["log_likelihood"]["x"].values[0]
+        assert np.isfinite(likelihood[:, seen]).all()
+        assert np.isnan(likelihood[:, ~seen]).all()

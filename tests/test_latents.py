@@ -1,0 +1,76 @@
+"""Physics latents: supports, bijectors and swapped priors."""
+
+from __future__ import annotations
+
+import pyro.distributions as dist
+import pytest
+import torch
+from groundvae.data.errors import InputError
+from groundvae.models.latent import Grounding, PhysicsLatent
+from groundvae.models.pendulum import OMEGA, THETA0
+from hypothesis import given
+from hypothesis import strategies as st
+from torch.distributions import constraints
+
+PRIORS = [
+    dist.Uniform(0.392, 3.53),
+    dist.LogNormal(0.5, 0.4),
+    dist.Gamma(2.0, 1.0),
+    dist.HalfNormal(2.0),
+    dist.Beta(2.0, 3.0),
+    dist.Exponential(1.0),
+]
+
+
+@pytest.mark.parametrize("prior", PRIORS, ids=lambda p: type(p).__name__)
+def test_constrain_and_unconstrain_are_inverse_and_stay_inside(
+    prior: dist.TorchDistribution,
+) -> None:
+    grounding = Grounding((PhysicsLatent("a", prior, "", "", constraints.nonnegative),))
+    u = torch.linspace(-4, 4, 17, dtype=torch.float64).unsqueeze(-1)
+    values, log_det = grounding.constrain(u)
+    assert prior.support.check(values["a"]).all()
+    torch.testing.assert_close(grounding.unconstrain(values), u, atol=1e-5, rtol=1e-5)
+    u.requires_grad_()
+    slope = torch.autograd.grad(grounding.constrain(u)[0]["a"].sum(), u)[0]
+    torch.testing.assert_close(log_det.exp(), slope, rtol=1e-4, atol=1e-8)
+
+
+@given(st.floats(-1e4, 1e4))
+def test_extreme_values_stay_strictly_inside_with_finite_density(u: float) -> None:
+    grounding = Grounding((OMEGA, THETA0))
+    values, _ = grounding.constrain(torch.tensor([[u, -u]]))
+    for latent in grounding.latents:
+        assert torch.isfinite(latent.prior.log_prob(values[latent.name])).all()
+
+
+@pytest.mark.parametrize(
+    "prior", [dist.Normal(0.0, 1.0), dist.Uniform(-0.5, 2.0), dist.Laplace(3.0, 0.1)]
+)
+def test_a_prior_that_leaves_the_physical_support_is_refused(
+    prior: dist.TorchDistribution,
+) -> None:
+    with pytest.raises(InputError, match=r"prior of omega is .* expected support within"):
+        Grounding((OMEGA,)).with_priors({"omega": prior})
+
+
+def test_priors_are_swapped_by_name() -> None:
+    swapped = Grounding((OMEGA, THETA0)).with_priors({"omega": dist.LogNormal(0.5, 0.4)})
+    assert isinstance(swapped.latents[0].prior, dist.LogNormal)
+    assert swapped.latents[1] is not None
+    with pytest.raises(InputError, match=r"no physics latent 'w' .* known: omega, theta0"):
+        Grounding((OMEGA, THETA0)).with_priors({"w": dist.LogNormal(0.5, 0.4)})
+
+
+def test_a_prior_with_a_shape_is_refused() -> None:
+    with pytest.raises(InputError, match=r"expected a scalar"):
+        PhysicsLatent("a", dist.Normal(torch.zeros(2), 1.0), "", "", constraints.real)
+
+
+@pytest.mark.parametrize("prior", PRIORS, ids=lambda p: type(p).__name__)
+def test_a_prior_follows_the_precision_of_the_data(prior: dist.TorchDistribution) -> None:
+    latent = PhysicsLatent("a", prior, "", "", constraints.nonnegative)
+    double = latent.prior_like(torch.zeros(1, dtype=torch.float64))
+    value = torch.tensor(0.5, dtype=torch.float64)
+    assert double.sample().dtype == torch.float64
+    assert float(double.log_prob(value)) == pytest.approx(float(prior.log_prob(value)), rel=1e-5)

@@ -1,0 +1,96 @@
+"""The direction of dependencies, and what no package may contain."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+MAY_IMPORT = {
+    "physics": {"physics"},
+    "data": {"data", "physics"},
+    "models": {"models", "data", "physics"},
+    "guides": {"guides", "models", "data", "physics"},
+    "inference": {"inference", "guides", "models", "data", "physics"},
+    "diagnostics": {"diagnostics", "inference", "guides", "models", "data", "physics"},
+    "cli": {"cli", "diagnostics", "inference", "guides", "models", "data", "physics"},
+}
+PYRO_FREE = ("physics", "data")
+FORBIDDEN_CALLS = {"eval", "exec", "compile", "__import__"}
+FORBIDDEN_MODULES = {"pickle", "dill", "cloudpickle", "joblib", "marshal", "shelve"}
+
+
+def sources(package: str) -> Iterator[tuple[Path, ast.Module]]:
+    files = sorted((ROOT / package).rglob("*.py"))
+    assert files, package
+    for path in files:
+        yield path, ast.parse(path.read_text(encoding="utf-8"))
+
+
+def imported(tree: ast.Module) -> Iterator[str]:
+    """Every module name that an import statement mentions, ``a`` and ``a.b`` of ``from a``."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "relative imports hide the direction"
+            yield str(node.module)
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def wrong_imports(package: str, tree: ast.Module) -> list[str]:
+    ours = [name for name in imported(tree) if name.startswith("groundvae.")]
+    return [name for name in ours if name.split(".")[1] not in MAY_IMPORT[package]]
+
+
+def unsafe_uses(tree: ast.Module) -> list[str]:
+    calls = [node.func for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    names = [f.id for f in calls if isinstance(f, ast.Name) and f.id in FORBIDDEN_CALLS]
+    loads = [ast.unparse(n) for n in ast.walk(tree) if isinstance(n, ast.Attribute)]
+    modules = [name for name in imported(tree) if name.split(".")[0] in FORBIDDEN_MODULES]
+    return names + modules + [x for x in loads if x in ("torch.load", "torch.save")]
+
+
+@pytest.mark.parametrize("package", MAY_IMPORT)
+def test_dependencies_point_one_way(package: str) -> None:
+    found = {str(path): wrong_imports(package, tree) for path, tree in sources(package)}
+    assert {path: names for path, names in found.items() if names} == {}
+
+
+@pytest.mark.parametrize("package", MAY_IMPORT)
+def test_packages_import_each_other_as_groundvae(package: str) -> None:
+    tops = {n.split(".")[0] for _, tree in sources(package) for n in imported(tree)}
+    assert not tops & set(MAY_IMPORT)
+
+
+@pytest.mark.parametrize("package", MAY_IMPORT)
+def test_nothing_is_evaluated_or_unpickled(package: str) -> None:
+    found = {str(path): unsafe_uses(tree) for path, tree in sources(package)}
+    assert {path: names for path, names in found.items() if names} == {}
+
+
+@pytest.mark.parametrize("package", PYRO_FREE)
+def test_physics_and_data_know_nothing_of_pyro(package: str) -> None:
+    tops = {n.split(".")[0] for _, tree in sources(package) for n in imported(tree)}
+    assert "pyro" not in tops
+
+
+def test_every_package_is_declared() -> None:
+    declared = (ROOT / "setup.cfg").read_text(encoding="utf-8")
+    for package in MAY_IMPORT:
+        assert f"groundvae.{package} = {package}\n" in declared
+
+
+@pytest.mark.parametrize(
+    "text", ["eval('1')", "import pickle", "torch.load(f)", "from pickle import load"]
+)
+def test_unsafe_code_would_be_found(text: str) -> None:
+    assert unsafe_uses(ast.parse(text))
+
+
+def test_a_wrong_import_would_be_found() -> None:
+    assert wrong_imports("physics", ast.parse("from groundvae import models"))
+    assert wrong_imports("models", ast.parse("import groundvae.cli.main"))

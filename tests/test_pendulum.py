@@ -1,0 +1,196 @@
+"""The pendulum's data and decoder."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from groundvae.data.errors import InputError
+from groundvae.data.pendulum import NOISE, RANGES, TIMES, simulate, solve
+from groundvae.models.pendulum import AUXILIARY, VARIANTS, Pendulum
+from groundvae.models.residual import HarmonicResidual, NeuralResidual
+from groundvae.physics.solver import RK4, Dopri5, Leapfrog
+from scipy.integrate import solve_ivp
+from torch import Tensor
+
+
+def latents(n: int = 5, dtype: torch.dtype = torch.float64) -> dict[str, Tensor]:
+    torch.manual_seed(0)
+    return {
+        "omega": (0.5 + 3 * torch.rand(n)).to(dtype),
+        "theta0": (3 * torch.rand(n) - 1.5).to(dtype),
+    }
+
+
+def hybrid(**overrides: object) -> Pendulum:
+    torch.manual_seed(1)
+    parts = {"dynamics": HarmonicResidual(AUXILIARY), **overrides}
+    return Pendulum(**parts).double()  # type: ignore[arg-type]
+
+
+def z_aux(n: int = 5) -> Tensor:
+    torch.manual_seed(2)
+    return torch.randn(n, AUXILIARY, dtype=torch.float64)
+
+
+def grid(*times: float) -> dict[str, Tensor]:
+    return {"t": torch.tensor(times, dtype=torch.float64)}
+
+
+EVEN = {"t": torch.as_tensor(TIMES)}
+
+
+def test_simulated_series_obey_the_stated_law() -> None:
+    truth = {k: v[:3] for k, v in simulate(3, seed=4).truth.items()}
+    together = solve(truth, TIMES)
+    for i in range(3):
+        p = {name: float(value[i]) for name, value in truth.items()}
+
+        def field(t: float, y: np.ndarray, p: dict[str, float] = p) -> list[float]:
+            force = p["amplitude"] * p["omega"] ** 2 * math.cos(2 * math.pi * p["frequency"] * t)
+            return [y[1], force - p["gamma"] * y[1] - p["omega"] ** 2 * math.sin(y[0])]
+
+        alone = solve_ivp(
+            field, (0, TIMES[-1]), [p["theta0"], 0.0], t_eval=TIMES, rtol=1e-11, atol=1e-12
+        )
+        np.testing.assert_allclose(together[i], alone.y[0], atol=1e-7)
+
+
+def test_simulation_has_the_stated_ranges_and_noise() -> None:
+    data = simulate(400, seed=5)
+    for name, (low, high) in RANGES.items():
+        assert low <= data.truth[name].min() < low + 0.05 * (high - low)
+        assert high - 0.05 * (high - low) < data.truth[name].max() <= high
+    noise = data.x - solve(dict(data.truth), TIMES)
+    assert noise.std() == pytest.approx(NOISE, rel=0.05)
+
+
+def test_physics_alone_is_the_frictionless_pendulum() -> None:
+    z = latents()
+    truth = {name: value.numpy() for name, value in z.items()}
+    zeros = np.zeros(5)
+    exact = solve(truth | {"gamma": zeros, "amplitude": zeros, "frequency": zeros}, TIMES)
+    decoded = VARIANTS["physics-only"]().decode(z, None, EVEN)
+    np.testing.assert_allclose(decoded.full.numpy(), exact, atol=1e-4)
+    assert decoded.physics is not None
+    assert torch.equal(decoded.full, decoded.physics)
+
+
+def test_a_harmonic_residual_with_the_true_coefficients_is_the_true_force() -> None:
+    """The wave, the friction and the scaling with omega squared are what they say."""
+    system = hybrid()
+    truth = {k: np.array([v]) for k, v in [("omega", 2.4), ("theta0", 0.7)]}
+    truth |= {
+        k: np.array([v]) for k, v in [("gamma", 0.5), ("amplitude", 12.0), ("frequency", 4.0)]
+    }
+    residual = system.dynamics
+    assert isinstance(residual, HarmonicResidual)
+    head = residual.coefficients[-1]
+    place = math.log(4.0) / math.log(10.0)
+    shift = 0.5 * math.log(place / (1 - place))
+    amplitude = 12.0 * 2.0**2 / float(residual.unit)
+    with torch.no_grad():
+        head.weight.zero_()
+        head.bias.copy_(torch.tensor([amplitude, 0.0, shift, 0.5]))
+    z = {name: torch.as_tensor(truth[name]) for name in ("omega", "theta0")}
+    decoded = system.decode(z, z_aux(1), EVEN)
+    np.testing.assert_allclose(decoded.full.detach().numpy(), solve(truth, TIMES), atol=5e-3)
+
+
+def test_without_a_push_the_hybrid_is_its_physics() -> None:
+    system = hybrid()
+    head = system.dynamics.coefficients[-1]  # type: ignore[union-attr, index]
+    torch.nn.init.zeros_(head.weight)
+    decoded = system.decode(latents(), z_aux(), EVEN)
+    assert decoded.physics is not None
+    torch.testing.assert_close(decoded.full, decoded.physics)
+
+
+@pytest.mark.parametrize("solver", [RK4(), Leapfrog(0.01), Dopri5()])
+def test_reduced_model_does_not_depend_on_the_residual(solver: object) -> None:
+    system = hybrid(solver=solver)
+    alone = Pendulum(solver=solver).decode(latents(), None, EVEN)  # type: ignore[arg-type]
+    decoded = system.decode(latents(), z_aux(), EVEN)
+    assert decoded.physics is not None
+    torch.testing.assert_close(decoded.physics, alone.full, atol=1e-5, rtol=0)
+    assert float((decoded.full - decoded.physics).detach().abs().max()) > 1e-4
+
+
+def test_solvers_agree_on_the_hybrid() -> None:
+    reference = hybrid(solver=Dopri5()).decode(latents(), z_aux(), EVEN).full
+    torch.testing.assert_close(
+        hybrid(solver=RK4()).decode(latents(), z_aux(), EVEN).full, reference, atol=2e-3, rtol=0
+    )
+
+
+def test_uneven_times_and_longer_horizons_agree_with_the_even_grid() -> None:
+    system = hybrid(solver=RK4(0.01))
+    even = system.decode(latents(), z_aux(), EVEN).full
+    uneven = system.decode(latents(), z_aux(), grid(*TIMES[[0, 1, 5, 6, 20, 49]])).full
+    torch.testing.assert_close(uneven, even[:, [0, 1, 5, 6, 20, 49]], atol=1e-5, rtol=0)
+    longer = system.decode(latents(), z_aux(), {"t": torch.arange(0, 10, 0.05).double()}).full
+    torch.testing.assert_close(longer[:, :50], even, atol=1e-6, rtol=0)
+
+
+def test_times_count_from_the_release() -> None:
+    system = hybrid(solver=RK4(0.01))
+    even = system.decode(latents(), z_aux(), EVEN).full
+    late = system.decode(latents(), z_aux(), {"t": EVEN["t"][10:]}).full
+    torch.testing.assert_close(late, even[:, 10:], atol=1e-6, rtol=0)
+    with pytest.raises(InputError, match=r"before the release"):
+        system.decode(latents(), z_aux(), grid(-0.1, 0.0, 0.1))
+
+
+def test_batched_equals_looped() -> None:
+    system = hybrid(observation=NeuralResidual(AUXILIARY, states=(0, 1)))
+    together = system.decode(latents(), z_aux(), EVEN).full
+    for i in range(5):
+        one = {name: value[i : i + 1] for name, value in latents().items()}
+        alone = system.decode(one, z_aux()[i : i + 1], EVEN).full
+        torch.testing.assert_close(alone[0], together[i], atol=1e-12, rtol=0)
+
+
+def test_draws_may_stand_in_front_of_the_observations() -> None:
+    system = hybrid(observation=NeuralResidual(AUXILIARY, states=(0, 1)))
+    stacked = {name: torch.stack([v, v]) for name, v in latents().items()}
+    twice = system.decode(stacked, torch.stack([z_aux(), z_aux()]), EVEN)
+    once = system.decode(latents(), z_aux(), EVEN)
+    torch.testing.assert_close(twice.full[1], once.full)
+    assert twice.full.shape == (2, 5, 50)
+    assert set(once.partial) == {"dynamics", "observation"}
+
+
+def test_an_observation_residual_sees_state_and_time() -> None:
+    residual = NeuralResidual(0, states=(0, 1), time=None, scale=0.5)
+    torch.nn.init.normal_(residual.network[-1].weight)  # type: ignore[arg-type]
+    system = Pendulum(observation=residual).double()
+    decoded = system.decode(latents(), None, EVEN)
+    assert decoded.physics is not None
+    assert float((decoded.full - decoded.physics).detach().abs().max()) > 1e-3
+
+
+def test_residuals_of_different_sizes_are_refused() -> None:
+    with pytest.raises(InputError, match=r"sizes \[3, 4\]"):
+        Pendulum(dynamics=HarmonicResidual(3), observation=NeuralResidual(4))
+
+
+@pytest.mark.parametrize("variant", list(VARIANTS))
+def test_every_variant_decodes_and_reaches_all_its_parameters(variant: str) -> None:
+    torch.manual_seed(0)
+    system = VARIANTS[variant]()
+    z = {k: v for k, v in latents(3, torch.float32).items() if k in system.grounding.names}
+    auxiliary = torch.randn(3, system.auxiliary) if system.auxiliary else None
+    with torch.no_grad():  # heads that begin at zero hide the layers below them
+        for parameter in system.parameters():
+            parameter.add_(0.01 * torch.randn_like(parameter))
+    decoded = system.decode(z, auxiliary, {"t": torch.as_tensor(TIMES, dtype=torch.float32)})
+    assert decoded.full.shape == (3, 50)
+    if not list(system.parameters()):
+        return
+    decoded.full.pow(2).sum().backward()
+    for name, parameter in system.named_parameters():
+        assert parameter.grad is not None, name
+        assert torch.isfinite(parameter.grad).all(), name
+        assert float(parameter.grad.abs().max()) > 0, name
