@@ -15,7 +15,7 @@ import tyro
 
 from groundvae.cli.console import note, say, set_threads
 from groundvae.cli.fit import Fit, check_converged, check_guide
-from groundvae.cli.source import TEST
+from groundvae.cli.source import default_splits, tuned
 from groundvae.data.atomic import check_writable, replacing
 from groundvae.data.errors import InputError
 from groundvae.diagnostics.metrics import compute_metrics
@@ -60,6 +60,8 @@ class Compare:
     """Priors to cross, each 'default' or such as 'omega=LogNormal(0.5, 0.4)'."""
     seeds: tuple[int, ...] = (0, 1, 2)
     """Seeds to cross; the tables give mean and standard deviation over them."""
+    root: Path | None = None
+    """Folder of measured data, for systems that have them; see the command `data`."""
     threads: int = 2
     """Processor threads."""
     options: Annotated[FitOptions, tyro.conf.arg(name="")] = field(default_factory=FitOptions)
@@ -101,7 +103,7 @@ class Compare:
         try:
             run = self._fitted(cell, folder)
             if not cache.is_file():
-                data = find_system(self.system).simulate(*TEST)
+                data = default_splits(find_system(self.system), self.root).test
                 metrics = compute_metrics(posterior(run, data))
                 metrics["fit_seconds"] = run.fit.seconds
                 with replacing(cache) as temporary:
@@ -113,7 +115,7 @@ class Compare:
             return identity | {"failure": str(error)}
 
     def _fitted(self, cell: Cell, folder: Path) -> Run:
-        options = replace(self.options, seed=cell.seed)
+        options = replace(tuned(find_system(self.system), self.options), seed=cell.seed)
         again = False
         if (folder / "config.json").is_file():
             run = load_run(folder)
@@ -133,6 +135,7 @@ class Compare:
             variant=cell.variant,
             guide=cell.guide,
             prior=() if cell.prior == "default" else (cell.prior,),
+            root=self.root,
             threads=self.threads,
             out=folder,
             overwrite=overwrite,

@@ -10,7 +10,7 @@ import tyro
 
 from groundvae.cli.console import note, say, set_threads, show_metrics
 from groundvae.cli.posterior import Options
-from groundvae.cli.source import TEST, read_data
+from groundvae.cli.source import default_splits, read_data
 from groundvae.diagnostics.diagnose import diagnose
 from groundvae.inference.inferencedata import save_inference_data
 from groundvae.inference.posterior import PosteriorOptions, posterior
@@ -24,7 +24,9 @@ class Diagnose:
     run_folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
     """Folder that `fit` wrote; the results go there too."""
     data: Path | None = None
-    """An .npz to measure on. Without: 1000 fresh simulations of the system."""
+    """An .npz to measure on. Without: the system's own test data, simulated or measured."""
+    root: Path | None = None
+    """Folder of measured data, for systems that have them; see the command `data`."""
     keep_posterior: bool = False
     """Store the posterior as RUN/posterior.nc as well."""
     threads: int = 2
@@ -35,8 +37,9 @@ class Diagnose:
         set_threads(self.threads)
         run = load_run(self.run_folder)
         if self.data is None:
-            data = run.entry.simulate(*TEST)
-            note(f"diagnosing on {TEST[0]} fresh simulations, seed {TEST[1]}")
+            splits = default_splits(run.entry, self.root)
+            data = splits.test
+            note(f"diagnosing on {len(data)} observations: {splits.source}")
         else:
             data = read_data(self.data, run.entry)
         inference_data = posterior(run, data, self.options)

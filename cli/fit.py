@@ -13,7 +13,7 @@ from pyro.distributions import TorchDistribution
 
 from groundvae.cli.console import err, note, say, set_threads
 from groundvae.cli.progress import reporting
-from groundvae.cli.source import TRAIN, VALID, once, read_data
+from groundvae.cli.source import default_splits, once, read_data, tuned
 from groundvae.data.batch import Batch
 from groundvae.data.dataset import Dataset
 from groundvae.data.errors import InputError
@@ -35,6 +35,8 @@ class Fit:
     """Name of the system, see `list`."""
     data: Path | None = None
     """An .npz to fit; a fifth of it validates. Without: the system's own simulated data."""
+    root: Path | None = None
+    """Folder of measured data, for systems that have them; see the command `data`."""
     variant: str = REGULARIZED
     """nn-only, nn-solver, physics-only, hybrid, or hybrid-reg (with the penalties)."""
     guide: str = "structured-normal"
@@ -97,8 +99,8 @@ class Fit:
     def load(self, entry: Entry) -> tuple[Dataset, Dataset, str]:
         """Training and validation data, and where they come from."""
         if self.data is None:
-            source = f"simulated, seeds {TRAIN[1]} and {VALID[1]}"
-            return entry.simulate(*TRAIN), entry.simulate(*VALID), source
+            splits = default_splits(entry, self.root)
+            return splits.train, splits.valid, splits.source
         data = read_data(self.data, entry, refuse_missing=self.refuse_missing)
         train, valid = data.split(0.8, seed=0)
         return train, valid, self.data.name
@@ -112,7 +114,7 @@ class Fit:
             guide=self.guide,
             loss=self.preset(),
             weights=_weights(self.weight),
-            options=self.options,
+            options=tuned(find_system(self.system), self.options),
             trained_on=source,
         )
         return new_run(config, self.priors())

@@ -13,6 +13,7 @@ from groundvae.cli.console import note
 from groundvae.data.dataset import Dataset, load_dataset
 from groundvae.data.errors import InputError
 from groundvae.data.root import Splits
+from groundvae.inference.fit import FitOptions
 from groundvae.models.catalogue import Entry
 
 TRAIN, VALID, TEST = (1000, 1), (500, 2), (1000, 3)
@@ -43,13 +44,20 @@ def default_splits(entry: Entry, root: Path | None = None) -> Splits:
     if entry.splits is None:
         if root is not None:
             raise InputError(f"{entry.name} is simulated, expected no --root")
-        source = f"simulated, seeds {TRAIN[1]} and {VALID[1]}"
-        parts = [entry.simulate(*size_and_seed) for size_and_seed in (TRAIN, VALID, TEST)]
-        return Splits(*parts, source=source)
+        source = f"simulated, seeds {TRAIN[1]}, {VALID[1]} and {TEST[1]}"
+        parts = (entry.simulate(*size_and_seed) for size_and_seed in (TRAIN, VALID, TEST))
+        return Splits(next(parts), next(parts), next(parts), source)
     splits = entry.splits(root)
     if splits.stand_in:
         note(f"WARNING: {entry.name}: {splits.source}; `data {entry.name}` says how to get them")
     return splits
+
+
+def tuned(entry: Entry, options: FitOptions) -> FitOptions:
+    """The system's own options of a fit wherever ``options`` are as they come."""
+    usual = FitOptions()
+    own = {k: v for k, v in entry.options.items() if getattr(options, k) == getattr(usual, k)}
+    return replace(options, **own)
 
 
 def read_data(path: Path, entry: Entry, *, refuse_missing: bool = False) -> Dataset:

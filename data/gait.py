@@ -100,8 +100,8 @@ def splits(root: Path | None = None) -> Splits:
         return Splits(train, valid, test, f"measured, {len(strides)} strides of SubjectN.mat")
     if root is not None:
         raise InputError(f"{root}: holds neither gait.npz nor SubjectN.mat")
-    parts3 = [simulate(n, seed) for n, seed in ((400, 1), (100, 2), (172, 3))]
-    return Splits(*parts3, source="SIMULATED STAND-IN, no measured gait was found", stand_in=True)
+    source = "SIMULATED STAND-IN, no measured gait was found"
+    return Splits(simulate(400, 1), simulate(100, 2), simulate(172, 3), source, stand_in=True)
 
 
 def simulate(n: int, seed: int) -> Dataset:
@@ -131,6 +131,8 @@ def _dataset(angles: np.ndarray, covariates: dict[str, np.ndarray], path: Path) 
     for name, values in covariates.items():
         if values.shape != (len(angles),):
             raise InputError(f"{path}: {name} has shape {values.shape}, expected ({len(angles)},)")
+        if values.dtype.kind not in "biuf":
+            raise InputError(f"{path}: {name} is of type {values.dtype}, expected numbers")
     truth = {name: np.asarray(values, dtype=float) for name, values in covariates.items()}
     return Dataset(angles.astype(np.float32), {"t": TIMES}, truth)
 

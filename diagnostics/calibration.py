@@ -16,12 +16,13 @@ from pyro import poutine
 from groundvae.data.batch import Batch
 from groundvae.diagnostics.latents import is_auxiliary, scalar_latents
 from groundvae.diagnostics.score import placement, unwrap
-from groundvae.diagnostics.style import BAND, CYCLE, house_style
+from groundvae.diagnostics.style import CYCLE, OTHER, headline, house_style
 from groundvae.diagnostics.uniformity import (
     FEWEST,
     compute_uniformity,
     departure,
-    draw_difference,
+    draw_band,
+    draw_line,
     uniform_level,
 )
 from groundvae.diagnostics.verdict import Verdict, too_few, worded
@@ -101,7 +102,7 @@ def compute_calibration(test: SelfTest, prior_variance: Mapping[str, float]) -> 
             part[key] = part.attrs[key]
         parts.append(part)
     attrs = {k: parts[0].attrs[k] for k in ("observations", "limit")}
-    joined = xr.concat(parts, xr.Variable("latent", names), combine_attrs="drop")
+    joined = xr.concat(parts, xr.Variable("latent", names), combine_attrs="drop", data_vars="all")
     return joined.assign_coords(latent=names).assign_attrs(attrs)
 
 
@@ -154,10 +155,11 @@ def plot_calibration(result: xr.Dataset) -> Figure:
     worst = names[int(result["deviation"].values.argmax())]
     with house_style():
         figure, (left, right) = plt.subplots(1, 2, figsize=(6.4, 3.4), width_ratios=(3, 2))
-        colors = [BAND if is_auxiliary(n) else CYCLE[i % len(CYCLE)] for i, n in enumerate(names)]
+        colors = [OTHER if is_auxiliary(n) else CYCLE[i % len(CYCLE)] for i, n in enumerate(names)]
+        draw_band(left, one_latent(result, names[0]))
         for color, name in zip(colors, names, strict=True):
             first = not is_auxiliary(name) or name.endswith("[0]")
-            draw_difference(left, one_latent(result, name), color, name.split("[")[0] * first)
+            draw_line(left, one_latent(result, name), color, name.split("[")[0] * first)
         left.set_xlabel("rank of the simulated latent")
         left.set_ylabel("ECDF - uniform")
         median = result["contraction"].median("observation").values
@@ -165,11 +167,11 @@ def plot_calibration(result: xr.Dataset) -> Figure:
         right.invert_yaxis()
         right.set_xlim(min(0.0, float(median.min())), 1)
         right.set_xlabel("contraction (0: the prior)")
-        figure.suptitle(
+        headline(
+            figure,
             f"{result.attrs['observations']} simulations of the model itself: {worst} departs "
             f"most ({float(result['deviation'].max()):.2f})\n"
-            "(grey: 99 % of calibrated guides)",
-            fontsize=10,
+            "(grey: 99.9 % of calibrated guides)",
         )
         figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=4)
     return figure

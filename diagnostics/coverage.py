@@ -58,7 +58,13 @@ def plot_coverage(result: xr.Dataset) -> Figure:
     with house_style():
         figure, axes = plt.subplots(figsize=(4.8, 4.4))
         axes.fill_between(
-            level, result["low"], result["high"], color=BAND, alpha=0.25, lw=0, label="99 %, all"
+            level,
+            result["low"],
+            result["high"],
+            color=BAND,
+            alpha=0.25,
+            lw=0,
+            label="99.9 %, all levels at once",
         )
         axes.fill_between(
             level,
@@ -67,7 +73,7 @@ def plot_coverage(result: xr.Dataset) -> Figure:
             color=BAND,
             alpha=0.45,
             lw=0,
-            label="95 %, each level",
+            label="95 %, each level by itself",
         )
         axes.plot([0, 1], [0, 1], color="0.4", lw=0.8)
         axes.plot(level, covered, "o-", ms=3, lw=1.3, color=FULL, label="observed")

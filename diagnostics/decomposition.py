@@ -13,7 +13,7 @@ from torch import Tensor
 
 from groundvae.data.batch import Batch
 from groundvae.diagnostics.score import explained
-from groundvae.diagnostics.style import BAND, CYCLE, PHYSICS, house_style
+from groundvae.diagnostics.style import BAND, CYCLE, PHYSICS, headline, house_style
 from groundvae.diagnostics.verdict import FEWEST, Verdict, grade, too_few, worded
 from groundvae.models.greybox import AUXILIARY, GreyBox
 from groundvae.models.system import Decoded
@@ -130,8 +130,8 @@ def plot_decomposition(result: xr.Dataset) -> Figure:
         for name, color in zip(names, colors, strict=True):
             values = np.sort(result["share"].sel(part=name).values)[:n]
             right.plot(percent, np.clip(values, -1, 1.5), color=color, lw=1.6)
-        right.set_xlabel("observations, each curve sorted (%)")
+        right.set_xlabel("observations, sorted (%)")
         right.set_ylabel("share of its variance")
         pooled = 100 * float(result["pooled"].isel(part=0))
-        figure.suptitle(f"{WORDS[names[0]].capitalize()} explains {pooled:.0f} % of the variance")
+        headline(figure, f"{WORDS[names[0]].capitalize()} explains {pooled:.0f} % of the variance")
     return figure

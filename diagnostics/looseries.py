@@ -11,7 +11,7 @@ import xarray as xr
 from matplotlib.figure import Figure
 from scipy.special import logsumexp
 
-from groundvae.diagnostics.style import FULL, house_style
+from groundvae.diagnostics.style import FULL, headline, house_style
 from groundvae.diagnostics.uniformity import (
     FEWEST,
     compute_uniformity,
@@ -82,9 +82,9 @@ def plot_looseries(result: xr.Dataset) -> Figure:
         right.set_ylabel("ECDF - uniform")
         good = uniform_level(result) == "good"
         finding = "as predicted" if good else f"predictions are {departure(result)}"
-        figure.suptitle(
+        headline(
+            figure,
             f"{result.attrs['samples']} samples left out of their series: {finding}\n"
-            "(grey: 99 % of calibrated ones, one sample an observation)",
-            fontsize=10,
+            "(grey: 99.9 % of calibrated ones, one sample an observation)",
         )
     return figure

@@ -9,7 +9,7 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 from groundvae.diagnostics.score import placement
-from groundvae.diagnostics.style import house_style
+from groundvae.diagnostics.style import headline, house_style
 from groundvae.diagnostics.uniformity import (
     compute_uniformity,
     draw_difference,
@@ -71,9 +71,9 @@ def plot_predictive(result: xr.Dataset) -> Figure:
         right.axvline(0.9, color="black", ls="--", lw=1)
         right.set_xlabel("samples inside the 90 % band")
         right.set_ylabel("observations")
-        figure.suptitle(
+        headline(
+            figure,
             f"The 90 % bands hold {100 * result.attrs['cov90']:.0f} % of all samples\n"
-            "(grey: 99 % of calibrated ones, one sample an observation)",
-            fontsize=10,
+            "(grey: 99.9 % of calibrated ones, one sample an observation)",
         )
     return figure

@@ -70,7 +70,7 @@ def plot_priorpredictive(result: xr.Dataset, quantity: str, unit: str) -> Figure
             axes.plot(at, picked.values.T, color=DATA, lw=0.4, alpha=0.4)
             axes.set_xlabel("time (s)" if axis == "time" else str(axis))
             axes.set_ylabel(labelled(quantity, unit))
-            axes.legend(loc="upper left")
+            figure.legend(loc="outside lower center")
         else:
             axes.hist(100 * result["outside"].values, bins=40)
             axes.set_xlabel("samples of an observation outside the prior's 99 % band (%)")

@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
-from groundvae.diagnostics.style import FULL, house_style
+from groundvae.diagnostics.style import FULL, headline, house_style
 from groundvae.diagnostics.verdict import FEWEST, Verdict, grade, too_few, worded
 
 TAIL = 0.025
@@ -96,5 +96,5 @@ def plot_pvalue(result: xr.Dataset) -> Figure:
             axes.set_xlabel(f"p-value of the {name}")
             axes.set_title(f"{100 * float(shares.sel(statistic=name)):.0f} % extreme", fontsize=9)
         grid.flat[0].set_ylabel("observations")
-        figure.suptitle("Data against data replicated from the posterior (5 % extreme expected)")
+        headline(figure, "Data against data replicated from the posterior (5 % extreme expected)")
     return figure

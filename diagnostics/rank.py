@@ -10,7 +10,7 @@ from scipy.stats import binom
 
 from groundvae.diagnostics.latents import KnownLatent
 from groundvae.diagnostics.score import placement
-from groundvae.diagnostics.style import BAND, FULL, house_style
+from groundvae.diagnostics.style import BAND, FULL, headline, house_style
 from groundvae.diagnostics.uniformity import (
     FEWEST,
     compute_uniformity,
@@ -71,8 +71,8 @@ def plot_rank(result: xr.Dataset) -> Figure:
         draw_difference(right, result)
         right.set_xlabel("rank of the truth")
         right.set_ylabel("ECDF - uniform")
-        figure.suptitle(
-            f"{result.attrs['name']}: {n} true values {finding}\n(grey: 99 % of calibrated ones)",
-            fontsize=10,
+        headline(
+            figure,
+            f"{result.attrs['name']}: {n} true values {finding}\n(grey: where calibrated stay)",
         )
     return figure

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from groundvae.diagnostics.score import interval
-from groundvae.diagnostics.style import DATA, FULL, PHYSICS, house_style, labelled
+from groundvae.diagnostics.style import DATA, FULL, PHYSICS, headline, house_style, labelled
 
 PANELS = 6
 PICTURES = 4
@@ -125,9 +125,11 @@ def _draw_lines(axes: Axes, series: xr.Dataset) -> None:
 
 def _finish(figure: Figure, first: Axes, result: xr.Dataset, quantity: str, unit: str) -> None:
     axis = result["x"].dims[1]
-    figure.supxlabel("time (s)" if axis == "time" else str(axis), fontsize=9)
+    for axes in figure.axes:
+        if axes.get_subplotspec().is_last_row():  # type: ignore[union-attr]
+            axes.set_xlabel("time (s)" if axis == "time" else str(axis))
     figure.supylabel(labelled(quantity, unit), fontsize=9)
-    figure.suptitle(_finding(result), fontsize=10)
+    headline(figure, _finding(result))
     figure.legend(*first.get_legend_handles_labels(), loc="outside lower center", ncols=4)
 
 
@@ -156,7 +158,7 @@ def _plot_pictures(result: xr.Dataset, quantity: str, unit: str) -> Figure:
             axes.set_title(words[kind], fontsize=9)
         if result["x"].ndim < 4:
             figure.colorbar(shown, ax=grid, label=labelled(quantity, unit))
-        figure.suptitle(_finding(result), fontsize=10)
+        headline(figure, _finding(result))
     return figure
 
 

@@ -38,8 +38,8 @@ def _circular_crps(draws: np.ndarray, truth: np.ndarray, period: float) -> np.nd
 def circular_difference(a: np.ndarray, b: np.ndarray, period: float) -> np.ndarray:
     """``a - b`` the short way round, within half a period.
 
-    >>> circular_difference(np.array(0.1), np.array(2.9), 3.0).round(3)
-    array(0.2)
+    >>> circular_difference(np.array([0.1]), np.array([2.9]), 3.0).round(3)
+    array([0.2])
     """
     return np.asarray((a - b + period / 2) % period - period / 2)
 

@@ -148,8 +148,8 @@ def _compare(subject: Subject, latent: KnownLatent, finding: Finding) -> None:
             f"zscore_{name}",
             zscore.plot_zscore(scored),
             f"Z-score of true {name} against the contraction of its posterior.",
-            "Right and near 0 is best. Far from 0: confident and wrong. Left: the data say "
-            "little about it.",
+            "Right and near 0 is best. Far from 0: confident and wrong. Left, where little of the "
+            "prior is ruled out: the data say little about it.",
         )
 
 
@@ -195,8 +195,7 @@ def self_calibration(subject: Subject) -> Finding:
         "whether the model is right about real data, and a guide that returns the prior passes: "
         "hence the contraction beside it.",
     )
-    scales = {k: v**0.5 for k, v in subject.prior_variance.items()}
-    joint = tarp.compute_tarp(test.draws, test.truths, scales, periods=subject.periods)
+    joint = tarp.compute_tarp(test.draws, test.truths, subject.periods)
     finding.metrics["tarp_deviation"] = joint.attrs["deviation"]
     finding.judge(tarp.check_tarp(joint))
     finding.draw(

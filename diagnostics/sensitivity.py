@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
-from groundvae.diagnostics.style import FULL, PHYSICS, house_style
+from groundvae.diagnostics.style import FULL, PHYSICS, headline, house_style
 from groundvae.diagnostics.verdict import FEWEST, Verdict, grade, too_few, worded
 
 OBSERVATIONS = 40  # each takes two weightings
@@ -104,5 +104,5 @@ def plot_sensitivity(result: xr.Dataset) -> Figure:
             axes.set_xlabel("sensitivity to the prior")
         grid.flat[0].set_ylabel("sensitivity to the likelihood")
         count = result.sizes["observation"]
-        figure.suptitle(f"Power-scaling of {count} observations (dashed: 0.05, felt)")
+        headline(figure, f"Power-scaling of {count} observations (dashed: 0.05, felt)")
     return figure

@@ -54,6 +54,11 @@ def save_figure(figure: Figure, path: Path) -> None:
     plt.close(figure)
 
 
+def headline(figure: Figure, text: str) -> None:
+    """The finding, above all panels and flush left like the titles of single ones."""
+    figure.suptitle(text, x=0.01, ha="left", fontsize=10)
+
+
 def labelled(name: str, unit: str) -> str:
     """A quantity with its unit, where it has one.
 

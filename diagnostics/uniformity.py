@@ -19,8 +19,9 @@ from groundvae.diagnostics.style import BAND, FULL
 from groundvae.diagnostics.verdict import Level
 
 LEVELS = np.append(np.linspace(0.05, 0.95, 19), 0.99)
-SURE = 0.99
-"""Probability that a calibrated posterior stays inside the band everywhere."""
+SURE = 0.999
+"""Probability that a calibrated posterior stays inside the band everywhere: a report holds some
+twenty bands, and a false alarm should be rare among all of them."""
 SMALL, LARGE = 0.03, 0.10
 """Departures of the ECDF that do not matter in practice, and that always do."""
 FEWEST = 50
@@ -85,15 +86,41 @@ def departure(result: xr.Dataset) -> str:
     return "too narrow" if spread > 0 else "too wide"
 
 
-def draw_difference(axes: Axes, result: xr.Dataset, color: str = FULL, label: str = "") -> None:
+def draw_difference(axes: Axes, result: xr.Dataset) -> None:
     """The ECDF less the uniform's, over its band; a flat line at 0 is best."""
-    level = result["level"].values
-    edge = np.concatenate([[0.0], level, [1.0]])
-    low, high, ecdf = (
-        np.concatenate([[0.0], result[name].values - level, [0.0]])
-        for name in ("low", "high", "ecdf")
+    draw_band(axes, result)
+    draw_line(axes, result)
+
+
+def draw_band(axes: Axes, result: xr.Dataset) -> None:
+    """Where a calibrated line stays."""
+    axes.fill_between(
+        _edges(result["level"].values, 1.0),
+        _edges(result["low"].values - result["level"].values),
+        _edges(result["high"].values - result["level"].values),
+        color=BAND,
+        alpha=0.35,
+        lw=0,
+        zorder=1,
     )
-    axes.fill_between(edge, low, high, color=BAND, alpha=0.35, lw=0, zorder=1)
     axes.axhline(0, color="0.4", lw=0.8)
-    axes.plot(edge, ecdf, "o-", ms=2.5, lw=1.3, color=color, label=label or None, zorder=3)
     axes.set_xlim(0, 1)
+
+
+def draw_line(axes: Axes, result: xr.Dataset, color: str = FULL, label: str = "") -> None:
+    """The ECDF less the uniform's."""
+    level = result["level"].values
+    axes.plot(
+        _edges(level, 1.0),
+        _edges(result["ecdf"].values - level),
+        "o-",
+        ms=2.5,
+        lw=1.3,
+        color=color,
+        label=label or None,
+        zorder=3,
+    )
+
+
+def _edges(inner: np.ndarray, last: float = 0.0) -> np.ndarray:
+    return np.concatenate([[0.0], inner, [last]])

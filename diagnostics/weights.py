@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
-from groundvae.diagnostics.style import FULL, PHYSICS, house_style
+from groundvae.diagnostics.style import FULL, PHYSICS, headline, house_style
 from groundvae.diagnostics.verdict import FEWEST, Verdict, grade, too_few, worded
 
 GOOD, DOUBTFUL = 0.05, 0.25  # share of observations above the limit of k-hat
@@ -88,10 +88,10 @@ def plot_weights(result: xr.Dataset) -> Figure:
         right.hist(result["ess"].values, bins=np.linspace(0, 1, 26), color=FULL)
         right.set_xlabel("effective share of the draws")
         right.set_ylabel("observations")
-        figure.suptitle(
+        headline(
+            figure,
             f"k-hat is above its limit for {100 * share_above(result):.0f} % of "
             f"{len(khat)} observations; of the\ndraws {100 * float(result['ess'].median()):.0f} %"
             " are effective (median)",
-            fontsize=10,
         )
     return figure

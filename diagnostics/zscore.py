@@ -63,11 +63,16 @@ def plot_zscore(result: xr.Dataset) -> Figure:
     with house_style():
         figure, axes = plt.subplots(figsize=(5.2, 3.8))
         axes.axhspan(-2, 2, color=BAND, alpha=0.25, lw=0, label="95 % of calibrated ones")
-        axes.plot(
-            result["contraction"], result["zscore"], ".", ms=4, alpha=0.5, color=FULL, mec="none"
-        )
+        left = np.clip(1 - result["contraction"], 1e-8, None)
+        axes.plot(left, result["zscore"], ".", ms=4, alpha=0.5, color=FULL, mec="none")
         axes.set_yscale("symlog", linthresh=4)
-        axes.set_xlabel("contraction (0: the prior, 1: certain)")
+        largest = float(np.nanmax(np.abs(result["zscore"]), initial=4.0))
+        ticks = [t for t in (2, 4, 10, 30, 100, 1000) if t <= max(4.0, 1.5 * largest)]
+        axes.set_yticks([*(-t for t in ticks), 0, *ticks])
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.set_xscale("log")
+        axes.invert_xaxis()
+        axes.set_xlabel("1 - contraction (1: the prior; to the right: certain)")
         axes.set_ylabel("z-score (posterior sd)")
         axes.set_title(
             f"{result.attrs['name']}: off by {bias:+.2g} sd on average, {rms:.2g} sd in size\n"

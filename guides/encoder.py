@@ -114,7 +114,7 @@ class FieldEncoder(Encoder):
     Source: Tipping & Bishop (1999), Probabilistic principal component analysis.
     """
 
-    FLOOR = 0.01
+    FLOOR = 0.1
 
     grid: Tensor
     patterns: Tensor
@@ -146,10 +146,14 @@ class FieldEncoder(Encoder):
 
     def prepare(self, batch: Batch) -> None:
         self.grid = batch.inputs["t"].clone()
-        self._learn(batch.x)
-        for _ in range(0 if batch.observed is None else 5):
-            filled = torch.einsum("nk,tck->ntc", self._weights(batch), self.patterns)
+        if batch.observed is None:
+            return self._learn(batch.x)
+        # Channel by channel at first, then a few rounds of expectation and maximization.
+        filled = _fill(batch.x, self.grid, batch.observed)
+        for _ in range(4):
             self._learn(torch.where(batch.observed, batch.x, filled))
+            filled = torch.einsum("nk,tck->ntc", self._weights(batch), self.patterns)
+        return None
 
     def _learn(self, x: Tensor) -> None:
         rows = x.reshape(len(x), -1)
@@ -200,3 +204,12 @@ class FieldEncoder(Encoder):
     def describe(self, canonical: Tensor) -> Tensor:
         size = (canonical * self.scale).norm(dim=-1, keepdim=True) / self.size + 1e-6
         return torch.cat([canonical, canonical / size, torch.log(size)], -1)
+
+
+def _fill(x: Tensor, times: Tensor, observed: Tensor) -> Tensor:
+    """Fields (observation, time, channel) with each channel's gaps filled along time."""
+    centre, spread = x[observed].mean(), x[observed].std() + 1e-12
+    series = ((x - centre) / spread).transpose(1, 2).flatten(0, 1)
+    there = observed.transpose(1, 2).flatten(0, 1)
+    filled = resample(series.masked_fill(~there, 0.0), times, times, there)
+    return centre + spread * filled.unflatten(0, (len(x), -1)).transpose(1, 2)

@@ -8,6 +8,7 @@ input would pass for certainty. Source: Takeishi & Kalousis (2021), section 4.2.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import pyro.distributions as dist
 import torch
@@ -82,9 +83,7 @@ class ProfileDecoder(nn.Module):
         super().__init__()
         self.auxiliary = auxiliary
         self.time = FourierTime(pairs=4, highest=1.0)
-        self.network = perceptron(
-            auxiliary + self.time.features, points, width=width, start=1.0
-        )
+        self.network = perceptron(auxiliary + self.time.features, points, width=width, start=1.0)
 
     def forward(self, auxiliary: Tensor, times: Tensor) -> Tensor:
         """Profiles (..., time, space)."""
@@ -185,5 +184,5 @@ VARIANTS: Mapping[str, Callable[[], AdvectionDiffusion]] = {
     "hybrid": _hybrid,
     "hybrid-reg": _hybrid,
 }
-NOISE, PACE = 0.02, 10.0  # where the learned noise scale starts, and its pace
-OPTIONS: Mapping[str, float] = {"steps": 2000, "batch_size": 200, "learning_rate": 2e-3}
+NOISE, PACE = 0.02, 30.0  # where the learned noise scale starts, and its pace
+OPTIONS: Mapping[str, Any] = {"steps": 2000, "batch_size": 200, "learning_rate": 2e-3}

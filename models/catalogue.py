@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from pyro.distributions import TorchDistribution
 
@@ -34,7 +35,7 @@ class Entry:
     unit: str
     truths: tuple[str, ...]  # latents that data files may carry
     simulate: Callable[[int, int], Dataset]  # (n, seed)
-    options: Mapping[str, float] = field(default_factory=dict)  # of a fit, where not the usual
+    options: Mapping[str, Any] = field(default_factory=dict)  # of a fit, where not the usual
     splits: Callable[[Path | None], Splits] | None = None  # measured data, looked for in a folder
     files: Mapping[str, str] = field(default_factory=dict)  # of measured data: pattern, content
     source: str = ""  # where measured data come from publicly

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import pyro.distributions as dist
 import torch
@@ -203,4 +204,4 @@ VARIANTS: Mapping[str, Callable[[], Gait]] = {
     "hybrid-reg": _hybrid,
 }
 NOISE, PACE = 0.1, 5.0  # where the learned noise scale starts, rad, and its pace
-OPTIONS: Mapping[str, float] = {"steps": 1500, "batch_size": 100, "learning_rate": 2e-3}
+OPTIONS: Mapping[str, Any] = {"steps": 1500, "batch_size": 100, "learning_rate": 2e-3}

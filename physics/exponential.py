@@ -45,9 +45,7 @@ class Exponential:
         """The field is asked once."""
 
 
-def matrix_of(
-    field: Callable[[Tensor, Tensor], Tensor], state: Tensor, time: Tensor
-) -> Tensor:
+def matrix_of(field: Callable[[Tensor, Tensor], Tensor], state: Tensor, time: Tensor) -> Tensor:
     """The matrix of a linear field, (..., dimension, dimension), by its columns."""
     n = state.shape[-1]
     units = torch.eye(n, dtype=state.dtype, device=state.device)

@@ -7,6 +7,9 @@ import math
 import numpy as np
 import pytest
 import torch
+from scipy.integrate import solve_ivp
+from torch import Tensor
+
 from groundvae.data.advection_diffusion import POINTS, SPACING, TIMES, simulate, solve
 from groundvae.data.batch import Batch
 from groundvae.data.dataset import Dataset
@@ -25,8 +28,6 @@ from groundvae.models.intervention import Change
 from groundvae.physics.advection_diffusion import Ends, diffusing, half_sine, total
 from groundvae.physics.exponential import Exponential
 from groundvae.physics.solver import RK4
-from scipy.integrate import solve_ivp
-from torch import Tensor
 
 SYSTEM = "advection_diffusion"
 EVEN = {"t": torch.as_tensor(TIMES, dtype=torch.float32)}

@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from scipy.io import savemat
+
 from groundvae.cli.data import report
 from groundvae.data.batch import Batch
 from groundvae.data.errors import InputError
@@ -29,7 +31,6 @@ from groundvae.models.catalogue import find_system
 from groundvae.models.gait import VARIANTS, LearnedHamiltonian
 from groundvae.physics.hamiltonian import drift
 from groundvae.physics.solver import Leapfrog, Midpoint
-from scipy.io import savemat
 
 T = {"t": torch.as_tensor(TIMES, dtype=torch.float32)}
 MEASURED = Path(os.environ.get("GROUNDVAE_DATA", "no-such-folder")) / "gait"
@@ -125,7 +126,7 @@ def test_a_truncated_subject_is_refused(share: float, tmp_path: Path) -> None:
         ({"angles_train": np.full((4, 101, 3), 30.0, np.float32)}, "expected radians"),
         ({"angles_train": np.full((4, 101, 3), "a")}, "not all finite"),
         ({"speed_test": np.ones(3, np.float32)}, "speed has shape"),
-        ({"speed_test": np.full(4, "fast")}, "speed is not"),
+        ({"speed_test": np.full(4, "fast")}, "speed is of type"),
         ({"angles_test": None}, "no array 'angles_test'"),
     ],
 )
@@ -175,17 +176,17 @@ def test_data_are_looked_for_in_root_then_variable_then_cache(
     assert len(splits(tmp_path / "root").train) == 4
     assert not splits(tmp_path / "root" / "gait").stand_in
     shutil.rmtree(tmp_path / "root" / "gait")
-    with pytest.raises(InputError, match="neither gait.npz nor SubjectN.mat"):
+    with pytest.raises(InputError, match="neither gait"):
         splits(tmp_path / "root")
 
 
 def test_the_data_command_names_what_is_missing_and_its_source(tmp_path: Path) -> None:
-    save_subject(tmp_path / "Subject1.mat", trial(), trial())
+    save_subject(tmp_path / "Subject1.mat", *[trial()] * 8)
     text = "\n".join(report(find_system("gait"), tmp_path))
     assert "Subject1.mat" in text
     assert "gait.npz: missing" in text
     assert "figshare" in text
-    assert "2 strides" in text
+    assert "8 strides" in text
     assert "is simulated" in next(report(find_system("pendulum"), None))
 
 
@@ -205,7 +206,7 @@ def test_leapfrog_keeps_the_energy_that_midpoint_loses() -> None:
     with torch.no_grad():
         mechanics.last.mul_(30.0)  # far from an oscillator
     start = torch.randn(20, 6, dtype=torch.float64)
-    times = 0.02 * torch.arange(2001, dtype=torch.float64)
+    times = 0.02 * torch.arange(1001, dtype=torch.float64)
     field = mechanics.field()
     with torch.no_grad():
         kept = drift(mechanics(Leapfrog(0.02)(field, start, times)).T)

@@ -1,0 +1,108 @@
+"""Importance weights: other priors without a refit, and how far to trust the result.
+
+Draws from a guide (or from the posterior under another prior) are reweighted, observation by
+observation, with Pareto-smoothed weights, and resampled. The shape k-hat of the weights' tail
+says where that is reliable: above 0.7 it is not.
+Source: Vehtari, Simpson, Gelman, Yao & Gabry (2024), Pareto smoothed importance sampling.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import arviz as az
+import numpy as np
+import torch
+import xarray as xr
+from pyro.distributions import TorchDistribution
+from scipy.special import logsumexp
+
+from groundvae.inference.run import Run
+
+UNRELIABLE = 0.7
+ENOUGH = 50  # equally weighted draws
+DRAW_GROUPS = ("posterior", "posterior_predictive", "physics_predictive", "log_likelihood")
+
+
+def smooth(log_weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Normalized log weights and k-hat of each observation; ``log_weights`` (draw, observation).
+
+    >>> _, k = smooth(np.zeros((100, 3)))
+    >>> k.shape
+    (3,)
+    """
+    raw = log_weights - logsumexp(log_weights, axis=0)
+    with np.errstate(invalid="ignore"):
+        smoothed, k_hat = (np.asarray(a) for a in az.psislw(log_weights.T.copy()))
+    # Weights that tie, such as those of a prior cut off, have no tail to fit a shape to: they
+    # are as they are, and reliable if enough draws carry them.
+    tied = ~np.isfinite(k_hat) | ~np.isfinite(smoothed).any(axis=-1)
+    k_tied = np.where(effective_size(raw) >= ENOUGH, 0.0, np.inf)
+    return np.where(tied, raw, smoothed.T), np.where(tied, k_tied, k_hat)
+
+
+def effective_size(log_weights: np.ndarray) -> np.ndarray:
+    """Number of equally weighted draws worth as much, (observation,)."""
+    weights = np.exp(log_weights - log_weights.max(axis=0))
+    return np.asarray(weights.sum(axis=0) ** 2 / (weights**2).sum(axis=0))
+
+
+def prior_ratio(
+    run: Run, priors: Mapping[str, TorchDistribution], posterior: xr.Dataset
+) -> np.ndarray:
+    """log new prior - log old prior of the draws, (draw, observation)."""
+    grounding = run.model.grounding
+    swapped = grounding.with_priors(priors)
+    ratios = [
+        _log_density(new.prior, draws) - _log_density(old.prior, draws)
+        for old, new in zip(grounding.latents, swapped.latents, strict=True)
+        if old.name in priors
+        for draws in [torch.as_tensor(np.concatenate(posterior[old.name].values))]
+    ]
+    return torch.stack(ratios).sum(0).numpy()
+
+
+def _log_density(prior: TorchDistribution, values: torch.Tensor) -> torch.Tensor:
+    """log prior, and minus infinity outside its support, where torch would refuse."""
+    inside = prior.support.check(values)
+    anywhere_inside = torch.where(inside, values, prior.sample())
+    return prior.log_prob(anywhere_inside).masked_fill(~inside, -torch.inf)
+
+
+def resample(
+    inference_data: az.InferenceData, log_weights: np.ndarray, *, seed: int
+) -> az.InferenceData:
+    """Draws taken again in proportion to their weights, each observation by its own.
+
+    The groups that hold draws keep their sizes; one with fewer draws than there are weights
+    uses the weights of its own. The new group ``importance`` holds ``k_hat`` and
+    ``effective_size`` (observation,).
+    """
+    smoothed, k_hat = smooth(log_weights)
+    rng = np.random.default_rng(seed)
+    groups = {name: inference_data[name] for name in inference_data.groups()}
+    for name in DRAW_GROUPS:
+        if name in groups:
+            groups[name] = _resampled(groups[name], smoothed, rng)
+    stats = {
+        "k_hat": ("observation", k_hat),
+        "effective_size": ("observation", effective_size(smoothed)),
+    }
+    coords = {"observation": inference_data["posterior"]["observation"]}
+    groups["importance"] = xr.Dataset(stats, coords)
+    return az.InferenceData(
+        **groups, attrs=dict(inference_data.attrs), warn_on_custom_groups=False
+    )
+
+
+def _resampled(group: xr.Dataset, log_weights: np.ndarray, rng: np.random.Generator) -> xr.Dataset:
+    """Systematic resampling: the fewest repetitions that the weights allow."""
+    n = group.sizes["draw"]
+    weights = np.exp(log_weights[:n] - log_weights[:n].max(axis=0))
+    cumulative = np.cumsum(weights, axis=0) / weights.sum(axis=0)
+    points = (np.arange(n) + rng.random()) / n
+    picks = np.stack([np.searchsorted(c, points) for c in cumulative.T], axis=1).clip(0, n - 1)
+    index = xr.DataArray(picks, dims=("draw", "observation"))
+    observations = xr.DataArray(np.arange(picks.shape[1]), dims="observation")
+    taken = group.isel(draw=index, observation=observations)
+    return taken.assign_coords(draw=group["draw"]).transpose("chain", "draw", ...)

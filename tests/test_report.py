@@ -1,0 +1,206 @@
+"""The report: degenerate data never crash it, and a real browser shows all of it."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pyro
+import pyro.distributions as dist
+import pytest
+import torch
+from torch import Tensor
+from torch.distributions import constraints
+
+from groundvae.data.dataset import Dataset
+from groundvae.data.pendulum import TIMES, simulate
+from groundvae.diagnostics.diagnose import diagnose, read_verdicts
+from groundvae.diagnostics.verdict import LEVELS
+from groundvae.guides.guide import Guide
+from groundvae.inference.posterior import PosteriorOptions, posterior
+from groundvae.inference.run import Run, RunConfig, new_run
+from groundvae.models import catalogue
+from groundvae.models.greybox import AUXILIARY, GreyBox
+from groundvae.models.latent import Grounding, PhysicsLatent
+from groundvae.models.noise import GaussianNoise
+from groundvae.models.system import Decoded, System
+
+OPTIONS = PosteriorOptions(draws=60, predictive_draws=30)
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+
+
+def unfitted(variant: str = "hybrid-reg") -> Run:
+    return new_run(RunConfig("pendulum", len(TIMES), variant))
+
+
+def report_of(run: Run, data: Dataset, folder: Path) -> str:
+    diagnose(run, posterior(run, data, OPTIONS), folder)
+    return (folder / "report.html").read_text(encoding="utf-8")
+
+
+def left_out(page: str) -> str:
+    found = re.search(r"<h2>Left out</h2><ul>(.*?)</ul>|<h2>Left out</h2>\n<ul>(.*?)</ul>", page)
+    return "" if found is None else str(found[1] or found[2])
+
+
+def assert_sound(page: str, folder: Path) -> None:
+    """Every metric is a number, every figure has an alternative text and nothing failed."""
+    metrics = json.loads((folder / "metrics.json").read_text(), parse_constant=pytest.fail)
+    assert all(isinstance(v, float) and math.isfinite(v) for v in metrics.values())
+    assert {v.level for v in read_verdicts(folder)} <= set(LEVELS)
+    assert page.count("<img") == page.count('alt="')
+    assert page.count("<img") == len(list(folder.glob("*.png"))) == len(list(folder.glob("*.svg")))
+    assert "could not be computed" not in page
+
+
+def test_a_complete_report(tmp_path: Path) -> None:
+    page = report_of(unfitted(), simulate(60, 0), tmp_path)
+    assert_sound(page, tmp_path)
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    kept = {"reconstruction_sse", "reconstruction_mae", "elbo"}
+    kept |= {f"omega_{what}" for what in ("mae", "crps", "cov50", "cov90")}
+    assert kept <= set(metrics)
+    new = {"iwae", "tarp_deviation", "omega_contraction", "share_physics", "omega_sbc_deviation"}
+    assert new <= set(metrics)
+    names = {v.name for v in read_verdicts(tmp_path)}
+    assert {"coverage of omega", "importance weights", "share of physics"} <= names
+    assert page.index("Can this posterior be trusted?") < page.index("<h2>Figures</h2>")
+    assert "http://" not in page and "https://" not in page
+
+
+def test_one_observation(tmp_path: Path) -> None:
+    page = report_of(unfitted(), simulate(1, 0), tmp_path)
+    assert_sound(page, tmp_path)
+    verdicts = {v.name: v.level for v in read_verdicts(tmp_path)}
+    assert verdicts["coverage of omega"] == "not enough data"
+    assert "No verdict from 1 observations" in page
+
+
+def test_constant_data(tmp_path: Path) -> None:
+    truth = {"omega": np.full(30, 2.0)}
+    page = report_of(unfitted(), Dataset(np.zeros((30, 50)), {"t": TIMES}, truth), tmp_path)
+    assert_sound(page, tmp_path)
+    assert "the data do not vary" in left_out(page)
+    assert "the same everywhere" in page
+
+
+def test_data_without_truth_and_with_gaps(tmp_path: Path) -> None:
+    x = np.array(simulate(25, 0).x)
+    x[:, 10:20] = np.nan
+    page = report_of(unfitted(), Dataset(x, {"t": TIMES}), tmp_path)
+    assert_sound(page, tmp_path)
+    assert "no true omega, theta0" in left_out(page)
+
+
+@pytest.mark.parametrize(
+    ("variant", "word"), [("nn-only", "no physics"), ("physics-only", "no residual")]
+)
+def test_models_without_physics_or_without_residual(
+    variant: str, word: str, tmp_path: Path
+) -> None:
+    page = report_of(unfitted(variant), simulate(25, 0), tmp_path)
+    assert_sound(page, tmp_path)
+    assert word in left_out(page)
+
+
+def test_few_draws(tmp_path: Path) -> None:
+    run, data = unfitted(), simulate(25, 0)
+    few = posterior(run, data, PosteriorOptions(draws=1, predictive_draws=1))
+    diagnose(run, few, tmp_path)
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert_sound(page, tmp_path)
+    assert "predictive draws" in left_out(page)
+
+
+class Picture(System):
+    """Images (row, column, band) of one brightness, and a residual that adds a shade."""
+
+    grounding = Grounding(
+        (PhysicsLatent("light", dist.Uniform(0.0, 1.0), "", "how bright", constraints.positive),)
+    )
+    auxiliary = 1
+    grounded = True
+    event_dim = 3
+
+    def decode(
+        self,
+        physics: dict[str, Tensor],
+        auxiliary: Tensor | None,
+        inputs: dict[str, Tensor],
+        *,
+        reduced: bool = True,
+    ) -> Decoded:
+        assert auxiliary is not None
+        ramp = torch.linspace(0, 1, 4)[:, None, None].expand(4, 5, 3)
+        alone = physics["light"][..., None, None, None] * ramp
+        full = alone + 0.1 * auxiliary[..., None, None].expand_as(alone[..., :1]) * (1 - ramp)
+        return Decoded(full, alone)
+
+
+class PictureGuide(Guide):
+    """The same posterior for every image."""
+
+    def __init__(self, grounding: Grounding) -> None:
+        torch.nn.Module.__init__(self)
+        self.grounding, self.auxiliary = grounding, 1
+
+    def forward(self, batch: object) -> None:
+        with pyro.plate("observation", len(batch), dim=-1):  # type: ignore[arg-type]
+            pyro.sample(AUXILIARY, dist.Normal(torch.zeros(1), 1.0).to_event(1))
+            self.draw_physics(dist.Normal(torch.zeros(1), 1.0).to_event(1))
+
+
+def test_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    system = Picture()
+    entry = dict(catalogue.CATALOGUE["pendulum"].__dict__)
+    entry |= {"name": "picture", "axes": ("row", "column", "band"), "coordinates": {}}
+    monkeypatch.setattr(
+        catalogue,
+        "CATALOGUE",
+        {**catalogue.CATALOGUE, "picture": type(catalogue.CATALOGUE["pendulum"])(**entry)},
+    )
+    run = Run(
+        RunConfig("picture", 60),
+        GreyBox(system, GaussianNoise(0.1)),
+        PictureGuide(system.grounding),
+    )
+    x = np.random.default_rng(0).uniform(size=(25, 4, 5, 3)).astype(np.float32)
+    page = report_of(run, Dataset(x, {}, {"light": x.mean((1, 2, 3))}), tmp_path)
+    assert_sound(page, tmp_path)
+    assert (tmp_path / "reconstruction.png").is_file()
+
+
+PROBE = """<!doctype html><body><iframe id=f src="report.html" width=390 height=800
+style="border:0"></iframe><pre id=out></pre><script>
+const f = document.getElementById("f");
+f.onload = async () => { const d = f.contentDocument;
+await Promise.all([...d.images].map(i => i.decode().catch(() => 0)));
+document.getElementById("out").textContent = JSON.stringify({
+wide: d.documentElement.scrollWidth, images: d.images.length,
+broken: [...d.images].filter(i => !i.complete || !i.naturalWidth).length,
+loaded: f.contentWindow.performance.getEntriesByType("resource")
+.filter(e => !e.name.startsWith("data:")).length}); };
+</script>"""
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no chromium on PATH")
+def test_a_browser_shows_the_whole_report(tmp_path: Path) -> None:
+    report_of(unfitted(), simulate(60, 0), tmp_path)
+    (tmp_path / "probe.html").write_text(PROBE)
+    command = [str(CHROMIUM), "--headless=new", "--no-sandbox", "--disable-gpu"]
+    command += ["--allow-file-access-from-files", "--enable-logging=stderr", "--dump-dom"]
+    command += [f"--user-data-dir={tmp_path / 'profile'}", "--virtual-time-budget=20000"]
+    command += [(tmp_path / "probe.html").as_uri()]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    found = re.search(r'<pre id="out">(\{.*?\})</pre>', done.stdout)
+    assert found is not None, done.stdout[-500:] + done.stderr[-2000:]
+    seen = json.loads(found[1])
+    assert seen["images"] == len(list(tmp_path.glob("*.png")))
+    assert (seen["broken"], seen["loaded"]) == (0, 0)
+    assert seen["wide"] <= 390
+    assert "CONSOLE" not in done.stderr
