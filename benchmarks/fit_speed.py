@@ -1,30 +1,23 @@
 """Speed of the default pendulum fit: steps per second, seconds to a validation SSE of 0.25.
 
-    python benchmarks/fit_speed.py [--seed 0] [--steps N] [--threads 2]
+python benchmarks/fit_speed.py [--seed 0] [--steps N] [--threads 2]
 """
 
 from __future__ import annotations
 
-import sys
 import time
 from dataclasses import dataclass, replace
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import torch
 import tyro
+from pyro import plate, poutine
 from rich.console import Console
-from run import expose_checkout
-
-expose_checkout()
 
 from groundvae.cli.source import TRAIN, VALID
 from groundvae.data.batch import Batch
 from groundvae.inference.fit import FitOptions, fit, peak_memory_mb
 from groundvae.inference.run import Run, RunConfig, new_run
 from groundvae.models.catalogue import find_system
-from pyro import plate, poutine
 
 TARGET = 0.25
 DRAWS = 20

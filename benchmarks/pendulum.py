@@ -9,21 +9,15 @@ Fits with each seed, measures on 1,000 fresh series, and sets PCA with 5 and 8 c
 from __future__ import annotations
 
 import csv
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
 import torch
 import tyro
 from rich.console import Console
 from rich.table import Table
-from run import expose_checkout
-
-expose_checkout()
 
 from groundvae.cli.fit import Fit
 from groundvae.cli.source import TEST, TRAIN

@@ -12,23 +12,16 @@ from __future__ import annotations
 
 import math
 import statistics
-import sys
 import time
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import torch
 from rich.console import Console
 from rich.table import Table
-from run import expose_checkout
-
-expose_checkout()
+from torch import Tensor
 
 from groundvae.data.pendulum import TIMES, simulate, solve
 from groundvae.physics.pendulum import gravity
 from groundvae.physics.solver import RK4, Dopri5, Euler, Leapfrog, Midpoint, Solver
-from torch import Tensor
 
 SERIES = 200
 REPEATS = 5

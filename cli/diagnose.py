@@ -11,7 +11,8 @@ import tyro
 from groundvae.cli.console import note, say, set_threads, show_metrics
 from groundvae.cli.posterior import Options
 from groundvae.cli.source import default_splits, read_data
-from groundvae.diagnostics.diagnose import diagnose
+from groundvae.diagnostics.diagnose import diagnose, read_verdicts
+from groundvae.diagnostics.report import summary
 from groundvae.inference.inferencedata import save_inference_data
 from groundvae.inference.posterior import PosteriorOptions, posterior
 from groundvae.inference.run import load_run
@@ -47,6 +48,11 @@ class Diagnose:
             save_inference_data(inference_data, self.run_folder / "posterior.nc")
         metrics = diagnose(run, inference_data, self.run_folder)
         show_metrics(f"{run.config.system}, {run.config.variant}", metrics)
+        verdicts = read_verdicts(self.run_folder)
+        for verdict in verdicts:
+            if verdict.level == "bad":
+                say(f"bad: {verdict.name}. {verdict.meaning}")
+        say(summary(verdicts))
         figures = sorted(p.name for p in self.run_folder.glob("*.png"))
         say(f"figures in {self.run_folder}: {', '.join(figures)}")
         say(f"report: {self.run_folder / 'report.html'}")

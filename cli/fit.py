@@ -13,7 +13,7 @@ from pyro.distributions import TorchDistribution
 
 from groundvae.cli.console import err, note, say, set_threads
 from groundvae.cli.progress import reporting
-from groundvae.cli.source import default_splits, once, read_data, tuned
+from groundvae.cli.source import default_splits, once, own_weights, read_data, tuned
 from groundvae.data.batch import Batch
 from groundvae.data.dataset import Dataset
 from groundvae.data.errors import InputError
@@ -107,14 +107,15 @@ class Fit:
 
     def build(self, train: Dataset, source: str) -> Run:
         """The unfitted run that the options describe."""
+        entry = find_system(self.system)
         config = RunConfig(
             system=self.system,
             length=train.x.shape[1],
             variant=self.variant,
             guide=self.guide,
             loss=self.preset(),
-            weights=_weights(self.weight),
-            options=tuned(find_system(self.system), self.options),
+            weights={**own_weights(entry, self.preset()), **_weights(self.weight)},
+            options=tuned(entry, self.options),
             trained_on=source,
         )
         return new_run(config, self.priors())

@@ -7,16 +7,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
+import arviz as az
 import tyro
 
 from groundvae.cli.console import say, set_threads
 from groundvae.cli.source import once, read_data
 from groundvae.data.atomic import check_writable
 from groundvae.data.errors import InputError
+from groundvae.inference.importance import UNRELIABLE, prior_ratio, resample
 from groundvae.inference.inferencedata import save_inference_data
 from groundvae.inference.posterior import PosteriorOptions, posterior
 from groundvae.inference.run import load_run
 from groundvae.models.intervention import parse_intervention
+from groundvae.models.prior import parse_prior, split_assignment
 
 Options = Annotated[PosteriorOptions, tyro.conf.arg(name="")]
 
@@ -31,6 +34,8 @@ class Posterior:
     """The .npz with the observations."""
     out: Path
     """The .nc file to write."""
+    reprior: tuple[str, ...] = ()
+    """Priors to put in place of the fitted ones without a refit: 'omega=LogNormal(0.5, 0.3)'."""
     refuse_missing: bool = False
     """Stop if observations have missing samples (NaN) instead of masking them."""
     threads: int = 2
@@ -40,9 +45,17 @@ class Posterior:
     def run(self) -> None:
         check_netcdf(self.out)
         set_threads(self.threads)
+        texts = once("--reprior", (split_assignment(text) for text in self.reprior))
+        priors = {name: parse_prior(text) for name, text in texts.items()}
         run = load_run(self.run_folder)
+        run.model.grounding.with_priors(priors)  # a prior that does not fit stops here
         data = read_data(self.data, run.entry, refuse_missing=self.refuse_missing)
-        save_inference_data(posterior(run, data, self.options), self.out)
+        result = posterior(run, data, self.options)
+        if priors:
+            ratio = prior_ratio(run, priors, result["posterior"])
+            result = resample(result, ratio, seed=self.options.seed)
+            say(reliability(result))
+        save_inference_data(result, self.out)
         say(f"wrote the posterior of {len(data)} observations to {self.out}")
 
 
@@ -77,6 +90,18 @@ class Predict:
         predicted = posterior(run, data, self.options, changes=changes, until=self.until)
         save_inference_data(predicted, self.out)
         say(f"wrote predictions for {len(data)} observations to {self.out}")
+
+
+def reliability(reweighted: az.InferenceData) -> str:
+    """How many observations the reweighting is not to be trusted for."""
+    k_hat = reweighted["importance"]["k_hat"]
+    bad = int((k_hat > UNRELIABLE).sum())
+    return (
+        f"{bad} of {k_hat.size} observations have k-hat above {UNRELIABLE}: their posterior under "
+        "the new priors needs a refit"
+        if bad
+        else f"k-hat is below {UNRELIABLE} for all {k_hat.size} observations: no refit is needed"
+    )
 
 
 def check_netcdf(path: Path) -> None:

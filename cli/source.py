@@ -60,6 +60,11 @@ def tuned(entry: Entry, options: FitOptions) -> FitOptions:
     return replace(options, **own)
 
 
+def own_weights(entry: Entry, preset: str) -> dict[str, float]:
+    """The system's own weights of penalties, under the preset that has them all."""
+    return dict(entry.weights) if preset == "regularized" else {}
+
+
 def read_data(path: Path, entry: Entry, *, refuse_missing: bool = False) -> Dataset:
     """A data file of one system.
 

@@ -26,7 +26,7 @@ class Batch:
     @staticmethod
     def of(data: Dataset, *, device: str = "cpu", dtype: torch.dtype = torch.float32) -> Batch:
         """The whole Dataset as one Batch."""
-        x = torch.as_tensor(data.x, dtype=dtype, device=device)
+        x = torch.tensor(data.x, dtype=dtype, device=device)
         inputs = {
             name: torch.as_tensor(value, dtype=dtype, device=device)
             for name, value in data.coordinates.items()

@@ -104,7 +104,8 @@ def check_decomposition(result: xr.Dataset) -> Verdict:
     level = grade(value, GOOD, DOUBTFUL)
     meaning = worded(
         level,
-        good="Physics alone explains most of the data: its latents can be read as physics.",
+        good="Physics alone explains most of the data; whether its latents are right, coverage "
+        "says.",
         doubtful="The residual explains more than physics: the physics latents depend on how "
         "the two share the work, so compare runs with other residuals and penalties.",
         bad="Physics alone predicts worse than a constant: its latents serve the residual and "

@@ -14,6 +14,18 @@ from groundvae.diagnostics.verdict import FEWEST, Verdict, grade, too_few, worde
 TAIL = 0.025
 GOOD, DOUBTFUL = 0.15, 0.30  # share of observations in both tails; 0.05 is expected
 
+WORDS = {
+    ("misfit", False): "errors larger than the model's noise: their posteriors are overconfident, "
+    "so give the residual or the noise more room",
+    ("misfit", True): "errors smaller than the model's noise: their posteriors are wider than the "
+    "data need, so let the noise differ between observations",
+    ("structure", False): "a smooth pattern left in their errors: the model misses something, so "
+    "their posteriors are overconfident; give the residual more room",
+    ("structure", True): "errors that alternate in sign more than noise does: look at the worst "
+    "reconstructions for a frequency that the model misses",
+}
+"""By statistic, and whether most extreme p-values are near 1."""
+
 
 def compute_pvalue(inference_data: az.InferenceData) -> xr.Dataset:
     """Share of replicated data with the larger statistic, (statistic, observation).
@@ -69,15 +81,12 @@ def _check_one(result: xr.Dataset, statistic: str) -> Verdict:
         return too_few(name, n, FEWEST, GOOD)
     value = float(extreme(result).sel(statistic=statistic))
     level = grade(value, GOOD, DOUBTFUL)
-    what = {
-        "misfit": "errors that are larger or smaller than the model's noise",
-        "structure": "a pattern left in their errors, which white noise has not",
-    }[statistic]
+    high = float((result["pvalue"].sel(statistic=statistic) > 1 - TAIL).mean())
+    what = WORDS[statistic, high > value / 2]
     meaning = worded(
         level,
         good="What the model leaves unexplained looks like its noise.",
-        bad=f"{100 * value:.0f} % of the observations have {what}: the likelihood is wrong for "
-        "them, so their posteriors are overconfident; give the residual or the noise more room.",
+        bad=f"{100 * value:.0f} % of the observations are extreme, most of them with {what}.",
     )
     return Verdict(name, level, meaning, value, GOOD, n)
 

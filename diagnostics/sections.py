@@ -211,6 +211,8 @@ def self_calibration(subject: Subject) -> Finding:
 def approximation(subject: Subject) -> Finding:
     _need(subject, "sample_stats")
     log_weight = subject.inference_data["sample_stats"]["log_weight"]
+    if log_weight.sizes["draw"] < weights.DRAWS:
+        raise LeftOutError(f"fewer than {weights.DRAWS} predictive draws")
     weighed = weights.compute_weights(log_weight)
     bound = evidence.compute_evidence(log_weight)
     finding = Finding(

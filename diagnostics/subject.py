@@ -19,6 +19,7 @@ from groundvae.diagnostics.score import unwrap
 from groundvae.inference.run import Run
 
 PRIOR_DRAWS = 20_000
+SIMULATIONS = 1000  # of the self-test
 
 
 @dataclass
@@ -79,4 +80,10 @@ class Subject:
     @cached_property
     def self_test(self) -> SelfTest:
         """The guide's posterior of simulations of the fitted model."""
-        return simulate_posterior(self.run.model, self.run.guide, self.batch, periods=self.periods)
+        return simulate_posterior(
+            self.run.model,
+            self.run.guide,
+            self.batch,
+            simulations=SIMULATIONS,
+            periods=self.periods,
+        )

@@ -6,6 +6,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
 from groundvae.diagnostics.latents import KnownLatent
 from groundvae.diagnostics.style import BAND, FULL, house_style
@@ -71,6 +72,7 @@ def plot_zscore(result: xr.Dataset) -> Figure:
         axes.set_yticks([*(-t for t in ticks), 0, *ticks])
         axes.yaxis.set_major_formatter("{x:g}")
         axes.set_xscale("log")
+        axes.xaxis.set_minor_formatter(NullFormatter())
         axes.invert_xaxis()
         axes.set_xlabel("1 - contraction (1: the prior; to the right: certain)")
         axes.set_ylabel("z-score (posterior sd)")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import weakref
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 import torch
 from pyro import poutine
@@ -52,6 +53,9 @@ class RegularizedELBO(ELBO):
         self.record: dict[str, float] = {}
         self._simulator: Simulator | None = None
 
+    def prepare(self, model: GreyBox) -> None:
+        """Called once before a fit; here it leaves the model as it is."""
+
     def active(self, model: GreyBox, guide: Guide) -> dict[str, Penalty]:
         """The penalties that have a weight and apply to this model and guide."""
         return {
@@ -63,9 +67,10 @@ class RegularizedELBO(ELBO):
     def terms(self, model: GreyBox, guide: Guide, batch: Batch) -> dict[str, Tensor]:
         """All terms by name, unweighted, mean over the batch's observations."""
         active = self.active(model, guide)
-        model_trace, guide_trace = self._get_trace(
-            model, guide, (batch,), {"reduced": bool(active)}
-        )
+        with _naming("nll"):
+            model_trace, guide_trace = self._get_trace(
+                model, guide, (batch,), {"reduced": bool(active)}
+            )
         log_q = log_prob_of(guide_trace, batch)
         log_joint = log_prob_of(model_trace, batch)
         log_likelihood = model_trace.nodes[OBSERVATION]["log_prob"]
@@ -74,7 +79,10 @@ class RegularizedELBO(ELBO):
             "kl": (log_q - (log_joint - log_likelihood)).mean(),
         }
         step = Step(model, guide, batch, guide_trace, model_trace, self._simulations(model))
-        return terms | {name: penalty(step) for name, penalty in active.items()}
+        for name, penalty in active.items():
+            with _naming(name):
+                terms[name] = penalty(step)
+        return terms
 
     def _get_trace(
         self, model: GreyBox, guide: Guide, args: tuple[Batch], kwargs: dict[str, bool]
@@ -128,13 +136,32 @@ class PaperELBO(RegularizedELBO):
 
     ``alpha`` is the weight of ``ppc``, which bounds the posterior predictives' divergence
     together with the extra KL. Against the exact ELBO (times 2 sigma^2) the KL weighs half.
+    The noise scale ``sigma`` (in units of the data) is a fixed number, not learned.
     """
+
+    def __init__(
+        self, penalties: Mapping[str, Penalty], weights: Mapping[str, float], sigma: float
+    ) -> None:
+        super().__init__(penalties, weights)
+        self.sigma = sigma
+
+    def prepare(self, model: GreyBox) -> None:
+        model.noise.log_scale.requires_grad_(False).fill_(math.log(self.sigma))
 
     def weigh(self, terms: Mapping[str, Tensor], model: GreyBox) -> Tensor:
         variance = model.noise.scale.detach() ** 2
         kl = (1 + self.weights.get("ppc", 0.0)) * self.kl_weight * variance * terms["kl"]
         penalties = [self.weights[k] * v for k, v in terms.items() if k in self.penalties]
         return sum(penalties, 2 * variance * terms["nll"] + kl)
+
+
+@contextmanager
+def _naming(term: str) -> Iterator[None]:
+    """Say which term of the loss a failed solve was for."""
+    try:
+        yield
+    except NonFiniteError as error:
+        raise NonFiniteError(f"term {term!r} of the loss: {error}") from error
 
 
 def _announce(module: nn.Module, prefix: str) -> None:

@@ -55,6 +55,10 @@ class FitOptions:
                 raise InputError(f"{name} is {getattr(self, name)}, expected 1 or more")
         if not self.learning_rate > 0 or not self.clip > 0:
             raise InputError("learning_rate and clip must be above 0")
+        if not self.weight_decay >= 0 or not 0 <= self.warmup <= 1:
+            raise InputError("weight_decay must be 0 or more, and warmup within 0 .. 1")
+        if not 0 <= self.seed < 2**63:
+            raise InputError(f"seed is {self.seed}, expected 0 or more, below 2**63")
 
     def rate_at(self, step: int) -> float:
         """Learning rate at a step (from 0), as a share of the highest."""
@@ -122,9 +126,19 @@ class Trainer:
         self.loss.differentiable_loss(self.model, self.guide, batch).backward()
         norm = nn.utils.clip_grad_norm_(self.parameters, self.options.clip)
         if not torch.isfinite(norm):
-            raise NonFiniteError(f"the gradient of the loss has norm {float(norm)}")
+            raise NonFiniteError(f"the gradient of {self._worst_term(batch)} is not finite")
         self.optimizer.step()
         self.schedule.step()
+
+    def _worst_term(self, batch: Batch) -> str:
+        """The first term of the loss whose own gradient is not finite, in words."""
+        for name, term in self.loss.terms(self.model, self.guide, batch).items():
+            if not term.requires_grad:
+                continue
+            found = torch.autograd.grad(term, self.parameters, retain_graph=True, allow_unused=True)
+            if any(g is not None and not torch.isfinite(g).all() for g in found):
+                return f"term {name!r} of the loss"
+        return "the loss (no single term)"
 
     def validate(self) -> float:
         """ELBO of the validation data, always with the same noise; keeps the best state."""
@@ -165,6 +179,7 @@ def fit(
     # The seed of parameters is the caller's (they exist already); this one is the batches'.
     torch.manual_seed(options.seed)
     guide.prepare(train)
+    loss.prepare(model)
     trainer = Trainer(model, guide, loss, train, valid, options)
     result = trainer.result
     with pyro.validation_enabled(False), _interruptible() as interrupted:

@@ -50,7 +50,7 @@ def effective_size(log_weights: np.ndarray) -> np.ndarray:
 def prior_ratio(
     run: Run, priors: Mapping[str, TorchDistribution], posterior: xr.Dataset
 ) -> np.ndarray:
-    """log new prior - log old prior of the draws, (draw, observation)."""
+    """Log new prior - log old prior of the draws, (draw, observation)."""
     grounding = run.model.grounding
     swapped = grounding.with_priors(priors)
     ratios = [
@@ -63,7 +63,8 @@ def prior_ratio(
 
 
 def _log_density(prior: TorchDistribution, values: torch.Tensor) -> torch.Tensor:
-    """log prior, and minus infinity outside its support, where torch would refuse."""
+    """Log prior, and minus infinity outside its support, where torch would refuse."""
+    assert prior.support is not None
     inside = prior.support.check(values)
     anywhere_inside = torch.where(inside, values, prior.sample())
     return prior.log_prob(anywhere_inside).masked_fill(~inside, -torch.inf)
@@ -90,9 +91,7 @@ def resample(
     }
     coords = {"observation": inference_data["posterior"]["observation"]}
     groups["importance"] = xr.Dataset(stats, coords)
-    return az.InferenceData(
-        **groups, attrs=dict(inference_data.attrs), warn_on_custom_groups=False
-    )
+    return az.InferenceData(**groups, attrs=dict(inference_data.attrs), warn_on_custom_groups=False)
 
 
 def _resampled(group: xr.Dataset, log_weights: np.ndarray, rng: np.random.Generator) -> xr.Dataset:

@@ -21,6 +21,7 @@ from groundvae.models.greybox import AUXILIARY, OBSERVATION
 if TYPE_CHECKING:
     from groundvae.inference.run import Run
 
+COORDINATE_UNITS = {"t": "s"}
 PRIOR_GROUPS = ("prior", "prior_predictive")
 
 
@@ -38,7 +39,8 @@ def hand_over(
     coords: dict[str, Any] = {"observation": np.arange(len(data))}
     for array, axis in entry.coordinates.items():
         if array in inputs:
-            coords[axis] = inputs[array].cpu().numpy()
+            unit = {"units": COORDINATE_UNITS.get(array, "")}
+            coords[axis] = xr.Variable((axis,), inputs[array].cpu().numpy(), unit)
     units = {z.name: z.unit for z in run.model.grounding.latents} | {OBSERVATION: entry.unit}
     meanings = {z.name: z.meaning for z in run.model.grounding.latents}
 
@@ -55,7 +57,11 @@ def hand_over(
     built = {group: dataset(group) for group in groups}
     observed = xr.Variable(("observation", *entry.axes), data.x, {"units": entry.unit})
     own = {
-        axis: np.asarray(data.coordinates[array])
+        axis: xr.Variable(
+            (axis,),
+            np.asarray(data.coordinates[array]),
+            {"units": COORDINATE_UNITS.get(array, "")},
+        )
         for array, axis in entry.coordinates.items()
         if array in data.coordinates
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 
 from groundvae.data.errors import InputError
@@ -11,8 +12,8 @@ from groundvae.inference.penalty import PENALTIES, PPC, Penalty, PhysicsSimulati
 DEFAULT_WEIGHTS: Mapping[str, float] = {
     "ppc": 1e-4,
     "unmix": 0.1,
-    "physics_simulation": 0.01,
-    "hybrid_simulation": 1.0,
+    "physics_simulation": 1e-3,
+    "hybrid_simulation": 10.0,
 }
 
 
@@ -33,9 +34,8 @@ def paper(weights: Mapping[str, float]) -> PaperELBO:
         "unmix": Unmix(),
         "physics_simulation": PhysicsSimulationMean(),
     }
-    return PaperELBO(
-        penalties, {"ppc": 1e-2, "unmix": 1e-3, "physics_simulation": 1e-1} | dict(weights)
-    )
+    usual = {"ppc": 1e-2, "unmix": 1e-3, "physics_simulation": 1e-1}
+    return PaperELBO(penalties, usual | dict(weights), sigma=math.exp(-4.5))
 
 
 PRESETS: Mapping[str, Callable[[Mapping[str, float]], RegularizedELBO]] = {

@@ -185,4 +185,4 @@ VARIANTS: Mapping[str, Callable[[], AdvectionDiffusion]] = {
     "hybrid-reg": _hybrid,
 }
 NOISE, PACE = 0.02, 30.0  # where the learned noise scale starts, and its pace
-OPTIONS: Mapping[str, Any] = {"steps": 2000, "batch_size": 200, "learning_rate": 2e-3}
+OPTIONS: Mapping[str, Any] = {"steps": 2000, "batch_size": 100, "learning_rate": 4e-3}

@@ -36,6 +36,7 @@ class Entry:
     truths: tuple[str, ...]  # latents that data files may carry
     simulate: Callable[[int, int], Dataset]  # (n, seed)
     options: Mapping[str, Any] = field(default_factory=dict)  # of a fit, where not the usual
+    weights: Mapping[str, float] = field(default_factory=dict)  # of penalties, likewise
     splits: Callable[[Path | None], Splits] | None = None  # measured data, looked for in a folder
     files: Mapping[str, str] = field(default_factory=dict)  # of measured data: pattern, content
     source: str = ""  # where measured data come from publicly
@@ -95,6 +96,7 @@ CATALOGUE: Mapping[str, Entry] = {
         files=gait_data.FILES,
         source=gait_data.SOURCE,
         options=gait.OPTIONS,
+        weights=gait.WEIGHTS,
         pace=gait.PACE,
     ),
 }

@@ -19,10 +19,11 @@ from groundvae.data.gait import JOINTS
 from groundvae.models.latent import Grounding, PhysicsLatent
 from groundvae.models.network import FourierTime, perceptron
 from groundvae.models.system import Decoded, System
-from groundvae.physics.hamiltonian import Separable
+from groundvae.physics.hamiltonian import Separable, hermite
 from groundvae.physics.solver import Leapfrog, Midpoint, Solver, solve
 
 DIMENSION = 3  # of q
+STEP = 0.04  # s, of the mechanics; the samples in between are interpolated
 STRIDE = 2.0  # s, of the time axis on which a stride is laid out
 
 
@@ -78,10 +79,10 @@ class LearnedHamiltonian(nn.Module):
 
 
 class WaveformResidual(nn.Module):
-    """Angles over time as Fourier features whose weights a network of z sets.
+    """Angles over time as Fourier features whose weights are linear in z.
 
-    The network is linear plus a perceptron. Fine detail begins small: the features' weights
-    fall with their frequency.
+    Linear by measurement: 400 strides are too few for a perceptron, which fits them better
+    and others worse. Fine detail begins small: the features' weights fall with frequency.
     """
 
     damping: Tensor
@@ -92,14 +93,12 @@ class WaveformResidual(nn.Module):
         self.time = FourierTime(pairs, highest)
         outputs = len(JOINTS) * self.time.features
         self.linear = nn.Linear(auxiliary, outputs)
-        self.bent = perceptron(auxiliary, outputs, width=128, start=0.1)
         order = torch.arange(1, pairs + 1).repeat(2)
         self.register_buffer("damping", 0.3 / order)
 
     def forward(self, auxiliary: Tensor, times: Tensor) -> Tensor:
         """Angles (..., time, joint), rad, for ``auxiliary`` (..., auxiliary)."""
-        weights = self.linear(auxiliary) + self.bent(auxiliary)
-        weights = weights.unflatten(-1, (len(JOINTS), -1)) * self.damping
+        weights = self.linear(auxiliary).unflatten(-1, (len(JOINTS), -1)) * self.damping
         angles: Tensor = (weights @ self.time(times).T).transpose(-1, -2)
         return angles
 
@@ -130,7 +129,7 @@ class Gait(System):
         hamiltonian: the mechanics; None has none.
         observation: adds to the angles (rad).
         neural: a law of motion that is not mechanics, in place of the Hamiltonian.
-        solver: default ``Leapfrog(0.02)``, which keeps H; ``Midpoint(0.02)`` for ``neural``.
+        solver: default ``Leapfrog``, which keeps H; ``Midpoint(0.02)`` for ``neural``.
 
     """
 
@@ -150,7 +149,7 @@ class Gait(System):
         self.observation = observation
         self.neural = neural
         self.grounded = hamiltonian is not None
-        self.solver = solver or (Midpoint(0.02) if neural else Leapfrog(0.02))
+        self.solver = solver or (Midpoint(0.02) if neural else Leapfrog(STEP))
         self.grounding = Grounding(_latents() if self.grounded else ())
         user = neural or observation
         self.auxiliary = user.auxiliary if user else 0
@@ -186,7 +185,11 @@ class Gait(System):
         """(q, p) over time, (..., time, 2 dimension), from the initial state at ``times[0]``."""
         assert self.hamiltonian is not None
         start = torch.stack([physics[name] for name in self.grounding.names], -1)
-        return solve(self.hamiltonian.field(), start, times, self.solver)
+        field = self.hamiltonian.field()
+        steps = max(1, math.ceil(float(times[-1] - times[0]) / STEP - 1e-3))
+        grid = times[0] + STEP * torch.arange(steps + 1, dtype=times.dtype, device=times.device)
+        states = solve(field, start, grid, self.solver)
+        return hermite(times, grid, states, field(grid, states))
 
 
 AUXILIARY = 15
@@ -204,4 +207,5 @@ VARIANTS: Mapping[str, Callable[[], Gait]] = {
     "hybrid-reg": _hybrid,
 }
 NOISE, PACE = 0.1, 5.0  # where the learned noise scale starts, rad, and its pace
-OPTIONS: Mapping[str, Any] = {"steps": 1500, "batch_size": 100, "learning_rate": 2e-3}
+OPTIONS: Mapping[str, Any] = {"steps": 1000, "batch_size": 100, "learning_rate": 4e-3}
+WEIGHTS: Mapping[str, float] = {"hybrid_simulation": 5.0}  # 400 strides are few for a guide

@@ -40,7 +40,6 @@ class PhysicsLatent:
                 f"{describe_support(self.support)} ({self.meaning})"
             )
 
-
     def prior_like(self, values: Tensor) -> TorchDistribution:
         """The prior on the device and in the precision of ``values``."""
         if values.dtype == torch.float32 and values.device.type == "cpu":

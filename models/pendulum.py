@@ -106,7 +106,9 @@ class Pendulum(System):
     def _observe(self, path: Tensor, auxiliary: Tensor | None, times: Tensor) -> Tensor:
         if self.observation is None:
             return path[..., 0]
-        seen = auxiliary.unsqueeze(-2) if self.observation.auxiliary else path[..., :0]
+        seen = path[..., :0] if auxiliary is None else auxiliary.unsqueeze(-2)
+        if not self.observation.auxiliary:
+            seen = path[..., :0]
         return path[..., 0] + self.observation(seen, times, path)
 
     def _solve(

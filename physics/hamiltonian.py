@@ -30,6 +30,23 @@ class Separable:
         return torch.cat([self.velocity(momentum), self.force(position)], dim=-1)
 
 
+def hermite(times: Tensor, grid: Tensor, values: Tensor, slopes: Tensor) -> Tensor:
+    """A path between the grid's times by cubic polynomials that fit values and slopes.
+
+    ``values`` and ``slopes`` (..., grid, n) at ``grid`` -> (..., time, n) at ``times``, which lie
+    on its span. The error is of fourth order: a path costs few steps, however fine its samples.
+    """
+    last = torch.searchsorted(grid, times.contiguous(), right=True).clamp(1, len(grid) - 1)
+    h = (grid[last] - grid[last - 1]).unsqueeze(-1)
+    u = (times - grid[last - 1]).unsqueeze(-1) / h
+    start, end = values[..., last - 1, :], values[..., last, :]
+    rising, arriving = h * slopes[..., last - 1, :], h * slopes[..., last, :]
+    gap = end - start
+    return start + u * (
+        rising + u * (3 * gap - 2 * rising - arriving + u * (rising + arriving - 2 * gap))
+    )
+
+
 def drift(energy: Tensor) -> Tensor:
     """Largest departure of H from its start, as a share of its start, (..., time) -> (...)."""
     start = energy[..., :1]

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from groundvae.cli import compare, fit
+from groundvae.cli import source
 from groundvae.cli.main import main
 from groundvae.guides.catalogue import GUIDES
 from groundvae.inference.run import load_run
@@ -244,9 +244,8 @@ def test_figures_are_png(diagnosed: Path, name: str) -> None:
 
 @pytest.fixture
 def small_splits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compare, "TEST", (12, 3))
-    monkeypatch.setattr(fit, "TRAIN", (20, 1))
-    monkeypatch.setattr(fit, "VALID", (10, 2))
+    for name, size_and_seed in {"TRAIN": (20, 1), "VALID": (10, 2), "TEST": (12, 3)}.items():
+        monkeypatch.setattr(source, name, size_and_seed)
 
 
 def table(folder: Path) -> list[dict[str, str]]:
@@ -326,3 +325,26 @@ def test_an_interrupted_fit_is_saved(tiny: Tiny, tmp_path: Path) -> None:
     assert run.fit.steps < 100_000
     assert run.fit.best_elbo == max(row["valid_elbo"] for row in run.fit.history)
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+def test_reprior_changes_the_posterior_and_tells_who_needs_a_refit(
+    tiny: Tiny, tmp_path: Path, small_posterior: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "p.nc"
+    command = ["posterior", str(tiny.run), "--data", str(tiny.data), "--out", str(out)]
+    narrow = ["--reprior", "omega=LogNormal(0.5, 0.05)"]
+    assert main([*command, *small_posterior, *narrow]) == 0
+    assert re.search(r"k-hat", capsys.readouterr().out)
+    stored = az.from_netcdf(str(out))
+    assert set(stored["importance"]) == {"k_hat", "effective_size"}
+    assert stored["importance"].sizes == {"observation": 40}
+    assert np.isfinite(stored["posterior"]["omega"]).all()
+
+
+def test_paper_loss_fits_with_its_noise_fixed(tmp_path: Path, small_fit: tuple[str, ...]) -> None:
+    data, out = str(tmp_path / "d.npz"), tmp_path / "run"
+    assert main(["simulate", "pendulum", "--n", "20", "--out", data]) == 0
+    command = ["fit", "pendulum", "--data", data, "--loss", "paper", "--out", str(out)]
+    assert main([*command, *small_fit]) == 0
+    scale = load_run(out).model.noise.scale
+    assert float(scale.detach()) == pytest.approx(np.exp(-4.5), rel=1e-5)

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+
 from groundvae.data.batch import Batch
 from groundvae.data.dataset import Dataset
 from groundvae.data.errors import InputError

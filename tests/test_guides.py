@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
+from pyro import plate, poutine
+
 from groundvae.data.batch import Batch
 from groundvae.data.errors import InputError
 from groundvae.guides.catalogue import GUIDES, build_guide
@@ -14,7 +16,6 @@ from groundvae.inference.elbo import RegularizedELBO
 from groundvae.inference.penalty import PENALTIES
 from groundvae.models.catalogue import find_system
 from groundvae.models.greybox import GreyBox, site_value
-from pyro import plate, poutine
 
 VARIANTS = ("nn-only", "nn-solver", "physics-only", "hybrid")
 
@@ -82,7 +83,7 @@ def test_batched_equals_looped(name: str) -> None:
 
 @pytest.mark.parametrize("name", GUIDES)
 def test_many_draws_at_once(name: str) -> None:
-    model, guide, batch = pair(name)
+    _, guide, batch = pair(name)
     with plate("draw", 11, dim=-2):
         trace = poutine.trace(guide).get_trace(batch)
     assert site_value(trace, "omega").shape == (11, 7)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import pyro.distributions as dist
 import pytest
 import torch
-from groundvae.data.errors import InputError
-from groundvae.models.latent import Grounding, PhysicsLatent
-from groundvae.models.pendulum import OMEGA, THETA0
 from hypothesis import given
 from hypothesis import strategies as st
 from torch.distributions import constraints
+
+from groundvae.data.errors import InputError
+from groundvae.models.latent import Grounding, PhysicsLatent
+from groundvae.models.pendulum import OMEGA, THETA0
 
 PRIORS = [
     dist.Uniform(0.392, 3.53),

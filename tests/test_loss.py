@@ -9,6 +9,11 @@ import pyro
 import pyro.distributions as dist
 import pytest
 import torch
+from pyro import poutine
+from pyro.infer import SVI
+from pyro.optim import Adam
+from torch import Tensor, nn
+
 from groundvae.data.batch import Batch
 from groundvae.data.errors import InputError
 from groundvae.guides.catalogue import build_guide
@@ -31,10 +36,6 @@ from groundvae.models.latent import Grounding
 from groundvae.models.noise import GaussianNoise
 from groundvae.models.system import Decoded, System
 from groundvae.physics.solver import NonFiniteError
-from pyro import poutine
-from pyro.infer import SVI
-from pyro.optim import Adam
-from torch import Tensor, nn
 
 LOADINGS = torch.tensor([[1.0, 0.5, -0.3], [0.2, -1.0, 0.8]], dtype=torch.float64)
 SIGMA = 0.7
@@ -174,7 +175,7 @@ def test_ppc_with_two_residuals_is_the_papers_mean_of_four() -> None:
 
 def test_unmix_is_in_the_units_of_the_data_and_stops_the_gradient() -> None:
     physics = constant(0.4).requires_grad_()
-    model, guide, batch = pendulum()
+    _, guide, batch = pendulum()
     unmixed = guide.encoder.read(batch.with_x(constant(0.1)))
     step = step_with(Decoded(constant(0.0), physics), unmixed)
     value = Unmix()(step)
@@ -183,7 +184,7 @@ def test_unmix_is_in_the_units_of_the_data_and_stops_the_gradient() -> None:
 
 
 def simulated() -> Simulation:
-    model, _, batch = pendulum()
+    _, _, batch = pendulum()
     latents = {
         "omega": torch.linspace(0.5, 3.0, 6),
         "theta0": torch.linspace(-1.0, 1.0, 6),

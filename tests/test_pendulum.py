@@ -7,13 +7,14 @@ import math
 import numpy as np
 import pytest
 import torch
+from scipy.integrate import solve_ivp
+from torch import Tensor
+
 from groundvae.data.errors import InputError
 from groundvae.data.pendulum import NOISE, RANGES, TIMES, simulate, solve
 from groundvae.models.pendulum import AUXILIARY, VARIANTS, Pendulum
 from groundvae.models.residual import HarmonicResidual, NeuralResidual
 from groundvae.physics.solver import RK4, Dopri5, Leapfrog
-from scipy.integrate import solve_ivp
-from torch import Tensor
 
 
 def latents(n: int = 5, dtype: torch.dtype = torch.float64) -> dict[str, Tensor]:

@@ -6,6 +6,8 @@ import math
 
 import pytest
 import torch
+from torch import Tensor
+
 from groundvae.physics.pendulum import energy, gravity
 from groundvae.physics.solver import (
     RK4,
@@ -18,7 +20,6 @@ from groundvae.physics.solver import (
     solve,
     step_grid,
 )
-from torch import Tensor
 
 FIXED = [Euler, Midpoint, RK4, Leapfrog]
 

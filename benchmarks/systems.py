@@ -1,0 +1,119 @@
+"""Figures of advection-diffusion and gait at default settings, one line of JSON a fit.
+
+``python benchmarks/systems.py advection_diffusion gait [--root DIR] [--variant NAME] [--seed 0]``
+Advection-diffusion is measured on 1,000 fresh fields, gait on its validation strides.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import runpy
+from pathlib import Path
+
+import numpy as np
+import torch
+
+runpy.run_path(str(Path(__file__).resolve().parents[1] / "run.py"))["expose_checkout"]()
+
+from groundvae.cli.source import default_splits, own_weights, tuned  # noqa: E402
+from groundvae.data.advection_diffusion import TIMES, solve  # noqa: E402
+from groundvae.data.batch import Batch  # noqa: E402
+from groundvae.data.dataset import Dataset  # noqa: E402
+from groundvae.diagnostics.metrics import compute_metrics  # noqa: E402
+from groundvae.inference.fit import FitOptions, fit  # noqa: E402
+from groundvae.inference.posterior import PosteriorOptions, posterior  # noqa: E402
+from groundvae.inference.run import Run, RunConfig, new_run  # noqa: E402
+from groundvae.models.catalogue import find_system  # noqa: E402
+from groundvae.models.gait import Gait  # noqa: E402
+from groundvae.models.intervention import Change  # noqa: E402
+from groundvae.physics.hamiltonian import drift  # noqa: E402
+
+FEW = PosteriorOptions(draws=20, predictive_draws=20)
+TOGETHER = 100  # fields extrapolated at once: 12 s of them take memory
+
+
+def extrapolation_error(run: Run, data: Dataset) -> float:
+    """MAE from 1 to 12 s of the predictive mean against the noiseless truth."""
+    times = TIMES[1] * np.arange(601)
+    errors = []
+    for start in range(0, len(data), TOGETHER):
+        part = data.subset(slice(start, start + TOGETHER))
+        predicted = posterior(run, part, FEW, until=12.0)["posterior_predictive"]["x"].values
+        error = predicted.mean((0, 1)) - solve(dict(part.truth), times)
+        errors.append(np.abs(error[:, len(TIMES) :]).mean())
+    return float(np.mean(errors))
+
+
+def counterfactual_error(run: Run, data: Dataset) -> float:
+    """MAE of predictions at twice the diffusion against the noiseless truth at twice its own."""
+    predicted = posterior(run, data, FEW, changes={"diffusion": Change(2.0)})
+    truth = dict(data.truth) | {"diffusion": 2 * data.truth["diffusion"]}
+    mean = predicted["posterior_predictive"]["x"].values.mean((0, 1))
+    return float(np.abs(mean - solve(truth, TIMES)).mean())
+
+
+def energy_drift(run: Run, data: Dataset) -> float:
+    """Largest relative change of H over a stride, mean over strides, at the solver's own steps."""
+    system = run.model.system
+    assert isinstance(system, Gait)
+    assert system.hamiltonian is not None
+    posterior_means = posterior(run, data, FEW)["posterior"].mean(("chain", "draw"))
+    latents = {k: torch.as_tensor(posterior_means[k].values) for k in system.grounding.names}
+    start = torch.stack([latents[name] for name in system.grounding.names], -1)
+    with torch.no_grad():
+        grid = torch.linspace(0.0, 2.0, 51)
+        states = system.solver(system.hamiltonian.field(), start, grid)
+        return float(drift(system.hamiltonian(states).T).mean())
+
+
+def band_coverage(run: Run, data: Dataset) -> float:
+    """Share of samples inside the central 90 % of the posterior predictive."""
+    draws = posterior(run, data)["posterior_predictive"]["x"].values[0]
+    low, high = np.quantile(draws, [0.05, 0.95], axis=0)
+    return float(((low <= data.x) & (data.x <= high)).mean())
+
+
+def measure(name: str, variant: str, seed: int, root: Path | None) -> dict[str, float]:
+    """Fit one system at its defaults and measure it."""
+    entry = find_system(name)
+    splits = default_splits(entry, root if entry.splits else None)
+    loss = "regularized" if variant == "hybrid-reg" else "exact"
+    config = RunConfig(
+        system=name,
+        length=splits.train.x.shape[1],
+        variant=variant,
+        loss=loss,
+        weights=own_weights(entry, loss),
+        options=tuned(entry, FitOptions(seed=seed)),
+    )
+    run = new_run(config)
+    batches = Batch.of(splits.train), Batch.of(splits.valid)
+    run.fit = fit(run.model, run.guide, run.loss(), *batches, config.options)
+    data = splits.valid if entry.splits else splits.test
+    figures = compute_metrics(posterior(run, data))
+    figures |= {"fit_seconds": run.fit.seconds, "steps": run.fit.steps}
+    figures |= {"noise": float(run.model.noise.scale), "band90": band_coverage(run, data)}
+    if name == "advection_diffusion":
+        figures["extrapolation_mae"] = extrapolation_error(run, data)
+        if "diffusion" in run.model.grounding.names:
+            figures["counterfactual_mae"] = counterfactual_error(run, data)
+    if name == "gait" and run.model.system.grounded:
+        figures["energy_drift"] = energy_drift(run, data)
+    return figures
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("systems", nargs="+", choices=["advection_diffusion", "gait"])
+    parser.add_argument("--variant", default="hybrid-reg")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--root", type=Path, default=None)
+    chosen = parser.parse_args()
+    torch.set_num_threads(chosen.threads)
+    for system in chosen.systems:
+        found = measure(system, chosen.variant, chosen.seed, chosen.root)
+        print(
+            json.dumps({"system": system, "variant": chosen.variant, "seed": chosen.seed} | found)
+        )
