@@ -8,26 +8,23 @@ from __future__ import annotations
 
 import argparse
 import json
-import runpy
 from pathlib import Path
 
 import numpy as np
 import torch
 
-runpy.run_path(str(Path(__file__).resolve().parents[1] / "run.py"))["expose_checkout"]()
-
-from groundvae.cli.source import default_splits, own_weights, tuned  # noqa: E402
-from groundvae.data.advection_diffusion import TIMES, solve  # noqa: E402
-from groundvae.data.batch import Batch  # noqa: E402
-from groundvae.data.dataset import Dataset  # noqa: E402
-from groundvae.diagnostics.metrics import compute_metrics  # noqa: E402
-from groundvae.inference.fit import FitOptions, fit  # noqa: E402
-from groundvae.inference.posterior import PosteriorOptions, posterior  # noqa: E402
-from groundvae.inference.run import Run, RunConfig, new_run  # noqa: E402
-from groundvae.models.catalogue import find_system  # noqa: E402
-from groundvae.models.gait import Gait  # noqa: E402
-from groundvae.models.intervention import Change  # noqa: E402
-from groundvae.physics.hamiltonian import drift  # noqa: E402
+from groundvae.cli.source import default_splits, own_weights, tuned
+from groundvae.data.advection_diffusion import TIMES, solve
+from groundvae.data.batch import Batch
+from groundvae.data.dataset import Dataset
+from groundvae.diagnostics.metrics import compute_metrics
+from groundvae.inference.fit import FitOptions, fit
+from groundvae.inference.posterior import PosteriorOptions, posterior
+from groundvae.inference.run import Run, RunConfig, new_run
+from groundvae.models.catalogue import find_system
+from groundvae.models.gait import Gait
+from groundvae.models.intervention import Change
+from groundvae.physics.hamiltonian import drift
 
 FEW = PosteriorOptions(draws=20, predictive_draws=20)
 TOGETHER = 100  # fields extrapolated at once: 12 s of them take memory
@@ -93,7 +90,7 @@ def measure(name: str, variant: str, seed: int, root: Path | None) -> dict[str, 
     data = splits.valid if entry.splits else splits.test
     figures = compute_metrics(posterior(run, data))
     figures |= {"fit_seconds": run.fit.seconds, "steps": run.fit.steps}
-    figures |= {"noise": float(run.model.noise.scale), "band90": band_coverage(run, data)}
+    figures |= {"noise": float(run.model.noise.scale.detach()), "band90": band_coverage(run, data)}
     if name == "advection_diffusion":
         figures["extrapolation_mae"] = extrapolation_error(run, data)
         if "diffusion" in run.model.grounding.names:

@@ -11,6 +11,7 @@ import tyro
 
 from groundvae.cli.compare import Compare
 from groundvae.cli.console import note
+from groundvae.cli.data import Data
 from groundvae.cli.diagnose import Diagnose
 from groundvae.cli.fit import Fit
 from groundvae.cli.listing import List
@@ -27,6 +28,7 @@ Command = (
     | Annotated[Predict, tyro.conf.subcommand("predict")]
     | Annotated[Diagnose, tyro.conf.subcommand("diagnose")]
     | Annotated[Compare, tyro.conf.subcommand("compare")]
+    | Annotated[Data, tyro.conf.subcommand("data")]
     | Annotated[List, tyro.conf.subcommand("list")]
 )
 

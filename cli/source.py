@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
 
@@ -36,7 +37,28 @@ def once(option: str, pairs: Iterable[tuple[str, T]]) -> dict[str, T]:
     return found
 
 
-def default_splits(entry: Entry, root: Path | None = None) -> Splits:
+class SimulatedSplits:
+    """The default splits of a simulated system, each simulated when it is asked for."""
+
+    source = f"simulated, seeds {TRAIN[1]}, {VALID[1]} and {TEST[1]}"
+
+    def __init__(self, entry: Entry) -> None:
+        self.entry = entry
+
+    @cached_property
+    def train(self) -> Dataset:
+        return self.entry.simulate(*TRAIN)
+
+    @cached_property
+    def valid(self) -> Dataset:
+        return self.entry.simulate(*VALID)
+
+    @cached_property
+    def test(self) -> Dataset:
+        return self.entry.simulate(*TEST)
+
+
+def default_splits(entry: Entry, root: Path | None = None) -> Splits | SimulatedSplits:
     """A system's own data: measured ones where they are found, else simulated.
 
     A stand-in for measured data is announced on stderr.
@@ -44,9 +66,7 @@ def default_splits(entry: Entry, root: Path | None = None) -> Splits:
     if entry.splits is None:
         if root is not None:
             raise InputError(f"{entry.name} is simulated, expected no --root")
-        source = f"simulated, seeds {TRAIN[1]}, {VALID[1]} and {TEST[1]}"
-        parts = (entry.simulate(*size_and_seed) for size_and_seed in (TRAIN, VALID, TEST))
-        return Splits(next(parts), next(parts), next(parts), source)
+        return SimulatedSplits(entry)
     splits = entry.splits(root)
     if splits.stand_in:
         note(f"WARNING: {entry.name}: {splits.source}; `data {entry.name}` says how to get them")

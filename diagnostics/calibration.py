@@ -48,7 +48,7 @@ def simulate_posterior(
     like: Batch,
     *,
     simulations: int = 1000,
-    draws: int = 200,
+    draws: int = 100,
     periods: Mapping[str, float] | None = None,
     seed: int = 0,
 ) -> SelfTest:

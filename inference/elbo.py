@@ -25,7 +25,7 @@ from groundvae.physics.solver import NonFiniteError
 class RegularizedELBO(ELBO):
     """-ELBO + sum of weight * penalty, all per observation; works with ``pyro.infer.SVI``.
 
-    With no penalties and ``kl_weight=1`` it is the exact (single-sample) negative ELBO.
+    With no penalties and ``warmth=1`` it is the exact (single-sample) negative ELBO.
     Every term of the last evaluation stands in ``record`` under its own name: ``nll``
     (``-E log p(x|z)``), ``kl`` (``E log q(z|x) - log p(z)``), the penalties (unweighted), and
     ``loss``.
@@ -33,7 +33,9 @@ class RegularizedELBO(ELBO):
     Args:
         penalties: by name; those that do not apply to a model and guide are left out.
         weights: by the same names; a weight of 0 switches a penalty off, without cost.
-        kl_weight: of the KL term; the training loop raises it to 1 while it warms up.
+        warmth: multiplies the KL and the penalties; the training loop raises it to 1. A model
+            that is first an autoencoder finds a use for z_aux; one that is asked at once for a
+            posterior as wide as the prior may never.
 
     """
 
@@ -41,7 +43,7 @@ class RegularizedELBO(ELBO):
         self,
         penalties: Mapping[str, Penalty] | None = None,
         weights: Mapping[str, float] | None = None,
-        kl_weight: float = 1.0,
+        warmth: float = 1.0,
     ) -> None:
         super().__init__()
         self.penalties = dict(penalties or {})
@@ -49,7 +51,7 @@ class RegularizedELBO(ELBO):
         unknown = sorted(set(self.weights) - set(self.penalties))
         if unknown:
             raise InputError(f"no penalty {unknown[0]!r}, known: {', '.join(self.penalties)}")
-        self.kl_weight = kl_weight
+        self.warmth = warmth
         self.record: dict[str, float] = {}
         self._simulator: Simulator | None = None
 
@@ -93,9 +95,12 @@ class RegularizedELBO(ELBO):
 
     def weigh(self, terms: Mapping[str, Tensor], model: GreyBox) -> Tensor:
         """The loss, as the weighted sum of its terms."""
-        elbo = terms["nll"] + self.kl_weight * terms["kl"]
-        penalties = [self.weights[k] * v for k, v in terms.items() if k in self.penalties]
-        return sum(penalties, elbo)
+        return terms["nll"] + self.warmth * (terms["kl"] + self.penalty(terms))
+
+    def penalty(self, terms: Mapping[str, Tensor]) -> Tensor:
+        """The weighted sum of the penalties."""
+        weighted = [self.weights[k] * v for k, v in terms.items() if k in self.penalties]
+        return sum(weighted, torch.zeros_like(terms["nll"]))
 
     def differentiable_loss(self, model: GreyBox, guide: Guide, batch: Batch) -> Tensor:
         """The loss, to be differentiated; leaves its terms in ``record``.
@@ -150,9 +155,8 @@ class PaperELBO(RegularizedELBO):
 
     def weigh(self, terms: Mapping[str, Tensor], model: GreyBox) -> Tensor:
         variance = model.noise.scale.detach() ** 2
-        kl = (1 + self.weights.get("ppc", 0.0)) * self.kl_weight * variance * terms["kl"]
-        penalties = [self.weights[k] * v for k, v in terms.items() if k in self.penalties]
-        return sum(penalties, 2 * variance * terms["nll"] + kl)
+        kl = (1 + self.weights.get("ppc", 0.0)) * variance * terms["kl"]
+        return 2 * variance * terms["nll"] + self.warmth * (kl + self.penalty(terms))
 
 
 @contextmanager

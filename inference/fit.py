@@ -30,7 +30,7 @@ Report = Callable[[int, "FitOptions", dict[str, float]], None]
 class FitOptions:
     """How long and how fast to train. The defaults are the published ones."""
 
-    steps: int = 2000
+    steps: int = 1600
     """Gradient steps."""
     batch_size: int = 200
     """Observations a step."""
@@ -41,7 +41,7 @@ class FitOptions:
     clip: float = 10.0
     """Largest norm of a gradient; longer ones are shortened to it."""
     warmup: float = 0.3
-    """Share of the steps over which the weight of the KL rises from 0 to its own."""
+    """Share of the steps over which the KL and the penalties rise from 0 to their weights."""
     validate_every: int = 100
     """Steps between two validations by ELBO."""
     patience: int = 8
@@ -201,15 +201,14 @@ def _train(
     report: Report | None,
 ) -> None:
     options, loss = trainer.options, trainer.loss
-    full_kl = loss.kl_weight
     stale = 0
     for step, batch in zip(range(1, options.steps + 1), trainer.batches(), strict=False):
         warm = min(1.0, step / max(options.warmup * options.steps, 1.0))
-        loss.kl_weight = full_kl * warm
+        loss.warmth = warm
         try:
             trainer.step(batch)
         finally:
-            loss.kl_weight = full_kl
+            loss.warmth = 1.0
         result.steps = step
         stop = interrupted()
         if step % options.validate_every and step != options.steps and not stop:
