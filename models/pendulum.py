@@ -50,7 +50,6 @@ class Pendulum(System):
         dynamics: adds to the angular acceleration (rad/s^2).
         observation: adds to the angle that is observed (rad).
         solver: default by measurement, see ``benchmarks/solvers.py``.
-        auxiliary: dimension of ``z_aux``; not used, so 0, without residuals.
 
     """
 
