@@ -40,7 +40,7 @@ class FitOptions:
     """Of AdamW."""
     clip: float = 10.0
     """Largest norm of a gradient; longer ones are shortened to it."""
-    warmup: float = 0.3
+    warmup: float = 0.6
     """Share of the steps over which the KL and the penalties rise from 0 to their weights."""
     validate_every: int = 100
     """Steps between two validations by ELBO."""

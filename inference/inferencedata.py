@@ -43,6 +43,7 @@ def hand_over(
             coords[axis] = xr.Variable((axis,), inputs[array].cpu().numpy(), unit)
     units = {z.name: z.unit for z in run.model.grounding.latents} | {OBSERVATION: entry.unit}
     meanings = {z.name: z.meaning for z in run.model.grounding.latents}
+    periods = {z.name: z.period for z in run.model.grounding.latents if z.period is not None}
 
     def dataset(group: str) -> xr.Dataset:
         lead = ("chain", "draw") if group in PRIOR_GROUPS else ("chain", "draw", "observation")
@@ -50,6 +51,7 @@ def hand_over(
         for name, tensor in groups[group].items():
             rest = {AUXILIARY: ("z_aux_dim",), OBSERVATION: entry.axes}.get(name, ())
             attrs = {"units": units.get(name, ""), "long_name": meanings.get(name, name)}
+            attrs |= {"period": periods[name]} if name in periods else {}
             values = tensor.detach().cpu().numpy()[None]
             variables[name] = xr.Variable((*lead, *rest), values, attrs)
         return _with_coords(variables, coords)

@@ -21,7 +21,7 @@ from groundvae.inference.simulation import simulate
 from groundvae.models.greybox import OBSERVATION, returned, site_value
 from groundvae.models.intervention import Change, Intervention
 
-ROWS = 40_000  # decoded observations held at once
+VALUES = 2_000_000  # decoded samples held at once
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,8 @@ def posterior(
     ahead = batch if until is None else _extended(batch, until)
     with torch.no_grad(), torch.random.fork_rng(), pyro.validation_enabled(False):
         torch.manual_seed(options.seed)
-        size = max(1, ROWS // max(options.draws // 4, options.predictive_draws))
+        rows = VALUES // ahead.x[0].numel()
+        size = max(1, rows // max(options.draws // 4, options.predictive_draws))
         chunks = [
             _draw(run, batch[i : i + size], ahead[i : i + size], options, changes)
             for i in range(0, len(batch), size)

@@ -185,4 +185,9 @@ VARIANTS: Mapping[str, Callable[[], AdvectionDiffusion]] = {
     "hybrid-reg": _hybrid,
 }
 NOISE, PACE = 0.02, 30.0  # where the learned noise scale starts, and its pace
-OPTIONS: Mapping[str, Any] = {"steps": 2000, "batch_size": 100, "learning_rate": 4e-3}
+OPTIONS: Mapping[str, Any] = {
+    "steps": 2000,
+    "batch_size": 100,
+    "learning_rate": 4e-3,
+    "warmup": 0.3,
+}

@@ -207,5 +207,10 @@ VARIANTS: Mapping[str, Callable[[], Gait]] = {
     "hybrid-reg": _hybrid,
 }
 NOISE, PACE = 0.1, 5.0  # where the learned noise scale starts, rad, and its pace
-OPTIONS: Mapping[str, Any] = {"steps": 1000, "batch_size": 100, "learning_rate": 4e-3}
+OPTIONS: Mapping[str, Any] = {
+    "steps": 1000,
+    "batch_size": 100,
+    "learning_rate": 4e-3,
+    "warmup": 0.3,
+}
 WEIGHTS: Mapping[str, float] = {"hybrid_simulation": 5.0}  # 400 strides are few for a guide

@@ -69,7 +69,7 @@ class HarmonicResidual(nn.Module):
         self.register_buffer("start", torch.logit(place))
         self.register_buffer("unit", (2 * math.pi * lowest * (highest / lowest) ** place) ** 2)
         # It begins as a gentle push: the physics explains what it can first.
-        self.coefficients = perceptron(auxiliary, 3 * waves + 1, width=width, start=0.1)
+        self.coefficients = perceptron(auxiliary, 3 * waves + 1, width=width, start=0.5)
 
     def bind(
         self,

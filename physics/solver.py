@@ -101,7 +101,13 @@ class Midpoint(FixedStep):
 
 @dataclass(frozen=True)
 class RK4(FixedStep):
-    """Runge-Kutta, 3/8 rule, fourth order, four evaluations a step."""
+    """Runge-Kutta, 3/8 rule, fourth order, four evaluations a step.
+
+    The pendulum's default, by accuracy per second: on the forced pendulum at a step of 0.05 s
+    its mean error is 2.4e-4 rad, in 42 ms for 200 series with gradients, where Leapfrog has
+    1.5e-2 rad in 26 ms, Midpoint 3.4e-2 rad in 23 ms and Euler 0.98 rad in 17 ms. Leapfrog at
+    0.025 s has 3.5e-3 rad in 65 ms. The noise is 1e-2 rad. (benchmarks/solvers.py, one thread.)
+    """
 
     method = "rk4"
     order = 4
