@@ -60,6 +60,14 @@ class FitOptions:
         if not 0 <= self.seed < 2**63:
             raise InputError(f"seed is {self.seed}, expected 0 or more, below 2**63")
 
+    def warmth_at(self, step: int) -> float:
+        """Weight of all but the reconstruction at a step (from 1): a cubic rise from 0 to 1.
+
+        It is slow at first on purpose: a model that is an autoencoder for a while finds a use
+        for z_aux; under a linear rise some seeds never did.
+        """
+        return min(1.0, step / max(self.warmup * self.steps, 1.0)) ** 3
+
     def rate_at(self, step: int) -> float:
         """Learning rate at a step (from 0), as a share of the highest."""
         rise = 0.2 * self.steps
@@ -203,7 +211,7 @@ def _train(
     options, loss = trainer.options, trainer.loss
     stale = 0
     for step, batch in zip(range(1, options.steps + 1), trainer.batches(), strict=False):
-        warm = min(1.0, step / max(options.warmup * options.steps, 1.0))
+        warm = options.warmth_at(step)
         loss.warmth = warm
         try:
             trainer.step(batch)

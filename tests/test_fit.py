@@ -180,3 +180,12 @@ def test_gaps_other_grids_and_other_lengths_are_inferred_from() -> None:
         likelihood = result["log_likelihood"]["x"].values[0]
         assert np.isfinite(likelihood[:, seen]).all()
         assert np.isnan(likelihood[:, ~seen]).all()
+
+
+def test_the_warmth_rises_from_nothing_to_one_and_stays() -> None:
+    options = FitOptions(steps=100, warmup=0.5)
+    warmth = [options.warmth_at(step) for step in range(1, 101)]
+    assert warmth[0] < 1e-3
+    assert warmth == sorted(warmth)
+    assert warmth[49:] == [1.0] * 51
+    assert FitOptions(steps=10, warmup=0.0).warmth_at(1) == 1.0
