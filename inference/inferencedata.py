@@ -50,7 +50,10 @@ def hand_over(
         variables = {}
         for name, tensor in groups[group].items():
             rest = {AUXILIARY: ("z_aux_dim",), OBSERVATION: entry.axes}.get(name, ())
-            attrs = {"units": units.get(name, ""), "long_name": meanings.get(name, name)}
+            attrs: dict[str, Any] = {
+                "units": units.get(name, ""),
+                "long_name": meanings.get(name, name),
+            }
             attrs |= {"period": periods[name]} if name in periods else {}
             values = tensor.detach().cpu().numpy()[None]
             variables[name] = xr.Variable((*lead, *rest), values, attrs)
