@@ -23,9 +23,10 @@ from torch import Tensor
 from groundvae.cli.source import TEST, TRAIN, VALID
 from groundvae.data.batch import Batch
 from groundvae.diagnostics.metrics import compute_metrics
-from groundvae.inference.fit import FitOptions, fit
+from groundvae.inference.fit import fit
 from groundvae.inference.posterior import posterior
 from groundvae.inference.run import Run, RunConfig, new_run
+from groundvae.inference.schedule import FitOptions
 from groundvae.models.catalogue import find_system
 from groundvae.models.network import FourierTime
 from groundvae.models.pendulum import AUXILIARY, Pendulum

@@ -15,8 +15,10 @@ from rich.console import Console
 
 from groundvae.cli.source import TRAIN, VALID
 from groundvae.data.batch import Batch
-from groundvae.inference.fit import FitOptions, fit, peak_memory_mb
+from groundvae.inference.fit import fit, peak_memory_mb
 from groundvae.inference.run import Run, RunConfig, new_run
+from groundvae.inference.schedule import FitOptions
+from groundvae.inference.trainer import Phase
 from groundvae.models.catalogue import find_system
 
 TARGET = 0.25
@@ -56,14 +58,16 @@ def main(options: Options) -> None:
     measuring = 0.0  # seconds spent on measuring, which a fit does not spend
     start = time.perf_counter()
 
-    def watch(step: int, options: FitOptions, terms: dict[str, float]) -> None:
+    def watch(phase: Phase, step: int, terms: dict[str, float]) -> None:
         nonlocal measuring
         began = time.perf_counter()
         seconds = began - start - measuring
         sse = validation_sse(run, valid)
         if sse <= TARGET and not reached:
             reached.append(seconds)
-        console.print(f"step {step}  {seconds:.1f} s  validation SSE {sse:.3f}", highlight=False)
+        console.print(
+            f"{phase.name} {step}  {seconds:.1f} s  validation SSE {sse:.3f}", highlight=False
+        )
         measuring += time.perf_counter() - began
 
     result = fit(run.model, run.guide, run.loss(), train, valid, settings, watch)

@@ -24,9 +24,10 @@ from groundvae.cli.source import TEST, TRAIN
 from groundvae.data.dataset import Dataset
 from groundvae.data.pendulum import TIMES, solve
 from groundvae.diagnostics.metrics import compute_metrics
-from groundvae.inference.fit import FitOptions, peak_memory_mb
+from groundvae.inference.fit import peak_memory_mb
 from groundvae.inference.posterior import PosteriorOptions, posterior
 from groundvae.inference.run import Run, load_run
+from groundvae.inference.schedule import FitOptions
 from groundvae.models.catalogue import find_system
 from groundvae.models.intervention import Change
 

@@ -18,9 +18,10 @@ from groundvae.data.advection_diffusion import TIMES, solve
 from groundvae.data.batch import Batch
 from groundvae.data.dataset import Dataset
 from groundvae.diagnostics.metrics import compute_metrics
-from groundvae.inference.fit import FitOptions, fit
+from groundvae.inference.fit import fit
 from groundvae.inference.posterior import PosteriorOptions, posterior
 from groundvae.inference.run import Run, RunConfig, new_run
+from groundvae.inference.schedule import FitOptions
 from groundvae.models.catalogue import find_system
 from groundvae.models.gait import Gait
 from groundvae.models.intervention import Change

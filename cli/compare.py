@@ -19,9 +19,9 @@ from groundvae.cli.source import default_splits, tuned
 from groundvae.data.atomic import check_writable, replacing
 from groundvae.data.errors import InputError
 from groundvae.diagnostics.metrics import compute_metrics
-from groundvae.inference.fit import FitOptions
 from groundvae.inference.posterior import posterior
 from groundvae.inference.run import Run, load_run
+from groundvae.inference.schedule import FitOptions
 from groundvae.models.catalogue import find_system
 from groundvae.models.prior import parse_prior, split_assignment
 

@@ -18,9 +18,10 @@ from groundvae.data.batch import Batch
 from groundvae.data.dataset import Dataset
 from groundvae.data.errors import InputError
 from groundvae.guides.catalogue import GUIDES
-from groundvae.inference.fit import FitOptions, fit
+from groundvae.inference.fit import fit
 from groundvae.inference.preset import build_loss
 from groundvae.inference.run import Run, RunConfig, check_folder, new_run
+from groundvae.inference.schedule import FitOptions
 from groundvae.models.catalogue import Entry, find_system
 from groundvae.models.prior import parse_prior, split_assignment
 

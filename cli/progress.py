@@ -6,9 +6,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
 
-from groundvae.inference.fit import FitOptions, Report
+from groundvae.inference.fit import Report
+from groundvae.inference.trainer import Phase
 
 HIDDEN = {"step", "seconds"}
 
@@ -17,8 +25,8 @@ HIDDEN = {"step", "seconds"}
 def reporting(console: Console) -> Iterator[Report]:
     """Give the function that ``fit`` calls after every validation."""
     if not console.is_terminal:
-        yield lambda step, options, terms: console.print(
-            f"step {step}/{options.steps}  {terms['seconds']:.0f} s  {_terms(terms)}",
+        yield lambda phase, step, terms: console.print(
+            f"{phase.name} {step}/{phase.steps}  {terms['seconds']:.0f} s  {_terms(terms)}",
             soft_wrap=True,
             highlight=False,
         )
@@ -31,10 +39,12 @@ def reporting(console: Console) -> Iterator[Report]:
         TextColumn("{task.fields[terms]}"),
     )
     with Progress(*columns, console=console) as progress:
-        task = progress.add_task("fit", terms="", total=None)
+        tasks: dict[str, TaskID] = {}  # one bar for each phase, added when it begins
 
-        def report(step: int, options: FitOptions, terms: dict[str, float]) -> None:
-            progress.update(task, completed=step, total=options.steps, terms=_terms(terms))
+        def report(phase: Phase, step: int, terms: dict[str, float]) -> None:
+            if phase.name not in tasks:
+                tasks[phase.name] = progress.add_task(phase.name, terms="", total=phase.steps)
+            progress.update(tasks[phase.name], completed=step, terms=_terms(terms))
 
         yield report
 

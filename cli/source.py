@@ -14,7 +14,7 @@ from groundvae.cli.console import note
 from groundvae.data.dataset import Dataset, load_dataset
 from groundvae.data.errors import InputError
 from groundvae.data.root import Splits
-from groundvae.inference.fit import FitOptions
+from groundvae.inference.schedule import FitOptions
 from groundvae.models.catalogue import Entry
 
 TRAIN, VALID, TEST = (1000, 1), (500, 2), (1000, 3)

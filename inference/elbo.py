@@ -21,6 +21,8 @@ from groundvae.inference.simulation import Simulator
 from groundvae.models.greybox import OBSERVATION, GreyBox
 from groundvae.physics.solver import NonFiniteError
 
+SLEEP = "hybrid_simulation"  # the penalty that can train the guide without a model's gradient
+
 
 class RegularizedELBO(ELBO):
     """-ELBO + sum of weight * penalty, all per observation; works with ``pyro.infer.SVI``.
@@ -69,29 +71,42 @@ class RegularizedELBO(ELBO):
     def terms(self, model: GreyBox, guide: Guide, batch: Batch) -> dict[str, Tensor]:
         """All terms by name, unweighted, mean over the batch's observations."""
         active = self.active(model, guide)
+        step = self._step(model, guide, batch, reduced=bool(active))
         with _naming("nll"):
-            model_trace, guide_trace = self._get_trace(
-                model, guide, (batch,), {"reduced": bool(active)}
-            )
-        log_q = log_prob_of(guide_trace, batch)
-        log_joint = log_prob_of(model_trace, batch)
-        log_likelihood = model_trace.nodes[OBSERVATION]["log_prob"]
+            log_joint = log_prob_of(step.model_trace, batch)
+        log_q = log_prob_of(step.guide_trace, batch)
+        log_likelihood = step.model_trace.nodes[OBSERVATION]["log_prob"]
         terms = {
             "nll": -log_likelihood.mean(),
             "kl": (log_q - (log_joint - log_likelihood)).mean(),
         }
-        step = Step(model, guide, batch, guide_trace, model_trace, self._simulations(model))
         for name, penalty in active.items():
             with _naming(name):
                 terms[name] = penalty(step)
         return terms
 
+    def _step(self, model: GreyBox, guide: Guide, batch: Batch, *, reduced: bool) -> Step:
+        if self._simulator is None or self._simulator.model is not model:
+            self._simulator = Simulator(model)
+        return Step(model, guide, batch, self._simulator, reduced)
+
     def _get_trace(
         self, model: GreyBox, guide: Guide, args: tuple[Batch], kwargs: dict[str, bool]
     ) -> tuple[poutine.Trace, poutine.Trace]:
-        guide_trace = poutine.trace(guide).get_trace(*args)
-        replayed = poutine.replay(model, trace=guide_trace)
-        return poutine.trace(replayed).get_trace(*args, **kwargs), guide_trace
+        """What Pyro asks of every ELBO."""
+        step = self._step(model, guide, *args, reduced=kwargs.get("reduced", True))
+        return step.model_trace, step.guide_trace
+
+    def sleeps(self, model: GreyBox, guide: Guide) -> bool:
+        """Whether the guide can be trained on the model's simulations alone, see ``sleep``."""
+        return SLEEP in self.active(model, guide)
+
+    def sleep(self, model: GreyBox, guide: Guide, batch: Batch) -> Tensor:
+        """The loss of the guide alone: ``hybrid_simulation``, unweighted, also in ``record``."""
+        with _naming(SLEEP):
+            loss = self.penalties[SLEEP](self._step(model, guide, batch, reduced=True))
+        self.record = _finite({SLEEP: float(loss.detach())})
+        return loss
 
     def weigh(self, terms: Mapping[str, Tensor], model: GreyBox) -> Tensor:
         """The loss, as the weighted sum of its terms."""
@@ -111,11 +126,8 @@ class RegularizedELBO(ELBO):
         """
         terms = self.terms(model, guide, batch)
         loss = self.weigh(terms, model)
-        self.record = {name: float(value.detach()) for name, value in terms.items()}
-        self.record["loss"] = float(loss.detach())
-        for name, value in self.record.items():
-            if not math.isfinite(value):
-                raise NonFiniteError(f"term {name!r} of the loss is {value}")
+        record = {name: float(value.detach()) for name, value in terms.items()}
+        self.record = _finite(record | {"loss": float(loss.detach())})
         return loss
 
     def loss(self, model: GreyBox, guide: Guide, batch: Batch) -> float:
@@ -129,11 +141,6 @@ class RegularizedELBO(ELBO):
         _announce(model, "model")
         _announce(guide, "guide")
         return float(loss.detach())
-
-    def _simulations(self, model: GreyBox) -> Simulator:
-        if self._simulator is None or self._simulator.model is not model:
-            self._simulator = Simulator(model)
-        return self._simulator
 
 
 class PaperELBO(RegularizedELBO):
@@ -157,6 +164,14 @@ class PaperELBO(RegularizedELBO):
         variance = model.noise.scale.detach() ** 2
         kl = (1 + self.weights.get("ppc", 0.0)) * variance * terms["kl"]
         return 2 * variance * terms["nll"] + self.warmth * (kl + self.penalty(terms))
+
+
+def _finite(record: dict[str, float]) -> dict[str, float]:
+    """The record, or an error that names its first term that is not finite."""
+    for name, value in record.items():
+        if not math.isfinite(value):
+            raise NonFiniteError(f"term {name!r} of the loss is {value}")
+    return record
 
 
 @contextmanager

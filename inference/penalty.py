@@ -26,14 +26,25 @@ from groundvae.models.system import Decoded
 
 @dataclass
 class Step:
-    """One guide pass and one decode, from which the ELBO and all penalties are read."""
+    """One guide pass and one decode, from which the ELBO and all penalties are read.
+
+    Each is made when it is first asked for: a penalty of simulations alone needs neither.
+    """
 
     model: GreyBox
     guide: Guide
     batch: Batch
-    guide_trace: poutine.Trace
-    model_trace: poutine.Trace
     simulator: Simulator
+    reduced: bool = True  # whether the decode includes that of physics alone
+
+    @cached_property
+    def guide_trace(self) -> poutine.Trace:
+        return poutine.trace(self.guide).get_trace(self.batch)
+
+    @cached_property
+    def model_trace(self) -> poutine.Trace:
+        replayed = poutine.replay(self.model, trace=self.guide_trace)
+        return poutine.trace(replayed).get_trace(self.batch, reduced=self.reduced)
 
     @property
     def decoded(self) -> Decoded:

@@ -30,8 +30,9 @@ from groundvae.data.errors import InputError
 from groundvae.guides.catalogue import build_guide
 from groundvae.guides.guide import Guide
 from groundvae.inference.elbo import RegularizedELBO
-from groundvae.inference.fit import Fit, FitOptions
 from groundvae.inference.preset import build_loss
+from groundvae.inference.schedule import FitOptions
+from groundvae.inference.trainer import Fit
 from groundvae.models.catalogue import Entry, find_system
 from groundvae.models.greybox import GreyBox
 from groundvae.models.prior import format_prior, parse_prior

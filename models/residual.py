@@ -39,18 +39,18 @@ class Table:
 class HarmonicResidual(nn.Module):
     """A push that is a sum of waves in time, less a friction; networks of z set all of it.
 
-    ``sum_k a_k(z) cos(2 pi f_k(z) t) + b_k(z) sin(2 pi f_k(z) t) - c(z) * velocity``.
+    ``sum_k w_k^2 (a_k cos(w_k t) + b_k sin(w_k t)) - c * velocity``, with ``w = 2 pi f(z)``,
+    ``a(z)``, ``b(z)``, ``c(z)``.
 
     It sees the velocity, the time and the auxiliary latent, not the position: it cannot
     imitate a restoring force as a function of state, which is what identifies the physics.
     Frequencies move with the latent: a network places each of the ``waves`` anywhere between
     ``lowest`` and ``highest`` (Hz); they start evenly spread over the octaves. So it follows a
     forcing of any frequency, beyond the fitted horizon too, where fixed Fourier features would
-    repeat. Amplitudes are in accelerations that would move the position by one unit.
+    repeat. Amplitudes are those of the motion that the push alone would drive.
     """
 
     start: Tensor
-    unit: Tensor
 
     def __init__(
         self,
@@ -65,11 +65,16 @@ class HarmonicResidual(nn.Module):
         self.auxiliary = auxiliary
         self.waves = waves
         self.lowest, self.highest = lowest, highest
-        place = (torch.arange(waves) + 0.5) / waves
-        self.register_buffer("start", torch.logit(place))
-        self.register_buffer("unit", (2 * math.pi * lowest * (highest / lowest) ** place) ** 2)
-        # It begins as a gentle push: the physics explains what it can first.
-        self.coefficients = perceptron(auxiliary, 3 * waves + 1, width=width, start=0.5)
+        self.register_buffer("start", torch.logit((torch.arange(waves) + 0.5) / waves))
+        # Shifts of the frequencies, cosines, sines and the friction. At first each is moved by
+        # a latent of its own, over what is plausible: simulations of such a model teach a guide
+        # to find any wave, before the first step on data. A sine starts smaller, since one that
+        # sets in at t = 0 also leaves a drift.
+        spread = torch.tensor([1.0] * waves + [0.2] * waves + [0.05] * waves + [0.3])
+        self.linear = nn.Linear(auxiliary, len(spread), bias=False)
+        with torch.no_grad():
+            self.linear.weight.copy_(spread.unsqueeze(1) * torch.eye(len(spread), auxiliary))
+        self.network = perceptron(auxiliary, len(spread), width=width, start=0.1)
 
     def bind(
         self,
@@ -87,7 +92,8 @@ class HarmonicResidual(nn.Module):
         in some of several worlds that are solved together.
         """
         w = self.waves
-        cosine, sine, shift, friction = self.coefficients(auxiliary).split([w, w, w, 1], dim=-1)
+        coefficients = self.linear(auxiliary) + self.network(auxiliary)
+        shift, cosine, sine, friction = coefficients.split([w, w, w, 1], dim=-1)
         within = torch.sigmoid(self.start + 2 * shift)  # where in the band, on a log scale
         angular = 2 * math.pi * self.lowest * (self.highest / self.lowest) ** within
         strength = gate * stiffness
@@ -95,7 +101,7 @@ class HarmonicResidual(nn.Module):
 
         def waves(times: Tensor) -> Tensor:
             phase = times.view(-1, *[1] * angular.dim()) * angular
-            waves = self.unit * (cosine * torch.cos(phase) + sine * torch.sin(phase))
+            waves = angular**2 * (cosine * torch.cos(phase) + sine * torch.sin(phase))
             return strength * waves.sum(-1).unsqueeze(1)
 
         force = Table(times, waves(times)) if times is not None else lambda t: waves(t)[0]

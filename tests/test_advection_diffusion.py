@@ -15,9 +15,10 @@ from groundvae.data.batch import Batch
 from groundvae.data.dataset import Dataset
 from groundvae.data.errors import InputError
 from groundvae.guides.encoder import FieldEncoder
-from groundvae.inference.fit import FitOptions, fit
+from groundvae.inference.fit import fit
 from groundvae.inference.posterior import PosteriorOptions, posterior
 from groundvae.inference.run import RunConfig, new_run
+from groundvae.inference.schedule import FitOptions
 from groundvae.models.advection_diffusion import (
     AUXILIARY,
     VARIANTS,

@@ -261,7 +261,6 @@ def test_compare_tells_a_failed_cell_and_goes_on_where_it_stopped(
     # nn-only has no omega to give a prior: that cell fails.
     prior = "omega=LogNormal(0.5, 0.4)"
     command = ["compare", "pendulum", "--out", str(out), "--seeds", "0", *small_fit]
-    command += ["--learning-rate", "1e-4"]  # see docs/pendulum.md: a fit can diverge
     command += ["--variants", "nn-only", "physics-only", "--priors", prior]
     assert main(command) == 0
     failed, good = table(out)

@@ -14,13 +14,15 @@ import torch
 from groundvae.data.batch import Batch
 from groundvae.data.dataset import Dataset
 from groundvae.data.errors import InputError
-from groundvae.inference.fit import FitOptions, Trainer, fit
+from groundvae.inference.fit import fit
 from groundvae.inference.posterior import PosteriorOptions, posterior
 from groundvae.inference.run import Run, RunConfig, load_run, new_run
+from groundvae.inference.schedule import FitOptions, rate_at
+from groundvae.inference.trainer import Trainer
 from groundvae.models.catalogue import find_system
 from groundvae.models.intervention import Change
 
-OPTIONS = FitOptions(steps=12, batch_size=20, validate_every=4)
+OPTIONS = FitOptions(steps=12, sleep=1.0, settle=0.5, batch_size=20, validate_every=4)
 FEW = PosteriorOptions(draws=6, predictive_draws=4)
 
 
@@ -56,42 +58,64 @@ def test_same_seed_same_numbers_other_seed_others() -> None:
 
 def test_fit_improves_and_logs_every_named_term() -> None:
     run = fitted(replace(OPTIONS, steps=60, validate_every=20))
-    history = run.fit.history
-    assert history[-1]["valid_elbo"] > history[0]["valid_elbo"]
     names = {"nll", "kl", "ppc", "unmix", "physics_simulation", "hybrid_simulation"}
-    assert names <= set(history[-1])
+    awake = [row for row in run.fit.history if names <= set(row)]
+    assert len(awake) == 3
+    assert awake[-1]["valid_elbo"] > awake[0]["valid_elbo"]
     assert run.fit.stop == "finished"
-    assert run.fit.steps == 60
+    assert run.fit.steps == 60 + 60 + 30
+
+
+def test_asleep_the_model_stands_still_and_the_guide_learns_to_invert_it() -> None:
+    options = replace(OPTIONS, steps=1, sleep=100.0, settle=0.0, learning_rate=1e-2)
+    run = new_run(RunConfig("pendulum", length=50, options=options))
+    train, valid = Batch.of(data()), Batch.of(data(20, 1))
+    trainer = Trainer(run.model, run.guide, run.loss(), train, valid, options)
+    run.guide.prepare(train)
+    before = {name: value.clone() for name, value in run.model.state_dict().items()}
+    phase = next(trainer.phases())
+    losses = []
+    for _ in range(phase.steps):
+        trainer.step(phase)
+        losses.append(trainer.loss.record["hybrid_simulation"])
+    assert phase.name == "sleep"
+    assert np.mean(losses[-10:]) < np.mean(losses[:10]) - 1.0
+    assert all(torch.equal(run.model.state_dict()[k], v) for k, v in before.items())
+
+
+def test_without_simulations_in_the_loss_nothing_sleeps() -> None:
+    run = fitted(variant="hybrid")
+    assert run.fit.steps == OPTIONS.steps
 
 
 def test_the_best_state_is_kept() -> None:
-    run = fitted(replace(OPTIONS, steps=40, learning_rate=0.01))
+    run = fitted(replace(OPTIONS, steps=40, settle=0.0, learning_rate=0.01))
     trainer = Trainer(
         run.model, run.guide, run.loss(), Batch.of(data()), Batch.of(data(20, 1)), OPTIONS
     )
-    best = max(row["valid_elbo"] for row in run.fit.history)
+    best = max(row.get("valid_elbo", -np.inf) for row in run.fit.history)
     assert trainer.validate() == pytest.approx(best, rel=1e-5)
 
 
 def test_a_fit_without_progress_stops_early() -> None:
     options = replace(OPTIONS, steps=400, validate_every=2, patience=2, learning_rate=1e-12)
-    run = fitted(replace(options, warmup=0.0))
+    run = fitted(replace(options, sleep=0.0, settle=0.0))
     assert run.fit.steps < 400
     assert run.fit.stop.startswith("no better validation ELBO in 2")
 
 
 def test_divergence_names_step_and_cause_and_keeps_a_finite_state() -> None:
-    run = fitted(replace(OPTIONS, steps=200, learning_rate=1e5, warmup=0.0))
+    run = fitted(replace(OPTIONS, steps=200, learning_rate=1e5))
     assert run.fit.stop.startswith("diverged at step ")
     assert all(torch.isfinite(value).all() for value in weights(run))
 
 
 def test_the_rate_rises_then_falls_to_zero() -> None:
-    rates = [OPTIONS.rate_at(step) for step in range(OPTIONS.steps)]
+    rates = [rate_at(step, 12) for step in range(12)]
     assert max(rates) == pytest.approx(1.0, abs=0.05)
     assert rates[0] < 0.5
     assert rates[-1] < 0.1
-    assert FitOptions(steps=1).rate_at(0) > 0
+    assert rate_at(0, 1) > 0
 
 
 def test_options_out_of_range_are_refused() -> None:
@@ -99,6 +123,8 @@ def test_options_out_of_range_are_refused() -> None:
         FitOptions(steps=0)
     with pytest.raises(InputError, match="learning_rate"):
         FitOptions(learning_rate=0.0)
+    with pytest.raises(InputError, match="sleep and settle"):
+        FitOptions(sleep=-1.0)
 
 
 @pytest.mark.parametrize("variant", ["hybrid-reg", "nn-only", "nn-solver", "physics-only"])

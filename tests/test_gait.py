@@ -24,9 +24,10 @@ from groundvae.data.gait import (
     simulate,
     splits,
 )
-from groundvae.inference.fit import FitOptions, fit
+from groundvae.inference.fit import fit
 from groundvae.inference.posterior import PosteriorOptions, posterior
 from groundvae.inference.run import RunConfig, new_run
+from groundvae.inference.schedule import FitOptions
 from groundvae.models.catalogue import find_system
 from groundvae.models.gait import VARIANTS, LearnedHamiltonian
 from groundvae.physics.hamiltonian import drift

@@ -149,7 +149,8 @@ def step_with(
     model_trace, guide_trace = poutine.Trace(), poutine.Trace()
     model_trace.add_node("_RETURN", type="return", name="_RETURN", value=decoded)
     guide_trace.add_node(UNMIXED, type="sample", name=UNMIXED, value=unmixed)
-    step = Step(model, guide, batch, guide_trace, model_trace, Simulator(model))
+    step = Step(model, guide, batch, Simulator(model))
+    step.__dict__ |= {"guide_trace": guide_trace, "model_trace": model_trace}
     if simulation is not None:
         step.__dict__["simulation"] = simulation
     return step
