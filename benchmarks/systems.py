@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from groundvae.cli.fit import usual_preset
 from groundvae.cli.source import default_splits, own_weights, tuned
 from groundvae.data.advection_diffusion import TIMES, solve
 from groundvae.data.batch import Batch
@@ -76,14 +77,14 @@ def measure(name: str, variant: str, seed: int, root: Path | None) -> dict[str, 
     """Fit one system at its defaults and measure it."""
     entry = find_system(name)
     splits = default_splits(entry, root if entry.splits else None)
-    loss = "regularized" if variant == "hybrid-reg" else "exact"
+    loss = usual_preset(variant)
     config = RunConfig(
         system=name,
         length=splits.train.x.shape[1],
         variant=variant,
         loss=loss,
         weights=own_weights(entry, loss),
-        options=tuned(entry, FitOptions(seed=seed)),
+        options=tuned(entry, FitOptions(seed=seed), loss),
     )
     run = new_run(config)
     batches = Batch.of(splits.train), Batch.of(splits.valid)

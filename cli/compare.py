@@ -14,7 +14,7 @@ from typing import Annotated
 import tyro
 
 from groundvae.cli.console import note, say, set_threads
-from groundvae.cli.fit import Fit, check_converged, check_guide
+from groundvae.cli.fit import Fit, check_converged, check_guide, usual_preset
 from groundvae.cli.source import default_splits, tuned
 from groundvae.data.atomic import check_writable, replacing
 from groundvae.data.errors import InputError
@@ -115,7 +115,8 @@ class Compare:
             return identity | {"failure": str(error)}
 
     def _fitted(self, cell: Cell, folder: Path) -> Run:
-        options = replace(tuned(find_system(self.system), self.options), seed=cell.seed)
+        preset = usual_preset(cell.variant)
+        options = replace(tuned(find_system(self.system), self.options, preset), seed=cell.seed)
         again = False
         if (folder / "config.json").is_file():
             run = load_run(folder)

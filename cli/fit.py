@@ -95,7 +95,7 @@ class Fit:
 
     def preset(self) -> str:
         """The loss, by name."""
-        return self.loss or ("regularized" if self.variant == REGULARIZED else "exact")
+        return self.loss or usual_preset(self.variant)
 
     def load(self, entry: Entry) -> tuple[Dataset, Dataset, str]:
         """Training and validation data, and where they come from."""
@@ -116,7 +116,7 @@ class Fit:
             guide=self.guide,
             loss=self.preset(),
             weights={**own_weights(entry, self.preset()), **_weights(self.weight)},
-            options=tuned(entry, self.options),
+            options=tuned(entry, self.options, self.preset()),
             trained_on=source,
         )
         return new_run(config, self.priors())
@@ -132,6 +132,11 @@ class Fit:
             run.fit = fit(run.model, run.guide, run.loss(), *batches, run.config.options, report)
         run.model.cpu()
         run.guide.cpu()
+
+
+def usual_preset(variant: str) -> str:
+    """The loss that a variant is fitted with where none is named."""
+    return "regularized" if variant == REGULARIZED else "exact"
 
 
 def check_guide(name: str) -> None:

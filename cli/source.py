@@ -73,10 +73,11 @@ def default_splits(entry: Entry, root: Path | None = None) -> Splits | Simulated
     return splits
 
 
-def tuned(entry: Entry, options: FitOptions) -> FitOptions:
+def tuned(entry: Entry, options: FitOptions, preset: str) -> FitOptions:
     """The system's own options of a fit wherever ``options`` are as they come."""
     usual = FitOptions()
-    own = {k: v for k, v in entry.options.items() if getattr(options, k) == getattr(usual, k)}
+    chosen = {**entry.options, **({} if preset == "regularized" else entry.awake)}
+    own = {k: v for k, v in chosen.items() if getattr(options, k) == getattr(usual, k)}
     return replace(options, **own)
 
 

@@ -15,6 +15,8 @@ from groundvae.inference.schedule import FitOptions, rate_at
 from groundvae.models.greybox import GreyBox
 from groundvae.physics.solver import NonFiniteError
 
+SHARP = 0.2  # of a fresh model's noise, the share that is left before a guide sleeps
+
 Loss = Callable[[GreyBox, Guide, Batch], Tensor]
 
 
@@ -83,6 +85,8 @@ class Trainer:
         alone = options.steps if self.loss.sleeps(self.model, self.guide) else 0
         before, after = round(options.sleep * alone), round(options.settle * alone)
         if before:
+            # Noisy simulations teach a guide little; awake, the noise finds its own scale.
+            self.model.noise.sharpen(SHARP)
             yield Phase("sleep", before, self.guide, self.loss.sleep, options)
         yield Phase("wake", options.steps, self.both, self.loss.differentiable_loss, options)
         self.restore_best()

@@ -190,4 +190,6 @@ OPTIONS: Mapping[str, Any] = {
     "batch_size": 100,
     "learning_rate": 4e-3,
     "warmup": 0.3,
+    "sleep": 0.0,
+    "settle": 0.0,
 }

@@ -36,6 +36,7 @@ class Entry:
     truths: tuple[str, ...]  # latents that data files may carry
     simulate: Callable[[int, int], Dataset]  # (n, seed)
     options: Mapping[str, Any] = field(default_factory=dict)  # of a fit, where not the usual
+    awake: Mapping[str, Any] = field(default_factory=dict)  # likewise, of a fit without sleep
     weights: Mapping[str, float] = field(default_factory=dict)  # of penalties, likewise
     splits: Callable[[Path | None], Splits] | None = None  # measured data, looked for in a folder
     files: Mapping[str, str] = field(default_factory=dict)  # of measured data: pattern, content
@@ -66,6 +67,7 @@ CATALOGUE: Mapping[str, Entry] = {
         unit="rad",
         truths=tuple(pendulum_data.RANGES),
         simulate=pendulum_data.simulate,
+        awake=pendulum.AWAKE,
     ),
     "advection_diffusion": Entry(
         name="advection_diffusion",

@@ -212,5 +212,7 @@ OPTIONS: Mapping[str, Any] = {
     "batch_size": 100,
     "learning_rate": 4e-3,
     "warmup": 0.3,
+    "sleep": 0.0,
+    "settle": 0.0,
 }
 WEIGHTS: Mapping[str, float] = {"hybrid_simulation": 5.0}  # 400 strides are few for a guide

@@ -28,6 +28,11 @@ class GaussianNoise(nn.Module):
     def scale(self) -> Tensor:
         return (self.pace * self.log_scale).exp()
 
+    @torch.no_grad()
+    def sharpen(self, factor: float) -> None:
+        """Multiply the scale, which goes on being learned from there."""
+        self.log_scale.add_(math.log(factor) / self.pace)
+
     def forward(
         self, mean: Tensor, *, event_dim: int, observed: Tensor | None = None
     ) -> dist.TorchDistribution:

@@ -8,6 +8,7 @@ would let that noise pass for certainty. Source: Takeishi & Kalousis (2021), sec
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import pyro.distributions as dist
 import torch
@@ -187,6 +188,5 @@ VARIANTS: Mapping[str, Callable[[], Pendulum]] = {
     "hybrid": _hybrid,
     "hybrid-reg": _hybrid,
 }
-NOISE = (
-    0.02  # rad, where the learned noise scale starts: a guide learns little from noisy simulations
-)
+NOISE = 0.1  # rad, where the learned noise scale starts
+AWAKE: Mapping[str, Any] = {"steps": 1600, "learning_rate": 4e-3, "warmup": 0.6}

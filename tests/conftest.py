@@ -9,7 +9,8 @@ import pytest
 
 from groundvae.cli.main import main
 
-SMALL_FIT = ("--steps", "6", "--batch-size", "10", "--validate-every", "3", "--threads", "1")
+SMALL_FIT = ("--steps", "6", "--sleep", "2", "--batch-size", "10", "--validate-every", "3")
+SMALL_FIT += ("--learning-rate", "1e-3", "--threads", "1")  # six steps leave no time to rise
 SMALL_POSTERIOR = ("--draws", "20", "--predictive-draws", "10", "--threads", "1")
 
 
