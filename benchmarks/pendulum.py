@@ -44,10 +44,11 @@ class Options:
 
 def pca_sse(train: Dataset, test: Dataset, components: int) -> float:
     """SSE of a linear reconstruction from as many numbers."""
-    mean = train.x.mean(0)
-    _, _, axes = np.linalg.svd(train.x - mean, full_matrices=False)
+    rows, fresh = (data.x.reshape(len(data), -1) for data in (train, test))
+    mean = rows.mean(0)
+    _, _, axes = np.linalg.svd(rows - mean, full_matrices=False)
     kept = axes[:components]
-    centred = test.x - mean
+    centred = fresh - mean
     return float(((centred - centred @ kept.T @ kept) ** 2).sum(-1).mean())
 
 
