@@ -12,6 +12,17 @@ from torch.distributions import AffineTransform, TransformedDistribution
 from groundvae.models.network import ResidualMLP
 
 START = -1.0  # log scale of a fresh guide: narrower than the priors, wider than a posterior
+RANGE = 6.0  # a log scale lies within START +- RANGE, whatever an odd observation makes of it
+
+
+def positive(raw: Tensor) -> Tensor:
+    """Scales from a network's outputs: exp near 0, bounded far away.
+
+    >>> positive(torch.tensor([0.0, 1e6])).log()
+    tensor([-1.,  5.])
+    """
+    return torch.exp(START + RANGE * torch.tanh(raw / RANGE))
+
 
 
 class NormalFamily(nn.Module):
@@ -27,7 +38,7 @@ class NormalFamily(nn.Module):
 
     def forward(self, features: Tensor) -> dist.TorchDistribution:
         mean, log_scale = self.network(features).chunk(2, -1)
-        return dist.Normal(mean, torch.exp(log_scale + START)).to_event(1)
+        return dist.Normal(mean, positive(log_scale)).to_event(1)
 
 
 class FullRankFamily(nn.Module):
@@ -48,7 +59,7 @@ class FullRankFamily(nn.Module):
     def forward(self, features: Tensor) -> dist.TorchDistribution:
         n = self.latents
         mean, log_scale, lower = self.network(features).split([n, n, len(self.rows)], -1)
-        factor = torch.diag_embed(torch.exp(log_scale + START))
+        factor = torch.diag_embed(positive(log_scale))
         factor[..., self.rows, self.columns] = lower
         return dist.MultivariateNormal(mean, scale_tril=factor)
 
@@ -75,7 +86,7 @@ class FlowFamily(nn.Module):
         context = self.network(features)
         mean, log_scale = self.centre(context).chunk(2, -1)
         # The flow gives the shape; an affine map by the features gives the place and the size.
-        place = AffineTransform(mean, torch.exp(log_scale + START), event_dim=1)
+        place = AffineTransform(mean, positive(log_scale), event_dim=1)
         return ZukoToPyro(TransformedDistribution(self.flow(context), [place]))
 
 
