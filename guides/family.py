@@ -24,7 +24,6 @@ def positive(raw: Tensor) -> Tensor:
     return torch.exp(START + RANGE * torch.tanh(raw / RANGE))
 
 
-
 class NormalFamily(nn.Module):
     """Mean-field normal.
 

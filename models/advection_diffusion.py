@@ -19,7 +19,7 @@ from groundvae.data.advection_diffusion import POINTS, SPACING
 from groundvae.data.errors import InputError
 from groundvae.models.latent import Grounding, PhysicsLatent
 from groundvae.models.network import FourierTime, perceptron
-from groundvae.models.system import Decoded, System
+from groundvae.models.system import Decoded, System, from_start, gate
 from groundvae.physics.advection_diffusion import Rate, diffusing, half_sine, neighbours, total
 from groundvae.physics.exponential import Exponential
 from groundvae.physics.solver import Solver, solve
@@ -152,18 +152,9 @@ class AdvectionDiffusion(System):
         if self.grounded:
             rates.append(diffusing(physics["diffusion"], SPACING))
         if self.dynamics is not None and auxiliary is not None:
-            gate = magnitude.new_zeros(worlds, *[1] * magnitude.dim())
-            gate[0] = 1.0
-            rates.append(self.dynamics.bind(auxiliary, gate))
-        released = _from_start(times)
+            rates.append(self.dynamics.bind(auxiliary, gate(worlds, magnitude)))
+        released = from_start(times, "the initial time")
         return solve(total(rates), start, released, self.solver)[..., -len(times) :, :]
-
-
-def _from_start(times: Tensor) -> Tensor:
-    """The times with t = 0, where the profile is known, put in front where it is missing."""
-    if times[0] < 0:
-        raise InputError(f"t starts at {float(times[0]):g} s, before the initial time t = 0 s")
-    return times if times[0] == 0 else torch.cat([times.new_zeros(1), times])
 
 
 AUXILIARY = 4

@@ -19,7 +19,7 @@ from groundvae.data.errors import InputError
 from groundvae.models.latent import Grounding, PhysicsLatent
 from groundvae.models.network import FourierTime
 from groundvae.models.residual import BoundResidual, HarmonicResidual, NeuralResidual
-from groundvae.models.system import Decoded, System
+from groundvae.models.system import Decoded, System, from_start, gate
 from groundvae.physics.pendulum import gravity
 from groundvae.physics.solver import RK4, Solver, solve
 
@@ -120,7 +120,7 @@ class Pendulum(System):
         """
         theta0 = physics["theta0"].expand(worlds, *physics["theta0"].shape)
         start = torch.stack([theta0, torch.zeros_like(theta0)], -1)
-        released = _from_release(times)
+        released = from_start(times, "the release")
         forces: list[BoundResidual] = []
         if self.grounded:
             pull = gravity(physics["omega"])
@@ -148,17 +148,9 @@ class Pendulum(System):
     ) -> BoundResidual:
         """Forces come in units of gravity's: twice the omega means four times the force."""
         stiffness = (physics["omega"] / REFERENCE_OMEGA) ** 2 if self.grounded else 1.0
-        gate = auxiliary.new_zeros(worlds, *[1] * (auxiliary.dim() - 1))
-        gate[0] = 1.0
         stages = self.solver.stage_times(times)
-        return residual.bind(auxiliary, stages, stiffness=stiffness, gate=gate)
-
-
-def _from_release(times: Tensor) -> Tensor:
-    """The times with t = 0, the release, put in front where it is missing."""
-    if times[0] < 0:
-        raise InputError(f"t starts at {float(times[0]):g} s, before the release at t = 0 s")
-    return times if times[0] == 0 else torch.cat([times.new_zeros(1), times])
+        open_first = gate(worlds, auxiliary[..., 0])
+        return residual.bind(auxiliary, stages, stiffness=stiffness, gate=open_first)
 
 
 AUXILIARY = 4

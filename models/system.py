@@ -6,8 +6,10 @@ from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor, nn
 
+from groundvae.data.errors import InputError
 from groundvae.models.latent import Grounding
 
 
@@ -56,3 +58,20 @@ class System(nn.Module):
 
         ``reduced=False`` leaves out ``physics`` and ``partial`` where they cost time.
         """
+
+
+def from_start(times: Tensor, start: str) -> Tensor:
+    """The times with t = 0, where the state is known, put in front where it is missing.
+
+    ``start`` says in an error what happens then, such as "the release".
+    """
+    if times[0] < 0:
+        raise InputError(f"t starts at {float(times[0]):g} s, before {start} at t = 0 s")
+    return times if times[0] == 0 else torch.cat([times.new_zeros(1), times])
+
+
+def gate(worlds: int, like: Tensor) -> Tensor:
+    """One for the first of several worlds solved together, zero for the rest, (world, 1, ...)."""
+    first = like.new_zeros(worlds, *[1] * like.dim())
+    first[0] = 1.0
+    return first
