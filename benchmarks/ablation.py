@@ -3,22 +3,23 @@
 Every row fits the default model with one choice undone, and is measured on 1,000 fresh series.
 Restartable: rows that are in the CSV already are not fitted again.
 
-    python benchmarks/ablation.py --seeds 0 1 --steps 1500 --out runs/ablation.csv
+    python benchmarks/ablation.py --seeds 0 1 --out runs/ablation.csv
 """
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import product
 from pathlib import Path
+from typing import Any
 
 import torch
 import tyro
+from paper_table import read, write
 from pendulum import counterfactual_mae
 from rich.console import Console
 from rich.table import Table
-from torch import Tensor
 
 from groundvae.cli.source import TEST, TRAIN, VALID
 from groundvae.data.batch import Batch
@@ -38,15 +39,8 @@ COLUMNS = ("reconstruction_sse", "omega_mae", "omega_crps", "omega_cov50", "omeg
 class ConstantForce(HarmonicResidual):
     """The default residual, its force not scaled with omega squared."""
 
-    def bind(
-        self,
-        auxiliary: Tensor,
-        times: Tensor | None,
-        *,
-        stiffness: Tensor | float = 1.0,
-        gate: Tensor | float = 1.0,
-    ) -> BoundResidual:
-        return super().bind(auxiliary, times, stiffness=1.0, gate=gate)
+    def bind(self, *given: Any, **options: Any) -> BoundResidual:
+        return super().bind(*given, **options | {"stiffness": 1.0})
 
 
 def free(states: tuple[int, ...]) -> Pendulum:
@@ -60,18 +54,26 @@ def observed(residual: NeuralResidual) -> Pendulum:
 
 @dataclass(frozen=True)
 class Ablation:
-    """One choice undone: other weights of penalties, or another system."""
+    """One choice undone: other options of the fit, weights of penalties, or another system."""
 
+    options: Mapping[str, float] = field(default_factory=dict)
     weights: Mapping[str, float] = field(default_factory=dict)
     system: Callable[[], Pendulum] = lambda: Pendulum(dynamics=HarmonicResidual(AUXILIARY))
 
 
 ABLATIONS: Mapping[str, Ablation] = {
     "default": Ablation(),
-    "hybrid_simulation 1": Ablation({"hybrid_simulation": 1.0}),
-    "hybrid_simulation 0": Ablation({"hybrid_simulation": 0.0}),
-    "physics_simulation 0.1": Ablation({"physics_simulation": 0.1}),
-    "ppc 0.01": Ablation({"ppc": 0.01}),
+    "no settling": Ablation({"settle": 0.0}),
+    "half the sleep": Ablation({"sleep": 3.0}),
+    "no sleep": Ablation({"sleep": 0.0}),
+    "no sleep, no settling": Ablation({"sleep": 0.0, "settle": 0.0}),
+    "no sleep, no settling, 1600 steps, rate 0.004, warm-up 0.6": Ablation(
+        {"sleep": 0.0, "settle": 0.0, "steps": 1600, "learning_rate": 4e-3, "warmup": 0.6}
+    ),
+    "hybrid_simulation 1": Ablation(weights={"hybrid_simulation": 1.0}),
+    "hybrid_simulation 0": Ablation(weights={"hybrid_simulation": 0.0}),
+    "physics_simulation 0.1": Ablation(weights={"physics_simulation": 0.1}),
+    "ppc 0.01": Ablation(weights={"ppc": 0.01}),
     "residual on the observation, sees z": Ablation(
         system=lambda: observed(NeuralResidual(AUXILIARY, states=(0, 1), scale=0.1, width=32))
     ),
@@ -95,16 +97,16 @@ class Options:
 
     out: Path = Path("runs/ablation.csv")
     seeds: tuple[int, ...] = (0,)
-    steps: int = 1500
     threads: int = 2
     only: tuple[str, ...] = tuple(ABLATIONS)
 
 
-def fitted(ablation: Ablation, options: FitOptions) -> Run:
-    """The default run with its system and weights replaced, and trained."""
+def fitted(ablation: Ablation, seed: int) -> Run:
+    """The default run with its options, system and weights replaced, and trained."""
     entry = find_system("pendulum")
+    options = replace(FitOptions(seed=seed), **ablation.options)  # type: ignore[arg-type]
     run = new_run(RunConfig("pendulum", length=50, weights=ablation.weights, options=options))
-    torch.manual_seed(options.seed)
+    torch.manual_seed(seed)
     system = ablation.system()
     system.grounding = run.model.grounding
     run.model.system = system
@@ -113,47 +115,28 @@ def fitted(ablation: Ablation, options: FitOptions) -> Run:
     return run
 
 
-def measure(name: str, seed: int, steps: int) -> dict[str, str | float]:
-    run = fitted(ABLATIONS[name], FitOptions(seed=seed, steps=steps))
+def measure(name: str, seed: int) -> dict[str, float]:
+    run = fitted(ABLATIONS[name], seed)
     test = find_system("pendulum").simulate(*TEST)
     metrics = compute_metrics(posterior(run, test))
-    row: dict[str, str | float] = {"ablation": name, "seed": seed, "steps": steps}
-    row |= {column: metrics[column] for column in COLUMNS}
-    twice = counterfactual_mae(run, test)
-    return row | {"mae_at_twice_omega": twice, "fit_seconds": run.fit.seconds}
-
-
-def load(path: Path) -> list[dict[str, str | float]]:
-    if not path.is_file():
-        return []
-    with path.open(newline="") as stream:
-        return [dict(row) for row in csv.DictReader(stream)]
+    row = {column: metrics[column] for column in COLUMNS}
+    row["mae_at_twice_omega"] = counterfactual_mae(run, test)
+    return row | {"best_elbo": run.fit.best_elbo, "fit_seconds": run.fit.seconds}
 
 
 def main(options: Options) -> None:
     torch.set_num_threads(options.threads)
-    rows = load(options.out)
-    done = {(row["ablation"], str(row["seed"]), str(row["steps"])) for row in rows}
-    for name in options.only:
-        for seed in options.seeds:
-            if (name, str(seed), str(options.steps)) in done:
-                continue
-            rows.append(measure(name, seed, options.steps))
-            options.out.parent.mkdir(parents=True, exist_ok=True)
-            with options.out.open("w", newline="") as stream:
-                writer = csv.DictWriter(stream, list(rows[-1]))
-                writer.writeheader()
-                writer.writerows(rows)
+    rows = read(options.out)
+    for name, seed in product(options.only, options.seeds):
+        if any((row["ablation"], row["seed"]) == (name, str(seed)) for row in rows):
+            continue
+        found = {key: f"{value:.4g}" for key, value in measure(name, seed).items()}
+        rows.append({"ablation": name, "seed": str(seed)} | found)
+        write(rows, options.out)
     table = Table(*rows[0])
     for row in rows:
-        numbers = list(row.values())[3:]
-        table.add_row(
-            str(row["ablation"]),
-            str(row["seed"]),
-            str(row["steps"]),
-            *(f"{float(v):.3g}" for v in numbers),
-        )
-    Console(width=160).print(table)
+        table.add_row(*row.values())
+    Console(width=180).print(table)
 
 
 if __name__ == "__main__":

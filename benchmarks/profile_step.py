@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import median
+from typing import Any
 
 import pyro
 import torch
@@ -44,15 +45,8 @@ class Options:
 class Untabulated(HarmonicResidual):
     """The default residual, evaluated anew at every stage."""
 
-    def bind(
-        self,
-        auxiliary: Tensor,
-        times: Tensor | None,
-        *,
-        stiffness: Tensor | float = 1.0,
-        gate: Tensor | float = 1.0,
-    ) -> BoundResidual:
-        return super().bind(auxiliary, None, stiffness=stiffness, gate=gate)
+    def bind(self, auxiliary: Tensor, times: Tensor | None, **options: Any) -> BoundResidual:
+        return super().bind(auxiliary, None, **options)
 
 
 def milliseconds(part: Callable[[], object], repeats: int) -> float:
