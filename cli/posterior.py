@@ -98,7 +98,7 @@ class Predict:
 
 def warn_of_novel(result: az.InferenceData) -> None:
     """Say on stderr how many observations are unlike those that the run knows, if any."""
-    if "novel" not in result["constant_data"]:
+    if "constant_data" not in result or "novel" not in result["constant_data"]:
         return
     marked = result["constant_data"]
     novel = np.flatnonzero(marked["novel"].values)

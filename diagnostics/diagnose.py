@@ -11,9 +11,10 @@ from pathlib import Path
 import arviz as az
 
 from groundvae.data.atomic import replacing
+from groundvae.diagnostics.finding import Drawing, Finding, LeftOutError
 from groundvae.diagnostics.metrics import compute_metrics
 from groundvae.diagnostics.report import Panel, write_report
-from groundvae.diagnostics.sections import SECTIONS, Drawing, Finding, LeftOutError
+from groundvae.diagnostics.sections import SECTIONS
 from groundvae.diagnostics.style import save_figure
 from groundvae.diagnostics.subject import Subject
 from groundvae.diagnostics.verdict import Verdict
@@ -151,6 +152,7 @@ GENERAL = {
     "elpd_loo_sample": "log predictive density of a left-out sample, nats",
     "prior_outside": "share of samples outside the prior's 99 % band",
     "tarp_deviation": "largest departure of the joint posterior's expected coverage",
+    "novel": "share of observations beyond a novelty threshold; 0.01 expected",
     "active_units": "latents whose posterior mean varies with the data",
     "share_physics": "share of the variance explained by physics alone",
     "share_dynamics": "share that the residual in the dynamics adds",
@@ -171,6 +173,8 @@ OF_LATENT = {
     "contraction": "1 - posterior / prior variance, median; 1 is certain",
     "kl": "from posterior to prior, nats, median",
     "sbc_deviation": "largest departure of ranks on the model's own simulations",
+    "residual_off_shift": "how far it moves without the residual, median, {unit}",
+    "residual_off_sd": "the same, in posterior standard deviations",
     "prior_sensitivity": "power-scaling of the priors, median; above 0.05 is felt",
     "likelihood_sensitivity": "power-scaling of the likelihood, median",
 }

@@ -54,9 +54,10 @@ def check_priorpredictive(result: xr.Dataset) -> Verdict:
     return Verdict(name, level, meaning, value, GOOD, n)
 
 
-def plot_priorpredictive(result: xr.Dataset, quantity: str, unit: str) -> Figure:
+def plot_priorpredictive(result: xr.Dataset) -> Figure:
     """Series over the band of prior predictive samples; other shapes as a distribution."""
     share = 100 * result.attrs["outside"]
+    label = labelled(result.attrs.get("quantity", "x"), result.attrs.get("unit", ""))
     n = result.sizes["observation"]
     with house_style():
         figure, axes = plt.subplots(figsize=(5.2, 3.2))
@@ -69,7 +70,7 @@ def plot_priorpredictive(result: xr.Dataset, quantity: str, unit: str) -> Figure
             picked = result["x"].isel(observation=np.linspace(0, n - 1, min(n, SHOWN)).astype(int))
             axes.plot(at, picked.values.T, color=DATA, lw=0.4, alpha=0.4)
             axes.set_xlabel("time (s)" if axis == "time" else str(axis))
-            axes.set_ylabel(labelled(quantity, unit))
+            axes.set_ylabel(label)
             figure.legend(loc="outside lower center")
         else:
             axes.hist(100 * result["outside"].values, bins=40)

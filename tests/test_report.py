@@ -18,12 +18,14 @@ import torch
 from torch import Tensor
 from torch.distributions import constraints
 
+from groundvae.data.batch import Batch
 from groundvae.data.dataset import Dataset
 from groundvae.data.pendulum import TIMES, simulate
 from groundvae.diagnostics import looseries, subject
 from groundvae.diagnostics.diagnose import diagnose, read_verdicts
 from groundvae.diagnostics.verdict import LEVELS
 from groundvae.guides.guide import Guide
+from groundvae.inference.novelty import become_familiar
 from groundvae.inference.posterior import PosteriorOptions, posterior
 from groundvae.inference.run import Run, RunConfig, new_run
 from groundvae.models import catalogue
@@ -73,7 +75,13 @@ def assert_sound(page: str, folder: Path) -> None:
 def complete(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of a report in which every section applies."""
     folder = tmp_path_factory.mktemp("complete")
-    report_of(unfitted(), simulate(60, 0), folder)
+    run = unfitted()
+    with torch.no_grad():
+        run.model.noise.log_scale.fill_(0.0)  # quiet enough for weights that are finite
+    train, valid = Batch.of(simulate(60, 1)), Batch.of(simulate(60, 2))
+    run.guide.prepare(train)
+    run.familiarity = become_familiar(run.model, run.guide, train, valid)
+    report_of(run, simulate(60, 0), folder)
     return folder
 
 
@@ -88,7 +96,12 @@ def test_a_complete_report(complete: Path) -> None:
     new = {"iwae", "tarp_deviation", "omega_contraction", "share_physics", "omega_sbc_deviation"}
     assert new <= set(metrics)
     names = {v.name for v in read_verdicts(complete)}
-    assert {"coverage of omega", "importance weights", "share of physics"} <= names
+    assert {
+        "coverage of omega",
+        "importance weights",
+        "share of physics",
+        "novelty of the observations",
+    } <= names
     assert page.index("Can this posterior be trusted?") < page.index("<h2>Figures</h2>")
     assert not re.search("https?://", page)
 
