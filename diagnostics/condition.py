@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from groundvae.diagnostics import looseries
-from groundvae.diagnostics.finding import LeftOutError
+from groundvae.diagnostics.finding import LeftOutError, NotAskedError
 from groundvae.diagnostics.section import Condition
 from groundvae.diagnostics.subject import Subject
 
@@ -55,3 +55,9 @@ def familiar(subject: Subject) -> None:
     data = subject.inference_data
     if "constant_data" not in data or "novel" not in data["constant_data"]:
         raise LeftOutError("the run keeps no scores of its validation data; fit it again")
+
+
+def reference(subject: Subject) -> None:
+    """A posterior by MCMC to compare with."""
+    if subject.reference is None:
+        raise NotAskedError

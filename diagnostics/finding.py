@@ -13,6 +13,10 @@ class LeftOutError(Exception):
     """A part of the report does not apply; the message says why."""
 
 
+class NotAskedError(LeftOutError):
+    """A part of the report is an extra that nobody asked for: no note is due."""
+
+
 @dataclass(frozen=True)
 class Drawing:
     """A figure not yet on disk, with what it shows in words and how to read it."""

@@ -181,15 +181,19 @@ def plot_reestimate(result: xr.Dataset) -> Figure:
 
 def _draw_one(axes: Axes, latent: xr.Dataset, name: str) -> None:
     shift = latent["shift"].values
-    with np.errstate(divide="ignore", invalid="ignore"):
-        prior = float(np.nanmedian(shift / latent["of_prior"].values))
-        posterior = float(np.nanmedian(shift / latent["of_posterior"].values))
+    prior, posterior = (_unit_of(shift, latent[k].values) for k in ("of_prior", "of_posterior"))
     end = 1.15 * max(float(np.abs(shift).max()), 1e-12)
     axes.hist(shift, bins=np.linspace(-end, end, 41), color=FULL)
-    if np.isfinite(posterior):
+    if posterior:
         axes.axvspan(-2 * posterior, 2 * posterior, color=BAND, alpha=0.35, lw=0, zorder=0)
     for side in (-prior, prior):
         if abs(side) < end:
             axes.axvline(side, color=PHYSICS, ls="--", lw=1)
     axes.set_xlim(-end, end)
     axes.set_xlabel(labelled(f"shift of {name}", str(latent["unit"].item())))
+
+
+def _unit_of(shift: np.ndarray, scaled: np.ndarray) -> float:
+    """The standard deviation in which ``scaled`` comes (median); 0 where there is none."""
+    kept = np.isfinite(scaled) & (scaled != 0)
+    return float(np.median(shift[kept] / scaled[kept])) if kept.any() else 0.0

@@ -14,6 +14,7 @@ from groundvae.diagnostics import (
     decomposition,
     evidence,
     looseries,
+    mcmc,
     novelty,
     predictive,
     priorpredictive,
@@ -57,6 +58,11 @@ def _shares(subject: Subject) -> xr.Dataset:
     if not np.isfinite(result["pooled"]).all():
         raise LeftOutError("the data do not vary, so there is no variance to share out")
     return result
+
+
+def _against_nuts(subject: Subject) -> xr.Dataset:
+    assert subject.reference is not None  # a condition of its section
+    return mcmc.compute_mcmc(subject.inference_data, subject.reference, subject.periods)
 
 
 def _without_residual(subject: Subject) -> xr.Dataset:
@@ -154,6 +160,22 @@ SECTIONS: Mapping[str, Callable[[Subject], Finding]] = {
         "Above the limit the guide's draws cannot be corrected by weights. With as many latents "
         "as here k-hat is strict: means may be fine where it is high.",
         needs=(condition.group("sample_stats"), condition.enough_draws),
+    ),
+    "Guide against NUTS": Section(
+        "mcmc",
+        _against_nuts,
+        mcmc.check_mcmc,
+        mcmc.plot_mcmc,
+        lambda r: (
+            by_latent(r["sd_ratio"], "nuts_sd_ratio")
+            | by_latent(abs(r["shift"]), "nuts_shift")
+            | by_latent(r["wasserstein"], "nuts_wasserstein")
+        ),
+        "Densities of the physics latents of a few observations, by the guide and by NUTS.",
+        "Both ask the same fitted model, so a difference is the guide's fault alone; where they "
+        "agree both can still be wrong about the world.",
+        needs=(condition.reference,),
+        always=True,
     ),
     "Evidence": Section(
         "evidence",

@@ -24,10 +24,15 @@ SIMULATIONS = 1000  # of the self-test
 
 @dataclass
 class Subject:
-    """What is diagnosed: a run and its posterior of some observations."""
+    """What is diagnosed: a run and its posterior of some observations.
+
+    ``reference`` is another posterior, by MCMC, of some of the same observations; its coordinate
+    ``observation`` says which.
+    """
 
     run: Run
     inference_data: az.InferenceData
+    reference: az.InferenceData | None = None
 
     @property
     def observations(self) -> int:
