@@ -19,7 +19,8 @@ SHOWN = 60
 def compute_priorpredictive(inference_data: az.InferenceData) -> xr.Dataset:
     """Band that holds 99 % of prior predictive samples, and the share of data outside it.
 
-    Source: Gabry et al. (2019), section 3.
+    Needs the groups ``prior_predictive`` and ``observed_data``, so it works before a fit
+    (``groundvae.inference.prior.prior_predictive``). Source: Gabry et al. (2019), section 3.
     """
     x = inference_data["observed_data"]["x"]
     draws = np.concatenate(inference_data["prior_predictive"]["x"].values)
@@ -48,8 +49,8 @@ def check_priorpredictive(result: xr.Dataset) -> Verdict:
     meaning = worded(
         level,
         good="The priors allow the data.",
-        bad=f"{100 * value:.0f} % of the samples lie where the fitted model expects next to none "
-        "before it sees them: widen the priors, or look for units that do not match.",
+        bad=f"{100 * value:.0f} % of the samples lie where the model expects next to none before "
+        "it sees them: widen the priors, or look for units that do not match.",
     )
     return Verdict(name, level, meaning, value, GOOD, n)
 
