@@ -267,7 +267,7 @@ SECTIONS: Mapping[str, Callable[[Subject], Finding]] = {
     ),
     "Power-scaling": Section(
         "sensitivity",
-        lambda s: sensitivity.compute_sensitivity(s.inference_data, s.log_prior),
+        lambda s: sensitivity.compute_sensitivity(s.inference_data, s.log_prior, s.bounds),
         sensitivity.check_sensitivity,
         sensitivity.plot_sensitivity,
         _scaling,

@@ -299,3 +299,24 @@ def test_angles_that_wrap_are_judged_on_the_circle() -> None:
     found = recovery.compute_recovery(known[0])
     assert found.attrs["mae"] == pytest.approx(0.1 * np.sqrt(2 / np.pi), rel=0.1)
     assert found.attrs["crps"] == pytest.approx(0.1 * np.sqrt(1 / np.pi), rel=0.1)
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize(
+    ("bounds", "level"), [((-9.0, 9.0), "good"), ((-9.0, 0.0), "bad"), (None, "good")]
+)
+def test_a_uniform_prior_is_judged_by_its_bounds(
+    seed: int, bounds: tuple[float, float] | None, level: str
+) -> None:
+    rng = np.random.default_rng(seed)
+    toy = linear(rng, n=100)
+    idata = toy.inference_data(rng)
+    if bounds is not None and not bounds[1]:
+        idata["posterior"]["a"] = -0.2 * abs(idata["posterior"]["a"] - toy.mean[:, 0])
+    draws = {k: np.concatenate(idata["posterior"][k].values) for k in NAMES}
+    flat = {k: np.zeros_like(v) for k, v in draws.items()}
+    given = {} if bounds is None else dict.fromkeys(NAMES, bounds)
+    found = sensitivity.check_sensitivity(sensitivity.compute_sensitivity(idata, flat, given))[0]
+    assert found.level == level
+    assert ("uniform" in found.meaning) == (bounds is not None)
+    assert "Another reasonable prior would leave" not in found.meaning
