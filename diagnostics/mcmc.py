@@ -1,6 +1,8 @@
 """MCMC: the guide's posterior of chosen observations against one that NUTS drew.
 
-ArviZ judges the chains (``az.rhat``) and draws the densities (``az.plot_dist``).
+ArviZ judges the chains (``az.rhat``) and draws the densities (``az.plot_dist``). For both as
+intervals, or for the joint of two latents, hand the two InferenceData to ``az.plot_forest`` and
+``az.plot_pair``: they take them as they are.
 """
 
 from __future__ import annotations

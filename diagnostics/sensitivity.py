@@ -13,6 +13,7 @@ import arviz as az
 import matplotlib.pyplot as plt
 import numpy as np
 import xarray as xr
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from groundvae.diagnostics.style import FULL, PHYSICS, headline, house_style
@@ -133,23 +134,44 @@ def _of_uniform(level: Level, percent: str) -> str:
 
 
 def plot_sensitivity(result: xr.Dataset) -> Figure:
-    """Sensitivity to the prior against that to the likelihood, one point an observation."""
+    """What the prior does to each observation against what the likelihood does.
+
+    Of a uniform prior: how near its bounds are.
+    """
     names = [str(n) for n in result["latent"].values]
+    most = max(names, key=lambda name: share_felt(result, name))
+    columns = min(3, len(names))
+    rows = -(-len(names) // columns)
     with house_style():
         figure, grid = plt.subplots(
-            1, len(names), figsize=(1.2 + 2.7 * len(names), 3.1), squeeze=False
+            rows, columns, figsize=(max(5.2, 3.0 * columns), 2.6 * rows + 0.6), squeeze=False
         )
-        for axes, name in zip(grid.flat, names, strict=True):
-            one = result["sensitivity"].sel(latent=name)
-            axes.plot(*(one.sel(component=c) for c in COMPONENTS), "o", ms=3, color=FULL)
-            axes.axvline(SENSITIVE, color=PHYSICS, ls="--", lw=1)
-            axes.axhline(SENSITIVE, color=PHYSICS, ls="--", lw=1)
-            bounded = bool(np.isfinite(result["bound"].sel(latent=name)).any())
-            what = "bounds" if bounded else "prior"
-            felt = 100 * share_felt(result, name)
-            axes.set_title(f"{name}: {what} felt in {felt:.0f} %", fontsize=9)
-            axes.set_xlabel("sensitivity to the prior")
-        grid.flat[0].set_ylabel("sensitivity to the likelihood")
-        count = result.sizes["observation"]
-        headline(figure, f"Power-scaling of {count} observations (dashed: 0.05, felt)")
+        for axes, name in zip(grid.flat, names, strict=False):
+            _draw_one(axes, result.sel(latent=name))
+            axes.set_title(f"{name}: felt in {100 * share_felt(result, name):.0f} %", fontsize=9)
+        for axes in grid.flat[len(names) :]:
+            axes.set_visible(False)
+        for row in grid:
+            row[0].set_ylabel("sensitivity to the likelihood")
+        headline(
+            figure,
+            f"The priors move {most} in {100 * share_felt(result, most):.0f} % of "
+            f"{result.sizes['observation']} observations, the others less often\n"
+            "(dashed: where they begin to be felt)"
+            if len(names) > 1
+            else f"The prior moves {most} in {100 * share_felt(result, most):.0f} % of "
+            f"{result.sizes['observation']} observations (dashed: felt)",
+        )
     return figure
+
+
+def _draw_one(axes: Axes, one: xr.Dataset) -> None:
+    likelihood = one["sensitivity"].sel(component="likelihood")
+    uniform = bool(np.isfinite(one["bound"]).any())
+    across = one["bound"] if uniform else one["sensitivity"].sel(component="prior")
+    axes.plot(across, likelihood, "o", ms=3, color=FULL)
+    axes.axvline(NEAR if uniform else SENSITIVE, color=PHYSICS, ls="--", lw=1)
+    axes.axhline(SENSITIVE, color=PHYSICS, ls="--", lw=1)
+    if uniform:
+        axes.set_xscale("symlog", linthresh=10)
+    axes.set_xlabel("nearest bound (posterior sd away)" if uniform else "sensitivity to the prior")

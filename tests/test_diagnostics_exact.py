@@ -320,3 +320,18 @@ def test_a_uniform_prior_is_judged_by_its_bounds(
     assert found.level == level
     assert ("uniform" in found.meaning) == (bounds is not None)
     assert "Another reasonable prior would leave" not in found.meaning
+
+
+def test_left_out_samples_agree_with_arviz() -> None:
+    rng = np.random.default_rng(0)
+    toy = linear(rng, n=60)
+    idata = toy.inference_data(rng)
+    ours = looseries.compute_looseries(idata)
+    flat = idata["log_likelihood"]["x"].values.reshape(1, FEW, -1)
+    theirs = az.loo(
+        az.from_dict(posterior={"a": flat[..., 0]}, log_likelihood={"x": flat}),
+        pointwise=True,
+        reff=1.0,
+    )
+    np.testing.assert_allclose(float(ours["elpd"].sum()), theirs.elpd_loo, rtol=1e-6)
+    np.testing.assert_allclose(np.sort(ours["khat"]), np.sort(theirs.pareto_k.values), atol=1e-6)
