@@ -1,7 +1,7 @@
 """Importance weights: how far the guide is from the model's exact posterior, per observation.
 
-``az.psislw`` smooths them. ``az.plot_khat`` draws k-hat by position and cannot draw infinite
-ones; here they are sorted, so that the share above the limit is read off the axis.
+``az.psislw`` smooths them. ``az.plot_khat`` draws k-hat by position; here they are sorted, and
+cut where they are infinite, so that the share above the limit is read off the axis.
 """
 
 from __future__ import annotations
