@@ -124,8 +124,8 @@ def _check_one(latent: xr.Dataset, name: str) -> Verdict:
         few = too_few(title, n, FEWEST, GOOD)
         lost = f"NUTS converged for {n} of {chosen} observations: choose more, or let it run on."
         return few if n == chosen else Verdict(title, few.level, lost, few.value, GOOD, n)
-    ratio = float(np.exp(np.abs(np.log(mixed["sd_ratio"])).median()))
-    shift = float(np.abs(mixed["shift"]).median())
+    ratio = float(np.exp(np.median(np.abs(np.log(mixed["sd_ratio"].values)))))
+    shift = float(abs(mixed["shift"]).median())
     value = float(mixed["wasserstein"].median())
     level = _worst(
         grade(np.log(ratio), WIDTH_GOOD, WIDTH_DOUBTFUL),
@@ -155,7 +155,7 @@ def plot_mcmc(result: xr.Dataset) -> Figure:
     names = names or [str(n) for n in result["latent"].values][:3]
     rows = choose(result.sizes["observation"], SHOWN)
     ratio = float(result["sd_ratio"].sel(latent=names).median())
-    shift = float(np.abs(result["shift"].sel(latent=names)).median())
+    shift = float(abs(result["shift"].sel(latent=names)).median())
     with house_style():
         figure, grid = plt.subplots(
             len(rows),
@@ -188,5 +188,7 @@ def _overlay(axes: Axes, one: xr.Dataset) -> None:
         az.plot_dist(
             one[kind].values, ax=axes, color=color, label=label, textsize=8, plot_kwargs=line
         )
-    axes.get_legend().remove()
+    legend = axes.get_legend()
+    if legend is not None:
+        legend.remove()
     axes.set_yticks([])

@@ -138,9 +138,9 @@ def _check_one(latent: xr.Dataset, name: str) -> Verdict:
     n, title = latent.sizes["observation"], f"residual off: {name}"
     if n < FEWEST:
         return too_few(title, n, FEWEST, GOOD)
-    value = float(np.abs(latent["of_prior"]).median())
+    value = float(abs(latent["of_prior"]).median())
     level = grade(value, GOOD, DOUBTFUL)
-    own = float(np.abs(latent["of_posterior"]).median())
+    own = float(abs(latent["of_posterior"]).median())
     moves = f"this latent moves {value:.2g} of its prior's and {own:.2g} of its posterior's "
     moves = f"Without the residual {moves}standard deviations (medians): "
     meaning = moves + worded(
@@ -169,7 +169,7 @@ def plot_reestimate(result: xr.Dataset) -> Figure:
             axes.set_visible(False)
         for row in grid:
             row[0].set_ylabel("observations")
-        far = np.abs(result["of_posterior"]).median("observation")
+        far = abs(result["of_posterior"]).median("observation")
         finding = ", ".join(f"{n} by {float(far.sel(latent=n)):.2g}" for n in names[:3])
         headline(
             figure,
@@ -183,7 +183,7 @@ def _draw_one(axes: Axes, latent: xr.Dataset, name: str) -> None:
     shift = latent["shift"].values
     prior, posterior = (_unit_of(shift, latent[k].values) for k in ("of_prior", "of_posterior"))
     end = 1.15 * max(float(np.abs(shift).max()), 1e-12)
-    axes.hist(shift, bins=np.linspace(-end, end, 41), color=FULL)
+    axes.hist(shift, bins=np.linspace(-end, end, 41).tolist(), color=FULL)
     if posterior:
         axes.axvspan(-2 * posterior, 2 * posterior, color=BAND, alpha=0.35, lw=0, zorder=0)
     for side in (-prior, prior):

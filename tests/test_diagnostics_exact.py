@@ -182,6 +182,8 @@ def test_a_wrong_width_fails_coverage_ranks_and_joint(seed: int, width: float, w
     known = toy.known(draws)
     assert judged(known, "coverage") == {"bad"}
     assert judged(known, "rank") == {"bad"}
+    for verdict in (rank.check_rank(rank.compute_rank(k)) for k in known):
+        assert verdict.value > verdict.threshold
     assert judged(known, "zscore") == {"good"}
     for latent in known:
         assert word in coverage.check_coverage(coverage.compute_coverage(latent)).meaning
