@@ -19,6 +19,7 @@ from groundvae.data.dataset import Dataset
 from groundvae.data.errors import InputError
 from groundvae.guides.catalogue import GUIDES
 from groundvae.inference.fit import fit
+from groundvae.inference.novelty import become_familiar
 from groundvae.inference.preset import build_loss
 from groundvae.inference.run import Run, RunConfig, check_folder, new_run
 from groundvae.inference.schedule import FitOptions
@@ -132,6 +133,9 @@ class Fit:
             run.fit = fit(run.model, run.guide, run.loss(), *batches, run.config.options, report)
         run.model.cpu()
         run.guide.cpu()
+        if not run.fit.stop.startswith("diverged"):
+            known = Batch.of(train), Batch.of(valid)
+            run.familiarity = become_familiar(run.model, run.guide, *known)
 
 
 def usual_preset(variant: str) -> str:

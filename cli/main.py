@@ -9,6 +9,7 @@ from typing import Annotated
 
 import tyro
 
+from groundvae.cli.check import Check
 from groundvae.cli.compare import Compare
 from groundvae.cli.console import note
 from groundvae.cli.data import Data
@@ -23,6 +24,7 @@ from groundvae.physics.solver import NonFiniteError
 
 Command = (
     Annotated[Simulate, tyro.conf.subcommand("simulate")]
+    | Annotated[Check, tyro.conf.subcommand("check")]
     | Annotated[Fit, tyro.conf.subcommand("fit")]
     | Annotated[Posterior, tyro.conf.subcommand("posterior")]
     | Annotated[Predict, tyro.conf.subcommand("predict")]

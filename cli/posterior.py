@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Annotated
 
 import arviz as az
+import numpy as np
 import tyro
 
-from groundvae.cli.console import say, set_threads
+from groundvae.cli.console import note, say, set_threads
 from groundvae.cli.source import once, read_data
 from groundvae.data.atomic import check_writable
 from groundvae.data.errors import InputError
@@ -21,6 +22,7 @@ from groundvae.inference.run import load_run
 from groundvae.models.intervention import parse_intervention
 from groundvae.models.prior import parse_prior, split_assignment
 
+SHOWN = 10  # observations named in a warning
 Options = Annotated[PosteriorOptions, tyro.conf.arg(name="")]
 
 
@@ -51,6 +53,7 @@ class Posterior:
         run.model.grounding.with_priors(priors)  # a prior that does not fit stops here
         data = read_data(self.data, run.entry, refuse_missing=self.refuse_missing)
         result = posterior(run, data, self.options)
+        warn_of_novel(result)
         if priors:
             ratio = prior_ratio(run, priors, result["posterior"])
             result = resample(result, ratio, seed=self.options.seed)
@@ -88,8 +91,26 @@ class Predict:
         run = load_run(self.run_folder)
         data = read_data(self.data, run.entry, refuse_missing=self.refuse_missing)
         predicted = posterior(run, data, self.options, changes=changes, until=self.until)
+        warn_of_novel(predicted)
         save_inference_data(predicted, self.out)
         say(f"wrote predictions for {len(data)} observations to {self.out}")
+
+
+def warn_of_novel(result: az.InferenceData) -> None:
+    """Say on stderr how many observations are unlike those that the run knows, if any."""
+    if "constant_data" not in result or "novel" not in result["constant_data"]:
+        return
+    marked = result["constant_data"]
+    novel = np.flatnonzero(marked["novel"].values)
+    if not len(novel):
+        return
+    usual = sum(float(v.attrs.get("rate", 0.0)) for v in marked.values())
+    which = ", ".join(str(i) for i in novel[:SHOWN]) + (", ..." if len(novel) > SHOWN else "")
+    note(
+        f"WARNING: {len(novel)} of {marked.sizes['observation']} observations are unlike those "
+        f"that the run was validated on (of which {100 * usual:.1f} % would be): {which}; their "
+        "posteriors are extrapolations; constant_data.novel marks them"
+    )
 
 
 def reliability(reweighted: az.InferenceData) -> str:

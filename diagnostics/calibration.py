@@ -19,6 +19,8 @@ from groundvae.diagnostics.score import placement, unwrap
 from groundvae.diagnostics.style import CYCLE, OTHER, headline, house_style
 from groundvae.diagnostics.uniformity import (
     FEWEST,
+    SMALL,
+    SURE,
     compute_uniformity,
     departure,
     draw_band,
@@ -31,6 +33,7 @@ from groundvae.inference.simulation import simulate
 from groundvae.models.greybox import GreyBox, site_value
 
 UNINFORMED = 0.1  # contraction below which calibration means nothing
+KEYS = ("deviation", "outside", "mean", "spread", "limit")  # of each latent
 CHUNK = 200  # simulations whose draws are held at once
 
 
@@ -98,10 +101,10 @@ def compute_calibration(test: SelfTest, prior_variance: Mapping[str, float]) -> 
             "observation",
             1 - test.draws[name].var(axis=0) / prior_variance[name],
         )
-        for key in ("deviation", "outside", "mean", "spread"):
+        for key in KEYS:
             part[key] = part.attrs[key]
         parts.append(part)
-    attrs = {k: parts[0].attrs[k] for k in ("observations", "limit")}
+    attrs = {k: parts[0].attrs[k] for k in ("observations", "widest")}
     joined = xr.concat(parts, xr.Variable("latent", names), combine_attrs="drop", data_vars="all")
     return joined.assign_coords(latent=names).assign_attrs(attrs)
 
@@ -109,8 +112,7 @@ def compute_calibration(test: SelfTest, prior_variance: Mapping[str, float]) -> 
 def one_latent(result: xr.Dataset, name: str) -> xr.Dataset:
     """The uniformity result of one latent."""
     part = result.sel(latent=name)
-    keys = ("deviation", "outside", "mean", "spread")
-    return part.assign_attrs({k: part[k].item() for k in keys})
+    return part.assign_attrs({k: part[k].item() for k in KEYS})
 
 
 def check_calibration(result: xr.Dataset) -> list[Verdict]:
@@ -123,8 +125,8 @@ def check_calibration(result: xr.Dataset) -> list[Verdict]:
     worst = max(auxiliary, key=lambda n: float(result["deviation"].sel(latent=n)))
     part = one_latent(result, worst)
     # The worst of several: the band's width grows like that of Dvoretzky, Kiefer & Wolfowitz.
-    wider = np.sqrt(np.log(200 * len(auxiliary)) / np.log(200))
-    limit = float(result.attrs["limit"] * wider)
+    wider = np.sqrt(1 + np.log(len(auxiliary)) / np.log(2 / (1 - SURE)))
+    limit = max(SMALL, float(result.attrs["widest"] * wider))
     part.attrs |= {"limit": limit, "outside": int(part.attrs["deviation"] > limit)}
     return [*verdicts, _check_one(part, worst)]
 

@@ -14,6 +14,11 @@ from groundvae.diagnostics.style import BAND, FULL, house_style
 from groundvae.diagnostics.uniformity import FEWEST, compute_uniformity, uniform_level
 from groundvae.diagnostics.verdict import Verdict, too_few, worded
 
+BANDS = (
+    ("low", "high", 0.25, "99.9 %, all levels at once"),
+    ("point_low", "point_high", 0.45, "95 %, each level by itself"),
+)
+
 
 def compute_coverage(latent: KnownLatent) -> xr.Dataset:
     """Share of truths inside their central interval at 20 levels, with two bands.
@@ -57,24 +62,10 @@ def plot_coverage(result: xr.Dataset) -> Figure:
     at90 = 100 * float(covered.sel(level=0.9, method="nearest"))
     with house_style():
         figure, axes = plt.subplots(figsize=(4.8, 4.4))
-        axes.fill_between(
-            level,
-            result["low"],
-            result["high"],
-            color=BAND,
-            alpha=0.25,
-            lw=0,
-            label="99.9 %, all levels at once",
-        )
-        axes.fill_between(
-            level,
-            result["point_low"],
-            result["point_high"],
-            color=BAND,
-            alpha=0.45,
-            lw=0,
-            label="95 %, each level by itself",
-        )
+        for low, high, alpha, label in BANDS:
+            axes.fill_between(
+                level, result[low], result[high], color=BAND, alpha=alpha, lw=0, label=label
+            )
         axes.plot([0, 1], [0, 1], color="0.4", lw=0.8)
         axes.plot(level, covered, "o-", ms=3, lw=1.3, color=FULL, label="observed")
         axes.set(xlim=(0, 1), ylim=(0, 1))

@@ -11,9 +11,10 @@ from pathlib import Path
 import arviz as az
 
 from groundvae.data.atomic import replacing
+from groundvae.diagnostics.finding import Drawing, Finding, LeftOutError, NotAskedError
 from groundvae.diagnostics.metrics import compute_metrics
 from groundvae.diagnostics.report import Panel, write_report
-from groundvae.diagnostics.sections import SECTIONS, Drawing, Finding, LeftOutError
+from groundvae.diagnostics.sections import SECTIONS
 from groundvae.diagnostics.style import save_figure
 from groundvae.diagnostics.subject import Subject
 from groundvae.diagnostics.verdict import Verdict
@@ -39,12 +40,18 @@ class Diagnosis:
         self.panels += [_saved(drawing, folder) for drawing in finding.drawings]
 
 
-def diagnose(run: Run, inference_data: az.InferenceData, folder: Path) -> dict[str, float]:
+def diagnose(
+    run: Run,
+    inference_data: az.InferenceData,
+    folder: Path,
+    reference: az.InferenceData | None = None,
+) -> dict[str, float]:
     """Write everything into ``folder`` and return the metrics.
 
     A section that does not apply to the run or the data is left out, and the report says why.
+    ``reference``: a posterior by MCMC of some of the observations, to compare the guide with.
     """
-    subject = Subject(run, inference_data)
+    subject = Subject(run, inference_data, reference)
     diagnosis = examine(subject, folder)
     metrics = _finite(diagnosis)
     _write_json(folder / "metrics.json", metrics)
@@ -68,6 +75,8 @@ def examine(subject: Subject, folder: Path) -> Diagnosis:
     for title, section in SECTIONS.items():
         try:
             diagnosis.add(section(subject), folder)
+        except NotAskedError:
+            continue
         except LeftOutError as reason:
             diagnosis.notes.append(f"{title}: {reason}.")
         except FEW as error:
@@ -151,6 +160,7 @@ GENERAL = {
     "elpd_loo_sample": "log predictive density of a left-out sample, nats",
     "prior_outside": "share of samples outside the prior's 99 % band",
     "tarp_deviation": "largest departure of the joint posterior's expected coverage",
+    "novel": "share of observations beyond a novelty threshold; 0.01 expected",
     "active_units": "latents whose posterior mean varies with the data",
     "share_physics": "share of the variance explained by physics alone",
     "share_dynamics": "share that the residual in the dynamics adds",
@@ -171,6 +181,11 @@ OF_LATENT = {
     "contraction": "1 - posterior / prior variance, median; 1 is certain",
     "kl": "from posterior to prior, nats, median",
     "sbc_deviation": "largest departure of ranks on the model's own simulations",
+    "nuts_sd_ratio": "guide's standard deviation over that of MCMC, median",
+    "nuts_shift": "guide's mean less that of MCMC, in its standard deviations, median size",
+    "nuts_wasserstein": "distance from MCMC, in its standard deviations, median",
+    "residual_off_shift": "how far it moves without the residual, median, {unit}",
+    "residual_off_sd": "the same, in posterior standard deviations",
     "prior_sensitivity": "power-scaling of the priors, median; above 0.05 is felt",
     "likelihood_sensitivity": "power-scaling of the likelihood, median",
 }

@@ -1,4 +1,8 @@
-"""LOO within a series: is each sample predicted by the others of its own observation?"""
+"""LOO within a series: is each sample predicted by the others of its own observation?
+
+``az.psislw`` and ``az.loo_pit`` do the work. ``az.loo`` would smooth the same weights a second
+time for the sum that ``elpd`` is, and takes seconds more; a test compares the two.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""Posterior predictive bands: do they hold the data as often as they claim?"""
+"""Posterior predictive bands: do they hold the data as often as they claim?
+
+``az.plot_ppc`` overlays the densities of all samples of all observations, in which bands that
+are too narrow here and too wide there cancel; bands are compared sample by sample instead.
+"""
 
 from __future__ import annotations
 

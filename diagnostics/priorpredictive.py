@@ -19,7 +19,8 @@ SHOWN = 60
 def compute_priorpredictive(inference_data: az.InferenceData) -> xr.Dataset:
     """Band that holds 99 % of prior predictive samples, and the share of data outside it.
 
-    Source: Gabry et al. (2019), section 3.
+    Needs the groups ``prior_predictive`` and ``observed_data``, so it works before a fit
+    (``groundvae.inference.prior.prior_predictive``). Source: Gabry et al. (2019), section 3.
     """
     x = inference_data["observed_data"]["x"]
     draws = np.concatenate(inference_data["prior_predictive"]["x"].values)
@@ -48,15 +49,16 @@ def check_priorpredictive(result: xr.Dataset) -> Verdict:
     meaning = worded(
         level,
         good="The priors allow the data.",
-        bad=f"{100 * value:.0f} % of the samples lie where the fitted model expects next to none "
-        "before it sees them: widen the priors, or look for units that do not match.",
+        bad=f"{100 * value:.0f} % of the samples lie where the model expects next to none before "
+        "it sees them: widen the priors, or look for units that do not match.",
     )
     return Verdict(name, level, meaning, value, GOOD, n)
 
 
-def plot_priorpredictive(result: xr.Dataset, quantity: str, unit: str) -> Figure:
+def plot_priorpredictive(result: xr.Dataset) -> Figure:
     """Series over the band of prior predictive samples; other shapes as a distribution."""
     share = 100 * result.attrs["outside"]
+    label = labelled(result.attrs.get("quantity", "x"), result.attrs.get("unit", ""))
     n = result.sizes["observation"]
     with house_style():
         figure, axes = plt.subplots(figsize=(5.2, 3.2))
@@ -69,7 +71,7 @@ def plot_priorpredictive(result: xr.Dataset, quantity: str, unit: str) -> Figure
             picked = result["x"].isel(observation=np.linspace(0, n - 1, min(n, SHOWN)).astype(int))
             axes.plot(at, picked.values.T, color=DATA, lw=0.4, alpha=0.4)
             axes.set_xlabel("time (s)" if axis == "time" else str(axis))
-            axes.set_ylabel(labelled(quantity, unit))
+            axes.set_ylabel(label)
             figure.legend(loc="outside lower center")
         else:
             axes.hist(100 * result["outside"].values, bins=40)

@@ -1,4 +1,9 @@
-"""Bayesian p-values: do data simulated from the posterior look like the data?"""
+"""Bayesian p-values: do data simulated from the posterior look like the data?
+
+``az.plot_bpv`` pools all observations into one p-value of a function of the replicated data;
+here each observation has latents, and so a p-value, of its own, of statistics that need the
+predictive mean as well. The histogram over observations is the u-value plot of ``plot_bpv``.
+"""
 
 from __future__ import annotations
 
@@ -105,5 +110,10 @@ def plot_pvalue(result: xr.Dataset) -> Figure:
             axes.set_xlabel(f"p-value of the {name}")
             axes.set_title(f"{100 * float(shares.sel(statistic=name)):.0f} % extreme", fontsize=9)
         grid.flat[0].set_ylabel("observations")
-        headline(figure, "Data against data replicated from the posterior (5 % extreme expected)")
+        most = max(names, key=lambda name: float(shares.sel(statistic=name)))
+        headline(
+            figure,
+            f"{100 * float(shares.sel(statistic=most)):.0f} % of the observations have an extreme "
+            f"{most} of residuals\n(5 % would; against data replicated from the posterior)",
+        )
     return figure

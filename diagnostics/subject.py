@@ -8,6 +8,7 @@ from functools import cached_property
 
 import arviz as az
 import numpy as np
+import pyro.distributions as dist
 import torch
 from scipy.stats import norm
 
@@ -24,10 +25,15 @@ SIMULATIONS = 1000  # of the self-test
 
 @dataclass
 class Subject:
-    """What is diagnosed: a run and its posterior of some observations."""
+    """What is diagnosed: a run and its posterior of some observations.
+
+    ``reference`` is another posterior, by MCMC, of some of the same observations; its coordinate
+    ``observation`` says which.
+    """
 
     run: Run
     inference_data: az.InferenceData
+    reference: az.InferenceData | None = None
 
     @property
     def observations(self) -> int:
@@ -66,6 +72,13 @@ class Subject:
                 drawn = latent.prior.sample(torch.Size([PRIOR_DRAWS, 1])).cpu().numpy()
                 found[latent.name] = float(unwrap(drawn, drawn[0], latent.period)[0].var())
         return found
+
+    @cached_property
+    def bounds(self) -> Mapping[str, tuple[float, float]]:
+        """Ends of the priors that are uniform; a full circle has none."""
+        latents = self.run.model.grounding.latents
+        uniform = [z for z in latents if isinstance(z.prior, dist.Uniform) and z.period is None]
+        return {z.name: (float(z.prior.low), float(z.prior.high)) for z in uniform}
 
     @cached_property
     def log_prior(self) -> Mapping[str, np.ndarray]:

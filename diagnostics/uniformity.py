@@ -1,7 +1,9 @@
 """Uniformity: what calibration comes down to, tested against a simultaneous band.
 
 Ranks, probability integral transforms and credibility levels are all uniform on (0, 1) where a
-posterior is right. The band comes from ArviZ. Source: Saeilynoja, Buerkner & Vehtari (2022),
+posterior is right. ECDF and band come from ArviZ. ``az.plot_ecdf`` draws them without saying
+what it found; here figure and verdict share one band, at 20 levels and kept for reuse. Source:
+Saeilynoja, Buerkner & Vehtari (2022),
 "Graphical test for discrete uniformity and its applications in goodness-of-fit evaluation and
 multiple sample comparison".
 """
@@ -32,7 +34,9 @@ LARGEST = 5000
 def compute_uniformity(values: np.ndarray, observations: int | None = None) -> xr.Dataset:
     """ECDF of ``values`` (any shape, NaN left out) at 20 levels, and its simultaneous band.
 
-    ``observations``: how many of the values count as independent (default: all).
+    ``observations``: how many of the values count as independent (default: all). Attributes:
+    ``deviation`` from uniform; ``limit``, the band's width at its widest or, where the ECDF
+    leaves it, at the level where it does most.
 
     >>> result = compute_uniformity((np.arange(200) + 0.5) / 200)
     >>> bool(result.attrs["deviation"] < 0.01), result.attrs["outside"]
@@ -43,11 +47,15 @@ def compute_uniformity(values: np.ndarray, observations: int | None = None) -> x
     ecdf = compute_ecdf(kept, LEVELS) if len(kept) else np.full(len(LEVELS), np.nan)
     low, high = band(min(n, LARGEST)) if n > 1 else (0 * LEVELS, 0 * LEVELS + 1)
     outside = (ecdf < low) | (ecdf > high)
+    margin = np.maximum(np.where(ecdf > LEVELS, high - LEVELS, LEVELS - low), 1e-12)
+    widest = float((high - low).max() / 2)
+    worst = int(np.argmax(np.abs(ecdf - LEVELS) / margin))
     attrs = {
         "observations": n,
         "deviation": float(np.abs(ecdf - LEVELS).max()),
         "outside": int(outside.sum()),
-        "limit": max(SMALL, float((high - low).max() / 2)),
+        "limit": max(SMALL, float(margin[worst]) if outside.any() else widest),
+        "widest": widest,
         "mean": float(kept.mean()) if len(kept) else np.nan,
         "spread": float(kept.std() * np.sqrt(12)) if len(kept) else np.nan,
     }

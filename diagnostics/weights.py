@@ -1,4 +1,8 @@
-"""Importance weights: how far the guide is from the model's exact posterior, per observation."""
+"""Importance weights: how far the guide is from the model's exact posterior, per observation.
+
+``az.psislw`` smooths them. ``az.plot_khat`` draws k-hat by position; here they are sorted, and
+cut where they are infinite, so that the share above the limit is read off the axis.
+"""
 
 from __future__ import annotations
 
@@ -84,7 +88,7 @@ def plot_weights(result: xr.Dataset) -> Figure:
         left.axhline(limit, color=PHYSICS, ls="--", lw=1.2, label=f"limit {limit:.2f}")
         left.set_xlabel("observations, sorted (%)")
         left.set_ylabel("Pareto k-hat")
-        left.legend(loc="upper left")
+        figure.legend(*left.get_legend_handles_labels(), loc="outside lower center")
         right.hist(result["ess"].values, bins=np.linspace(0, 1, 26), color=FULL)
         right.set_xlabel("effective share of the draws")
         right.set_ylabel("observations")

@@ -13,7 +13,7 @@ from groundvae.diagnostics.style import BAND, FULL, house_style
 from groundvae.diagnostics.verdict import FEWEST, Level, Verdict, too_few, worded
 
 GOOD, DOUBTFUL = 0.1, 0.25  # of a posterior standard deviation
-CERTAIN = 3.0  # standard errors
+CERTAIN = 3.29  # standard errors: 99.9 %, as for the bands, since a report holds many checks
 
 
 def compute_zscore(latent: KnownLatent, prior_variance: float) -> xr.Dataset:

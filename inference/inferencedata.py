@@ -30,10 +30,12 @@ def hand_over(
     data: Dataset,
     groups: Mapping[str, Mapping[str, Tensor]],
     inputs: Mapping[str, Tensor],
+    marks: xr.Dataset | None = None,
 ) -> az.InferenceData:
     """Name every axis and give it coordinates and units.
 
-    ``groups`` hold arrays (draw, observation, ...); those of the prior (draw, ...).
+    ``groups`` hold arrays (draw, observation, ...); those of the prior (draw, ...). ``marks``
+    (observation,) join the truths in ``constant_data``.
     """
     entry = run.entry
     coords: dict[str, Any] = {"observation": np.arange(len(data))}
@@ -75,7 +77,8 @@ def hand_over(
         name: xr.Variable(("observation",), np.asarray(value), {"units": units.get(name, "")})
         for name, value in data.truth.items()
     }
-    built["constant_data"] = _with_coords(truth, coords)
+    constants = truth if marks is None else {str(k): v.variable for k, v in marks.items()} | truth
+    built["constant_data"] = _with_coords(constants, coords)
     inference_data = az.InferenceData(**built, warn_on_custom_groups=False)
     inference_data.attrs.update(
         system=run.config.system, variant=run.config.variant, guide=run.config.guide

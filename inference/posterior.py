@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import arviz as az
 import pyro
 import torch
+import xarray as xr
 from pyro import poutine
 from torch import Tensor
 
@@ -16,6 +17,7 @@ from groundvae.data.dataset import Dataset
 from groundvae.data.errors import InputError
 from groundvae.guides.guide import log_prob_of
 from groundvae.inference.inferencedata import hand_over
+from groundvae.inference.novelty import mark, score_novelty
 from groundvae.inference.run import Run
 from groundvae.inference.simulation import simulate
 from groundvae.models.greybox import OBSERVATION, returned, site_value
@@ -62,7 +64,8 @@ def posterior(
         Groups ``posterior``, ``posterior_predictive`` (with noise), ``physics_predictive``
         (the reduced model), ``log_likelihood`` and ``sample_stats`` (``log_weight`` =
         log p(x, z) - log q(z | x)) where nothing was changed, ``prior``,
-        ``prior_predictive``, ``observed_data`` and ``constant_data``.
+        ``prior_predictive``, ``observed_data`` and ``constant_data`` (true latents, and where
+        the run knows its data ``novel``: whether an observation is unlike them).
 
     """
     options = options or PosteriorOptions()
@@ -88,7 +91,14 @@ def posterior(
     }
     groups["prior"] = prior.latents
     groups["prior_predictive"] = {OBSERVATION: prior.full.x}
-    return hand_over(run, data, groups, ahead.inputs)
+    return hand_over(run, data, groups, ahead.inputs, _marks(run, batch))
+
+
+def _marks(run: Run, batch: Batch) -> xr.Dataset | None:
+    if run.familiarity is None:
+        return None
+    scores = score_novelty(run.familiarity, run.model, run.guide, batch)
+    return mark(scores, run.familiarity.known())
 
 
 def _draw(

@@ -1,8 +1,9 @@
 """The saved run: everything needed to use a fitted model again, in plain files.
 
 ``config.json`` (what was fitted), ``weights.safetensors`` (model and guide), ``history.csv``
-(named terms over the fit), ``fit.json`` (seconds, memory, stop reason, versions). Nothing is
-pickled; the folder appears whole or not at all.
+(named terms over the fit), ``fit.json`` (seconds, memory, stop reason, versions). A run
+that knows its data also has ``familiarity.safetensors`` (see ``novelty``). Nothing is pickled;
+the folder appears whole or not at all.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from groundvae.data.errors import InputError
 from groundvae.guides.catalogue import build_guide
 from groundvae.guides.guide import Guide
 from groundvae.inference.elbo import RegularizedELBO
+from groundvae.inference.novelty import Familiarity
 from groundvae.inference.preset import build_loss
 from groundvae.inference.schedule import FitOptions
 from groundvae.inference.trainer import Fit
@@ -51,6 +53,7 @@ DAMAGE = (
     SafetensorError,
     csv.Error,
 )
+FAMILIARITY = "familiarity.safetensors"
 FILES = ("config.json", "weights.safetensors", "history.csv", "fit.json")
 
 
@@ -78,6 +81,7 @@ class Run:
     model: GreyBox
     guide: Guide
     fit: Fit = field(default_factory=Fit)
+    familiarity: Familiarity | None = None
 
     @property
     def entry(self) -> Entry:
@@ -106,6 +110,8 @@ class Run:
         both = nn.ModuleDict({"model": self.model, "guide": self.guide})
         weights = {name: value.contiguous() for name, value in both.state_dict().items()}
         save_file(weights, folder / "weights.safetensors")
+        if self.familiarity is not None:
+            save_file(vars(self.familiarity), folder / FAMILIARITY)
         columns = list(dict.fromkeys(key for row in self.fit.history for key in row))
         with (folder / "history.csv").open("w", newline="") as stream:
             writer = csv.DictWriter(stream, columns)
@@ -172,6 +178,8 @@ def _read_run(folder: Path, values: dict[str, Any]) -> Run:
         raise ValueError(f"the weights of {wrong[0]} are not finite")
     nn.ModuleDict({"model": run.model, "guide": run.guide}).load_state_dict(weights)
     run.fit = _read_fit(folder)
+    if (folder / FAMILIARITY).is_file():
+        run.familiarity = Familiarity(**load_file(folder / FAMILIARITY))
     return run
 
 

@@ -34,6 +34,7 @@ from groundvae.diagnostics import (
 )
 from groundvae.diagnostics.latents import KnownLatent, known_latents
 from groundvae.diagnostics.verdict import Verdict
+from groundvae.inference.novelty import mark
 
 N, SAMPLES, DRAWS, FEW = 1000, 50, 200, 100
 SEEDS = range(20)
@@ -121,6 +122,10 @@ def judged(known: list[KnownLatent], what: str) -> set[str]:
     return levels([checks[what](k) for k in known])
 
 
+def _marked(scores: np.ndarray, known: np.ndarray) -> xr.Dataset:
+    return mark({"surprise": scores}, {"surprise": known})
+
+
 def every_verdict(toy: Linear, idata: az.InferenceData) -> list[Verdict]:
     known = list(known_latents(idata))
     draws = {k.name: k.draws for k in known}
@@ -147,7 +152,7 @@ def every_verdict(toy: Linear, idata: az.InferenceData) -> list[Verdict]:
         priorpredictive.check_priorpredictive(priorpredictive.compute_priorpredictive(idata)),
         decomposition.check_decomposition(decomposition.compute_decomposition(toy.x, worlds)),
         *sensitivity.check_sensitivity(sensitivity.compute_sensitivity(idata, log_prior)),
-        novelty.check_novelty(novelty.compute_novelty(scores[:500], scores[500:])),
+        novelty.check_novelty(novelty.compute_novelty(_marked(scores[: N // 2], scores[N // 2 :]))),
     ]
 
 
@@ -177,6 +182,8 @@ def test_a_wrong_width_fails_coverage_ranks_and_joint(seed: int, width: float, w
     known = toy.known(draws)
     assert judged(known, "coverage") == {"bad"}
     assert judged(known, "rank") == {"bad"}
+    for verdict in (rank.check_rank(rank.compute_rank(k)) for k in known):
+        assert verdict.value > verdict.threshold
     assert judged(known, "zscore") == {"good"}
     for latent in known:
         assert word in coverage.check_coverage(coverage.compute_coverage(latent)).meaning
@@ -296,11 +303,37 @@ def test_angles_that_wrap_are_judged_on_the_circle() -> None:
     assert found.attrs["crps"] == pytest.approx(0.1 * np.sqrt(1 / np.pi), rel=0.1)
 
 
-def test_novelty_finds_the_strange_and_lets_the_known_pass() -> None:
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize(
+    ("bounds", "level"), [((-9.0, 9.0), "good"), ((-9.0, 0.0), "bad"), (None, "good")]
+)
+def test_a_uniform_prior_is_judged_by_its_bounds(
+    seed: int, bounds: tuple[float, float] | None, level: str
+) -> None:
+    rng = np.random.default_rng(seed)
+    toy = linear(rng, n=100)
+    idata = toy.inference_data(rng)
+    if bounds is not None and not bounds[1]:
+        idata["posterior"]["a"] = -0.2 * abs(idata["posterior"]["a"] - toy.mean[:, 0])
+    draws = {k: np.concatenate(idata["posterior"][k].values) for k in NAMES}
+    flat = {k: np.zeros_like(v) for k, v in draws.items()}
+    given = {} if bounds is None else dict.fromkeys(NAMES, bounds)
+    found = sensitivity.check_sensitivity(sensitivity.compute_sensitivity(idata, flat, given))[0]
+    assert found.level == level
+    assert ("uniform" in found.meaning) == (bounds is not None)
+    assert "Another reasonable prior would leave" not in found.meaning
+
+
+def test_left_out_samples_agree_with_arviz() -> None:
     rng = np.random.default_rng(0)
-    reference, known, same = (rng.normal(size=(1000, 4)) for _ in range(3))
-    threshold = novelty.feature_distance(known, reference)
-    passed = novelty.compute_novelty(novelty.feature_distance(same, reference), threshold)
-    assert novelty.check_novelty(passed).level == "good"
-    strange = novelty.feature_distance(same + 5, reference)
-    assert novelty.check_novelty(novelty.compute_novelty(strange, threshold)).level == "bad"
+    toy = linear(rng, n=60)
+    idata = toy.inference_data(rng)
+    ours = looseries.compute_looseries(idata)
+    flat = idata["log_likelihood"]["x"].values.reshape(1, FEW, -1)
+    theirs = az.loo(
+        az.from_dict(posterior={"a": flat[..., 0]}, log_likelihood={"x": flat}),
+        pointwise=True,
+        reff=1.0,
+    )
+    np.testing.assert_allclose(float(ours["elpd"].sum()), theirs.elpd_loo, rtol=1e-6)
+    np.testing.assert_allclose(np.sort(ours["khat"]), np.sort(theirs.pareto_k.values), atol=1e-6)

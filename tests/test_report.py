@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,12 +19,14 @@ import torch
 from torch import Tensor
 from torch.distributions import constraints
 
+from groundvae.data.batch import Batch
 from groundvae.data.dataset import Dataset
 from groundvae.data.pendulum import TIMES, simulate
 from groundvae.diagnostics import looseries, subject
 from groundvae.diagnostics.diagnose import diagnose, read_verdicts
 from groundvae.diagnostics.verdict import LEVELS
 from groundvae.guides.guide import Guide
+from groundvae.inference.novelty import become_familiar
 from groundvae.inference.posterior import PosteriorOptions, posterior
 from groundvae.inference.run import Run, RunConfig, new_run
 from groundvae.models import catalogue
@@ -79,7 +82,13 @@ def assert_sound(page: str, folder: Path) -> None:
 def complete(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of a report in which every section applies."""
     folder = tmp_path_factory.mktemp("complete")
-    report_of(unfitted(), simulate(60, 0), folder)
+    run = unfitted()
+    with torch.no_grad():
+        run.model.noise.log_scale.fill_(0.0)  # quiet enough for weights that are finite
+    train, valid = Batch.of(simulate(60, 1)), Batch.of(simulate(60, 2))
+    run.guide.prepare(train)
+    run.familiarity = become_familiar(run.model, run.guide, train, valid)
+    report_of(run, simulate(60, 0), folder)
     return folder
 
 
@@ -94,7 +103,12 @@ def test_a_complete_report(complete: Path) -> None:
     new = {"iwae", "tarp_deviation", "omega_contraction", "share_physics", "omega_sbc_deviation"}
     assert new <= set(metrics)
     names = {v.name for v in read_verdicts(complete)}
-    assert {"coverage of omega", "importance weights", "share of physics"} <= names
+    assert {
+        "coverage of omega",
+        "importance weights",
+        "share of physics",
+        "novelty of the observations",
+    } <= names
     assert page.index("Can this posterior be trusted?") < page.index("<h2>Figures</h2>")
     assert not re.search("https?://", page)
 
@@ -143,11 +157,35 @@ def test_few_draws(tmp_path: Path) -> None:
     assert "predictive draws" in left_out(page)
 
 
+@pytest.mark.parametrize(("variant", "n"), [("nn-only", 25), ("hybrid-reg", 25), ("hybrid-reg", 1)])
+def test_gait(variant: str, n: int, tmp_path: Path) -> None:
+    data = catalogue.find_system("gait").simulate(n, 0)
+    run = new_run(RunConfig("gait", data.x.shape[1], variant))
+    run.guide.prepare(Batch.of(catalogue.find_system("gait").simulate(60, 1)))
+    page = report_of(run, data, tmp_path)
+    assert_sound(page, tmp_path)
+    word = "no physics latents" if variant == "nn-only" else "the data carry no true q1"
+    assert word in left_out(page)
+
+
 class Picture(System):
-    """Images (row, column, band) of one brightness, and a residual that adds a shade."""
+    """Images (row, column, band) of one brightness, and a residual that adds a shade.
+
+    The position angle of a gradient is an axis: 0 and pi are the same.
+    """
 
     grounding = Grounding(
-        (PhysicsLatent("light", dist.Uniform(0.0, 1.0), "", "how bright", constraints.positive),)
+        (
+            PhysicsLatent("light", dist.Uniform(0.0, 1.0), "", "how bright", constraints.positive),
+            PhysicsLatent(
+                "angle",
+                dist.Uniform(0.0, math.pi),
+                "rad",
+                "axis of the gradient",
+                constraints.interval(0.0, math.pi),
+                period=math.pi,
+            ),
+        )
     )
     auxiliary = 1
     grounded = True
@@ -163,7 +201,8 @@ class Picture(System):
     ) -> Decoded:
         assert auxiliary is not None
         ramp = torch.linspace(0, 1, 4)[:, None, None].expand(4, 5, 3)
-        alone = physics["light"][..., None, None, None] * ramp
+        light, turn = (physics[k][..., None, None, None] for k in ("light", "angle"))
+        alone = light * ramp * (1.5 + 0.5 * torch.cos(2 * turn))
         full = alone + 0.1 * auxiliary[..., None, None].expand_as(alone[..., :1]) * (1 - ramp)
         return Decoded(full, alone)
 
@@ -178,24 +217,29 @@ class PictureGuide(Guide):
     def forward(self, batch: object) -> None:
         with pyro.plate("observation", len(batch), dim=-1):  # type: ignore[arg-type]
             pyro.sample(AUXILIARY, dist.Normal(torch.zeros(1), 1.0).to_event(1))
-            self.draw_physics(dist.Normal(torch.zeros(1), 1.0).to_event(1))
+            self.draw_physics(dist.Normal(torch.zeros(2), 1.0).to_event(1))
 
 
-def test_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("n", [25, 1])
+def test_images_with_a_latent_that_wraps(
+    n: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     system = Picture()
-    entry = dict(catalogue.CATALOGUE["pendulum"].__dict__)
-    entry |= {"name": "picture", "axes": ("row", "column", "band"), "coordinates": {}}
-    monkeypatch.setattr(
-        catalogue,
-        "CATALOGUE",
-        {**catalogue.CATALOGUE, "picture": type(catalogue.CATALOGUE["pendulum"])(**entry)},
-    )
+    pendulum = catalogue.CATALOGUE["pendulum"]
+    axes = ("row", "column", "band")
+    entry = replace(pendulum, name="picture", axes=axes, coordinates={})
+    monkeypatch.setattr(catalogue, "CATALOGUE", {**catalogue.CATALOGUE, "picture": entry})
     guide = PictureGuide(system.grounding)
     run = Run(RunConfig("picture", 60), GreyBox(system, GaussianNoise(0.1)), guide)
-    x = np.random.default_rng(0).uniform(size=(25, 4, 5, 3)).astype(np.float32)
-    page = report_of(run, Dataset(x, {}, {"light": x.mean((1, 2, 3))}), tmp_path)
+    rng = np.random.default_rng(0)
+    x = rng.uniform(size=(n, 4, 5, 3)).astype(np.float32)
+    truth = {"light": x.mean((1, 2, 3)), "angle": rng.uniform(0, np.pi, n)}
+    page = report_of(run, Dataset(x, {}, truth), tmp_path)
     assert_sound(page, tmp_path)
     assert (tmp_path / "reconstruction.png").is_file()
+    assert (tmp_path / "recovery_angle.png").is_file()
+    names = {v.name for v in read_verdicts(tmp_path)}
+    assert {"coverage of angle", "residual off: angle", "prior sensitivity of angle"} <= names
 
 
 PROBE = """<!doctype html><body><iframe id=f width=390 height=800

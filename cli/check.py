@@ -1,0 +1,83 @@
+"""``check``: do the priors of a system allow the data, before any fit?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from groundvae.cli.console import note, say, set_threads
+from groundvae.cli.source import default_splits, once, read_data
+from groundvae.data.atomic import check_writable
+from groundvae.data.dataset import Dataset
+from groundvae.data.errors import InputError
+from groundvae.diagnostics.priorpredictive import (
+    check_priorpredictive,
+    compute_priorpredictive,
+    plot_priorpredictive,
+)
+from groundvae.diagnostics.style import save_figure
+from groundvae.inference.prior import prior_predictive
+from groundvae.inference.run import Run, RunConfig, new_run
+from groundvae.inference.schedule import FitOptions
+from groundvae.models.catalogue import Entry, find_system
+from groundvae.models.prior import parse_prior, split_assignment
+
+
+@dataclass(frozen=True)
+class Check:
+    """Check before a fit whether the priors allow the data (prior predictive check)."""
+
+    system: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="SYSTEM")]
+    """Name of the system, see `list`."""
+    data: Path | None = None
+    """An .npz to check against. Without: the system's own training data."""
+    root: Path | None = None
+    """Folder of measured data, for systems that have them; see the command `data`."""
+    variant: str = "hybrid-reg"
+    """nn-only, nn-solver, physics-only, hybrid, or hybrid-reg."""
+    prior: tuple[str, ...] = ()
+    """Priors to swap, such as 'omega=LogNormal(0.5, 0.4)'."""
+    draws: int = 500
+    """Draws of the prior."""
+    seed: int = 0
+    """Of the draws, and of the residual that is not fitted yet."""
+    out: Path | None = None
+    """The figure to write, a .png; a .svg appears beside it. Default SYSTEM-prior.png."""
+    threads: int = 2
+    """Processor threads."""
+
+    def run(self) -> None:
+        entry = find_system(self.system)
+        path = self.out or Path(f"{self.system}-prior.png")
+        if path.suffix != ".png":
+            raise InputError(f"{path}: expected a name that ends in .png")
+        check_writable(path)
+        set_threads(self.threads)
+        data = self.load(entry)
+        drawn = prior_predictive(self.build(data), data, draws=self.draws, seed=self.seed)
+        result = compute_priorpredictive(drawn)
+        verdict = check_priorpredictive(result)
+        names = {"quantity": entry.quantity, "unit": entry.unit}
+        save_figure(plot_priorpredictive(result.assign_attrs(names)), path)
+        say(f"{verdict.level}: {verdict.name}. {verdict.meaning}")
+        outside = 100 * result.attrs["outside"]
+        say(f"{outside:.1f} % of the samples are outside the prior's 99 % band")
+        say(f"figure: {path}")
+
+    def load(self, entry: Entry) -> Dataset:
+        """What to check against."""
+        if self.data is not None:
+            return read_data(self.data, entry)
+        splits = default_splits(entry, self.root)
+        note(f"checking against the training data: {splits.source}")
+        return splits.train
+
+    def build(self, data: Dataset) -> Run:
+        """The unfitted run that the options describe."""
+        texts = once("--prior", (split_assignment(text) for text in self.prior))
+        options = FitOptions(seed=self.seed)
+        config = RunConfig(self.system, data.x.shape[1], self.variant, options=options)
+        return new_run(config, {name: parse_prior(text) for name, text in texts.items()})
