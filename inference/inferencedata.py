@@ -30,10 +30,13 @@ def hand_over(
     data: Dataset,
     groups: Mapping[str, Mapping[str, Tensor]],
     inputs: Mapping[str, Tensor],
+    *,
+    chains: int = 1,
 ) -> az.InferenceData:
     """Name every axis and give it coordinates and units.
 
-    ``groups`` hold arrays (draw, observation, ...); those of the prior (draw, ...).
+    ``groups`` hold arrays (chain * draw, observation, ...), chain by chain; those of the prior
+    (draw, ...), one chain.
     """
     entry = run.entry
     coords: dict[str, Any] = {"observation": np.arange(len(data))}
@@ -55,7 +58,8 @@ def hand_over(
                 "long_name": meanings.get(name, name),
             }
             attrs |= {"period": periods[name]} if name in periods else {}
-            values = tensor.detach().cpu().numpy()[None]
+            values = tensor.detach().cpu().numpy()
+            values = values.reshape(1 if group in PRIOR_GROUPS else chains, -1, *values.shape[1:])
             variables[name] = xr.Variable((*lead, *rest), values, attrs)
         return _with_coords(variables, coords)
 
