@@ -14,11 +14,13 @@ from typing import Annotated
 import tyro
 
 from groundvae.cli.console import note, say, set_threads
-from groundvae.cli.fit import Fit, check_converged, check_guide
+from groundvae.cli.fit import Fit, check_converged
 from groundvae.cli.source import default_splits, tuned
 from groundvae.data.atomic import check_writable, replacing
 from groundvae.data.errors import InputError
 from groundvae.diagnostics.metrics import compute_metrics
+from groundvae.guides.catalogue import check_guide
+from groundvae.guides.options import GuideOptions
 from groundvae.inference.posterior import posterior
 from groundvae.inference.run import Run, load_run
 from groundvae.inference.schedule import FitOptions
@@ -84,7 +86,7 @@ class Compare:
         for variant in self.variants:
             entry.build(variant)
         for guide in self.guides:
-            check_guide(guide)
+            check_guide(guide, GuideOptions())
         for prior in self.priors:
             if prior != "default":
                 name, text = split_assignment(prior)

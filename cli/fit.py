@@ -17,7 +17,8 @@ from groundvae.cli.source import default_splits, once, own_weights, read_data, t
 from groundvae.data.batch import Batch
 from groundvae.data.dataset import Dataset
 from groundvae.data.errors import InputError
-from groundvae.guides.catalogue import GUIDES
+from groundvae.guides.catalogue import check_guide
+from groundvae.guides.options import GuideOptions
 from groundvae.inference.fit import fit
 from groundvae.inference.preset import build_loss
 from groundvae.inference.run import Run, RunConfig, check_folder, new_run
@@ -42,6 +43,9 @@ class Fit:
     """nn-only, nn-solver, physics-only, hybrid, or hybrid-reg (with the penalties)."""
     guide: str = "structured-normal"
     """Structure and family of the posterior, see `list`."""
+    guide_options: Annotated[GuideOptions, tyro.conf.arg(name="guide")] = field(
+        default_factory=GuideOptions
+    )
     prior: tuple[str, ...] = ()
     """Priors to swap, such as 'omega=LogNormal(0.5, 0.4)'."""
     loss: str | None = None
@@ -84,7 +88,7 @@ class Fit:
     def check(self, entry: Entry) -> None:
         """Refuse what cannot be built before data are read or simulated."""
         check_device(self.device)
-        check_guide(self.guide)
+        check_guide(self.guide, self.guide_options)
         entry.build(self.variant, self.priors())
         build_loss(self.preset(), _weights(self.weight))
 
@@ -114,6 +118,7 @@ class Fit:
             length=train.x.shape[1],
             variant=self.variant,
             guide=self.guide,
+            guide_options=self.guide_options,
             loss=self.preset(),
             weights={**own_weights(entry, self.preset()), **_weights(self.weight)},
             options=tuned(entry, self.options),
@@ -132,12 +137,6 @@ class Fit:
             run.fit = fit(run.model, run.guide, run.loss(), *batches, run.config.options, report)
         run.model.cpu()
         run.guide.cpu()
-
-
-def check_guide(name: str) -> None:
-    """Refuse a guide that does not exist."""
-    if name not in GUIDES:
-        raise InputError(f"no guide {name!r}, known: {', '.join(GUIDES)}")
 
 
 def check_converged(run: Run, folder: Path) -> Run:

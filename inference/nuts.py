@@ -17,8 +17,7 @@ import pyro
 import torch
 import xarray as xr
 from pyro import poutine
-from pyro.infer import MCMC
-from pyro.infer import NUTS as Kernel
+from pyro.infer import MCMC, NUTS
 from torch import Tensor
 
 from groundvae.data.batch import Batch
@@ -91,8 +90,7 @@ def nuts(
         pyro.set_rng_seed(options.seed)
         size = options.together
         parts = [
-            _sample(exact, batch[i : i + size], options, report)
-            for i in range(0, len(batch), size)
+            _sample(exact, batch[i : i + size], options, report) for i in range(0, len(batch), size)
         ]
         groups = {
             group: {name: torch.cat([p[group][name] for p in parts], dim=1) for name in names}
@@ -200,7 +198,7 @@ def _chain(
     """Points (draw, observation, latent) of one chain, and which draws diverged (draw,)."""
     if not torch.isfinite(potential({POINT: start})):
         raise NonFiniteError(f"the model is not finite where chain {chain + 1} of NUTS starts")
-    kernel = Kernel(potential_fn=potential, step_size=0.3, max_tree_depth=options.depth)
+    kernel = NUTS(potential_fn=potential, step_size=0.3, max_tree_depth=options.depth)
     step = 0
 
     def told(*_: object) -> None:
@@ -224,7 +222,7 @@ def _chain(
 
 
 def _log_joint(run: Run, batch: Batch, latents: Mapping[str, Tensor]) -> Tensor:
-    """log p(x, z) (draw, observation), some draws at a time."""
+    """Log p(x, z) (draw, observation), some draws at a time."""
     parts = []
     total = len(next(iter(latents.values())))
     for first in range(0, total, 200):

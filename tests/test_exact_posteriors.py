@@ -19,8 +19,10 @@ from groundvae.data.dataset import Dataset
 from groundvae.diagnostics.evidence import compute_evidence
 from groundvae.guides.catalogue import GUIDES, build_guide
 from groundvae.guides.guide import Guide
+from groundvae.guides.options import GuideOptions
 from groundvae.inference.elbo import RegularizedELBO
 from groundvae.inference.nuts import NutsOptions, nuts
+from groundvae.inference.penalty import PENALTIES
 from groundvae.inference.posterior import PosteriorOptions, posterior
 from groundvae.inference.run import Run, RunConfig
 from groundvae.models import catalogue
@@ -32,6 +34,7 @@ from groundvae.models.system import Decoded, System
 
 SCALE = 2 / 3  # noise of each of the four samples
 TIMES = np.arange(4.0)
+SMALL = GuideOptions(width=32, blocks=1)
 
 
 @pytest.fixture(autouse=True)
@@ -136,22 +139,23 @@ def toy(system: System, guide: str) -> Toy:
     """In double precision; the guide is not trained yet."""
     torch.manual_seed(0)
     model = GreyBox(system, GaussianNoise(SCALE)).double().requires_grad_(False)
-    made = build_guide(guide, model, len(TIMES)).double()
-    made.prepare(observe(model, 1000, seed=1))
+    made = build_guide(guide, model, len(TIMES), SMALL)
+    made.double().prepare(observe(model, 1000, seed=1))
     return Toy(model, made, observe(model, 40, seed=2))
 
 
-def trained(made: Toy, steps: int, rate: float = 3e-3) -> Toy:
-    """The guide fitted by the exact ELBO, to fresh observations of the model at every step."""
-    optimizer = torch.optim.Adam(made.guide.parameters(), lr=rate)
+def trained(made: Toy, steps: int, *, asleep: bool = False, rate: float = 1e-2) -> Toy:
+    """The guide fitted to fresh observations of the model, by the exact ELBO or ``asleep``."""
+    optimizer = torch.optim.Adam(made.guide.parameters(), lr=rate, fused=True)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     supply = observe(made.model, 20_000, seed=3)
-    loss = RegularizedELBO()
+    loss = RegularizedELBO(PENALTIES)
+    measure = loss.sleep if asleep else RegularizedELBO().differentiable_loss
     with pyro.validation_enabled(False):
         for _ in range(steps):
             optimizer.zero_grad()
             batch = supply[torch.randint(len(supply), (256,))]
-            loss.differentiable_loss(made.model, made.guide, batch).backward()
+            measure(made.model, made.guide, batch).backward()
             optimizer.step()
             schedule.step()
     return made
