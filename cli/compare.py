@@ -15,7 +15,7 @@ import tyro
 
 from groundvae.cli.console import note, say, set_threads
 from groundvae.cli.fit import Fit, check_converged
-from groundvae.cli.source import default_splits, tuned
+from groundvae.cli.source import default_splits, once, tuned
 from groundvae.data.atomic import check_writable, replacing
 from groundvae.data.errors import InputError
 from groundvae.diagnostics.metrics import compute_metrics
@@ -25,7 +25,7 @@ from groundvae.inference.posterior import posterior
 from groundvae.inference.run import Run, load_run
 from groundvae.inference.schedule import FitOptions
 from groundvae.models.catalogue import find_system
-from groundvae.models.prior import parse_prior, split_assignment
+from groundvae.models.prior import parse_priors, split_assignment
 
 KEYS = ("variant", "guide", "prior", "seed")
 
@@ -59,7 +59,8 @@ class Compare:
     guides: tuple[str, ...] = ("structured-normal",)
     """Guides to cross."""
     priors: tuple[str, ...] = ("default",)
-    """Priors to cross, each 'default' or such as 'omega=LogNormal(0.5, 0.4)'."""
+    """Priors to cross, each 'default' or such as 'omega=LogNormal(0.5, 0.4)'; several latents in
+    one: 'omega=LogNormal(mu, 0.4); mu=Normal(0.5, 1)'."""
     seeds: tuple[int, ...] = (0, 1, 2)
     """Seeds to cross; the tables give mean and standard deviation over them."""
     root: Path | None = None
@@ -89,8 +90,8 @@ class Compare:
             check_guide(guide, GuideOptions())
         for prior in self.priors:
             if prior != "default":
-                name, text = split_assignment(prior)
-                entry.build(priors={name: parse_prior(text)})
+                texts = (split_assignment(text) for text in prior.split(";"))
+                entry.build(priors=parse_priors(once("--priors", texts)))
         check_writable(self.out / "table.csv")
 
     def cells(self) -> Iterator[Cell]:
@@ -136,7 +137,7 @@ class Compare:
             system=self.system,
             variant=cell.variant,
             guide=cell.guide,
-            prior=() if cell.prior == "default" else (cell.prior,),
+            prior=() if cell.prior == "default" else tuple(cell.prior.split(";")),
             root=self.root,
             threads=self.threads,
             out=folder,

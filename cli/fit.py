@@ -24,7 +24,8 @@ from groundvae.inference.preset import build_loss
 from groundvae.inference.run import Run, RunConfig, check_folder, new_run
 from groundvae.inference.schedule import FitOptions
 from groundvae.models.catalogue import Entry, find_system
-from groundvae.models.prior import parse_prior, split_assignment
+from groundvae.models.prior import parse_priors, split_assignment
+from groundvae.models.priorfile import read_priors
 
 REGULARIZED = "hybrid-reg"
 
@@ -47,7 +48,10 @@ class Fit:
         default_factory=GuideOptions
     )
     prior: tuple[str, ...] = ()
-    """Priors to swap, such as 'omega=LogNormal(0.5, 0.4)'."""
+    """Priors to swap, such as 'omega=LogNormal(0.5, 0.4)'. Hierarchical: 'omega=LogNormal(mu, s)'
+    'mu=Normal(0.5, 1)' 's=HalfNormal(0.5)'."""
+    priors_file: Annotated[Path | None, tyro.conf.arg(name="priors")] = None
+    """A TOML file of priors, a line each: omega = "LogNormal(0.5, 0.4)"; `--prior` goes first."""
     loss: str | None = None
     """exact, regularized or paper; the default is regularized for hybrid-reg, else exact."""
     weight: tuple[str, ...] = ()
@@ -89,13 +93,14 @@ class Fit:
         """Refuse what cannot be built before data are read or simulated."""
         check_device(self.device)
         check_guide(self.guide, self.guide_options)
-        entry.build(self.variant, self.priors())
+        entry.build(self.variant, self.swapped())
         build_loss(self.preset(), _weights(self.weight))
 
-    def priors(self) -> dict[str, TorchDistribution]:
+    def swapped(self) -> dict[str, TorchDistribution]:
         """The priors to swap, by the name of their latent."""
         texts = once("--prior", (split_assignment(text) for text in self.prior))
-        return {name: parse_prior(text) for name, text in texts.items()}
+        written = {} if self.priors_file is None else read_priors(self.priors_file)
+        return parse_priors(written | texts)
 
     def preset(self) -> str:
         """The loss, by name."""
@@ -124,7 +129,7 @@ class Fit:
             options=tuned(entry, self.options),
             trained_on=source,
         )
-        return new_run(config, self.priors())
+        return new_run(config, self.swapped())
 
     def train(self, run: Run, train: Dataset, valid: Dataset) -> None:
         """Fit ``run`` in place, with progress on stderr."""

@@ -51,6 +51,7 @@ def hand_over(
     def dataset(group: str) -> xr.Dataset:
         lead = ("chain", "draw") if group in PRIOR_GROUPS else ("chain", "draw", "observation")
         variables = {}
+        shared = run.model.grounding.hyper
         for name, tensor in groups[group].items():
             rest = {AUXILIARY: ("z_aux_dim",), OBSERVATION: entry.axes}.get(name, ())
             attrs: dict[str, Any] = {
@@ -60,7 +61,8 @@ def hand_over(
             attrs |= {"period": periods[name]} if name in periods else {}
             values = tensor.detach().cpu().numpy()
             values = values.reshape(1 if group in PRIOR_GROUPS else chains, -1, *values.shape[1:])
-            variables[name] = xr.Variable((*lead, *rest), values, attrs)
+            own = lead[:2] if name in shared else lead
+            variables[name] = xr.Variable((*own, *rest), values, attrs)
         return _with_coords(variables, coords)
 
     built = {group: dataset(group) for group in groups}

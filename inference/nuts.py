@@ -69,6 +69,7 @@ def nuts(
     """The posterior of every observation of ``data`` under the fitted model, by NUTS.
 
     Takes minutes for a handful of observations; the run is left as it is. In double precision.
+    Hyperparameters of hierarchical priors stay at the centre of what the fit found.
 
     Returns:
         The groups of ``posterior.posterior`` with ``options.chains`` chains; ``sample_stats``
@@ -162,11 +163,12 @@ def _sample(
     with torch.no_grad(), pyro.plate("draw", WHITENING, dim=-2):
         trace = poutine.trace(run.guide).get_trace(batch)
     drawn = {name: site_value(trace, name) for name in run.model.latent_names}
+    hyper = run.guide.population.centres()
     coordinates = Coordinates(run.model, drawn)
 
     def potential(parameters: Mapping[str, Tensor]) -> Tensor:
         latents, log_det = coordinates.latents(parameters[POINT])
-        world = poutine.condition(run.model, data=latents)
+        world = poutine.condition(run.model, data=latents | hyper)
         try:
             joint = log_prob_of(poutine.trace(world).get_trace(batch, reduced=False), batch)
         except NonFiniteError:  # a trajectory that ran away: no such step is taken
@@ -180,9 +182,10 @@ def _sample(
         diverging.append(bad)
     with torch.no_grad():
         latents, _ = coordinates.latents(torch.cat(points))
-        joint = _log_joint(run, batch, latents)
+        joint = _log_joint(run, batch, latents, hyper)
         every = max(1, options.chains * options.draws // options.predictive_draws)
-        prediction = predict(run, batch, batch, {k: v[::every] for k, v in latents.items()})
+        some = {k: v[::every] for k, v in latents.items()}
+        prediction = predict(run, batch, batch, some | hyper)
     flags = torch.cat(diverging)[:, None].expand(-1, len(batch))
     stats = {"lp": joint, "diverging": flags}
     return {"posterior": latents, **prediction.groups, "sample_stats": stats}
@@ -201,9 +204,13 @@ def _chain(
     kernel = NUTS(potential_fn=potential, step_size=0.3, max_tree_depth=options.depth)
     step = 0
 
-    def told(*_: object) -> None:
+    bad = torch.zeros(options.draws, dtype=torch.bool)
+
+    def told(kernel: NUTS, _: object, stage: str, __: int) -> None:
         nonlocal step
         step += 1
+        if stage.startswith("Sample"):
+            bad[[i for i in kernel.diagnostics()["divergences"] if i >= 0]] = True
         if report is not None:
             report(chain + 1, step)
 
@@ -216,18 +223,18 @@ def _chain(
         disable_progbar=True,
     )
     sampler.run()
-    bad = torch.zeros(options.draws, dtype=torch.bool)
-    bad[[i for i in kernel.diagnostics()["divergences"] if 0 <= i < options.draws]] = True
     return sampler.get_samples()[POINT], bad
 
 
-def _log_joint(run: Run, batch: Batch, latents: Mapping[str, Tensor]) -> Tensor:
+def _log_joint(
+    run: Run, batch: Batch, latents: Mapping[str, Tensor], hyper: Mapping[str, Tensor]
+) -> Tensor:
     """Log p(x, z) (draw, observation), some draws at a time."""
     parts = []
     total = len(next(iter(latents.values())))
     for first in range(0, total, 200):
         some = {name: value[first : first + 200] for name, value in latents.items()}
-        world = poutine.condition(run.model, data=some)
+        world = poutine.condition(run.model, data={**some, **hyper})
         with pyro.plate("draw", min(200, total - first), dim=-2):
             parts.append(log_prob_of(poutine.trace(world).get_trace(batch, reduced=False), batch))
     return torch.cat(parts)

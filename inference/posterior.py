@@ -76,17 +76,20 @@ def posterior(
     ahead = batch if until is None else _extended(batch, until)
     with torch.no_grad(), torch.random.fork_rng(), pyro.validation_enabled(False):
         torch.manual_seed(options.seed)
+        hyper = run.guide.population.draw(torch.Size([options.draws, 1]))
         rows = VALUES // ahead.x[0].numel()
         size = max(1, rows // max(options.draws // 4, options.predictive_draws))
         chunks = [
-            _draw(run, batch[i : i + size], ahead[i : i + size], options, changes)
+            _draw(run, batch[i : i + size], ahead[i : i + size], options, changes, hyper)
             for i in range(0, len(batch), size)
         ]
+        population = {name: value.squeeze(1) for name, value in hyper.items()}
         prior = simulate(run.model, ahead, options.predictive_draws)
     groups = {
         group: {name: torch.cat([c[group][name] for c in chunks], dim=1) for name in names}
         for group, names in chunks[0].items()
     }
+    groups["posterior"] |= population
     groups["prior"] = prior.latents
     groups["prior_predictive"] = {OBSERVATION: prior.full.x}
     return hand_over(run, data, groups, ahead.inputs)
@@ -98,13 +101,14 @@ def _draw(
     ahead: Batch,
     options: PosteriorOptions,
     changes: Mapping[str, Change] | None,
+    hyper: Mapping[str, Tensor],
 ) -> dict[str, dict[str, Tensor]]:
     """All groups of one chunk, each array (draw, observation, ...)."""
     with pyro.plate("draw", options.draws, dim=-2):
         guide_trace = poutine.trace(run.guide).get_trace(batch)
     latents = {name: site_value(guide_trace, name) for name in run.model.latent_names}
     n = min(options.draws, options.predictive_draws)
-    first = {name: value[:n] for name, value in latents.items()}
+    first = {name: value[:n] for name, value in {**latents, **hyper}.items()}
     prediction = predict(run, batch, ahead, first, changes)
     changed = {
         name: changes[name](value) if changes and name in changes else value

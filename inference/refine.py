@@ -84,7 +84,8 @@ def refine(run: Run, data: Dataset, options: RefineOptions | None = None) -> Ref
 
 def _steps(model: GreyBox, guide: Guide, batch: Batch, options: RefineOptions) -> Iterator[int]:
     """Take the steps; a pause for a check after every tenth of them."""
-    parameters = list(guide.parameters())
+    # Hyperparameters are shared with observations that are not here: these stay.
+    parameters = [p for k, p in guide.named_parameters() if not k.startswith("population.")]
     optimizer = torch.optim.Adam(parameters, lr=options.learning_rate)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, options.steps)
     loss = RegularizedELBO()

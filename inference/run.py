@@ -36,7 +36,7 @@ from groundvae.inference.schedule import FitOptions
 from groundvae.inference.trainer import Fit
 from groundvae.models.catalogue import Entry, find_system
 from groundvae.models.greybox import GreyBox
-from groundvae.models.prior import format_prior, parse_prior
+from groundvae.models.prior import format_priors, parse_priors
 
 FORMAT = 1
 # What reading files that are not what they should be raises.
@@ -64,7 +64,7 @@ class RunConfig:
     variant: str = "hybrid-reg"
     guide: str = "structured-normal"
     guide_options: GuideOptions = field(default_factory=GuideOptions)
-    priors: Mapping[str, str] = field(default_factory=dict)  # of every physics latent
+    priors: Mapping[str, str] = field(default_factory=dict)  # and of hyperparameters
     loss: str = "regularized"
     weights: Mapping[str, float] = field(default_factory=dict)  # of penalties, where not preset
     options: FitOptions = field(default_factory=FitOptions)
@@ -125,11 +125,11 @@ def new_run(config: RunConfig, priors: Mapping[str, TorchDistribution] | None = 
     ``priors`` are given as distributions, or stand in the config as text.
     """
     entry = find_system(config.system)
-    parsed = {name: parse_prior(text) for name, text in config.priors.items()}
+    parsed = parse_priors(config.priors)
     torch.manual_seed(config.options.seed)
     model = entry.build(config.variant, parsed | dict(priors or {}))
     guide = build_guide(config.guide, model, config.length, config.guide_options)
-    texts = {z.name: format_prior(z.prior) for z in model.grounding.latents}
+    texts = format_priors({z.name: z.prior for z in model.grounding.latents})
     return Run(replace(config, priors=texts), model, guide)
 
 

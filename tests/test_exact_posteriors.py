@@ -10,20 +10,24 @@ import pyro
 import pyro.distributions as dist
 import pytest
 import torch
+import xarray as xr
 from pyro import poutine
 from torch import Tensor
 from torch.distributions import constraints
 
 from groundvae.data.batch import Batch
 from groundvae.data.dataset import Dataset
+from groundvae.data.errors import InputError
 from groundvae.diagnostics.evidence import compute_evidence
 from groundvae.guides.catalogue import GUIDES, build_guide
 from groundvae.guides.guide import Guide
 from groundvae.guides.options import GuideOptions
 from groundvae.inference.elbo import RegularizedELBO
+from groundvae.inference.importance import UNRELIABLE, guide_ratio, resample
 from groundvae.inference.nuts import NutsOptions, nuts
 from groundvae.inference.penalty import PENALTIES
 from groundvae.inference.posterior import PosteriorOptions, posterior
+from groundvae.inference.refine import RefineOptions, refine
 from groundvae.inference.run import Run, RunConfig
 from groundvae.models import catalogue
 from groundvae.models.catalogue import Entry
@@ -144,9 +148,9 @@ def toy(system: System, guide: str) -> Toy:
     return Toy(model, made, observe(model, 40, seed=2))
 
 
-def trained(made: Toy, steps: int, *, asleep: bool = False, rate: float = 1e-2) -> Toy:
+def trained(made: Toy, steps: int, *, asleep: bool = False, rows: int = 256) -> Toy:
     """The guide fitted to fresh observations of the model, by the exact ELBO or ``asleep``."""
-    optimizer = torch.optim.Adam(made.guide.parameters(), lr=rate, fused=True)
+    optimizer = torch.optim.Adam(made.guide.parameters(), lr=1e-2, fused=True)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     supply = observe(made.model, 20_000, seed=3)
     loss = RegularizedELBO(PENALTIES)
@@ -154,49 +158,63 @@ def trained(made: Toy, steps: int, *, asleep: bool = False, rate: float = 1e-2) 
     with pyro.validation_enabled(False):
         for _ in range(steps):
             optimizer.zero_grad()
-            batch = supply[torch.randint(len(supply), (256,))]
+            batch = supply[torch.randint(len(supply), (rows,))]
             measure(made.model, made.guide, batch).backward()
             optimizer.step()
             schedule.step()
     return made
 
 
+def off(draws: Tensor, mean: Tensor, sd: Tensor) -> tuple[float, float]:
+    """Errors of the means, in sd, and of the sds, relative: root mean square, worst latent.
+
+    ``draws`` (draw, observation, latent); means of 8,000 draws are known to 0.011 sd.
+    """
+    of_mean = ((draws.mean(0) - mean) / sd).pow(2).mean(0).sqrt()
+    of_sd = (draws.std(0) / sd - 1).pow(2).mean(0).sqrt()
+    return float(of_mean.max()), float(of_sd.max())
+
+
 @pytest.mark.parametrize("name", GUIDES)
 def test_every_guide_recovers_mean_and_sd(name: str) -> None:
     system = Linear(SEPARATE)
-    made = trained(toy(system, name), 700)
+    made = trained(toy(system, name), 500, rows=1024)
     mean, covariance, _ = system.exact(made.batch.x)
-    draws = torch.stack(list(made.draws(4000).values()), -1)
-    sd = covariance.diagonal().sqrt()
-    error = ((draws.mean(0) - mean) / sd).pow(2).mean(0).sqrt()
-    assert float(error.max()) < 0.05
-    ratio = draws.std(0) / sd
-    assert float((ratio - 1).abs().max()) < 0.1
+    draws = torch.stack(list(made.draws(8000).values()), -1)
+    of_mean, of_sd = off(draws, mean, covariance.diagonal().sqrt())
+    assert of_mean < 0.05
+    assert of_sd < 0.1
 
 
 @pytest.mark.parametrize("name", ["structured-fullrank", "structured-flow"])
 def test_full_rank_and_flow_recover_a_correlation(name: str) -> None:
     system = Linear(DIFFERENCE)
-    made = trained(toy(system, name), 900)
+    made = trained(toy(system, name), 500, rows=512)
     mean, covariance, _ = system.exact(made.batch.x)
     exact = float(covariance[0, 1] / covariance[0, 0])
     assert exact == pytest.approx(0.9)
-    draws = made.draws(4000)
+    draws = torch.stack(list(made.draws(8000).values()), -1)
     for i in range(len(made.batch)):
-        found = np.corrcoef(draws["a"][:, i], draws["b"][:, i])[0, 1]
-        assert found == pytest.approx(exact, abs=0.05)
-    sd = covariance.diagonal().sqrt()
-    both = torch.stack([draws["a"], draws["b"]], -1)
-    assert float(((both.mean(0) - mean) / sd).pow(2).mean(0).sqrt().max()) < 0.05
-    assert float((both.std(0) / sd - 1).abs().mean()) < 0.1
+        assert float(torch.corrcoef(draws[:, i].T)[0, 1]) == pytest.approx(exact, abs=0.05)
+    of_mean, of_sd = off(draws, mean, covariance.diagonal().sqrt())
+    assert of_mean < 0.05
+    assert of_sd < 0.1
+
+
+def positive(name: str) -> Tensor:
+    """Share of positive draws, (observation,), of observations whose modes are apart."""
+    made = trained(toy(Sign(), name), 500, asleep=True)
+    clear = made.batch.x.mean(-1) > 1.0
+    assert int(clear.sum()) >= 10
+    draws = made.draws(2000)["a"][:, clear]
+    apart = (draws.abs() - made.batch.x.mean(-1)[clear]).abs() < 4 * SCALE / 2
+    assert float(apart.double().mean()) > 0.9
+    return (draws > 0).double().mean(0)
 
 
 def test_the_flow_covers_both_modes() -> None:
-    made = trained(toy(Sign(), "structured-flow"), 900)
-    clear = made.batch.x.mean(-1) > 1.0  # elsewhere the modes overlap
-    positive = (made.draws(2000)["a"][:, clear] > 0).double().mean(0)
-    assert int(clear.sum()) >= 10
-    assert float((positive - 0.5).abs().max()) < 0.1
+    """Trained on simulations, as all fits are; by the ELBO alone it would settle on one."""
+    assert float((positive("structured-flow") - 0.5).abs().max()) < 0.1
 
 
 @pytest.fixture
@@ -260,3 +278,41 @@ def test_iwae_with_a_thousand_samples_is_the_evidence(run: Run) -> None:
     assert log_weight.dtype == np.float64
     _, _, evidence = system.exact(made.batch.x)
     np.testing.assert_allclose(compute_evidence(log_weight)["iwae"], evidence.numpy(), atol=0.05)
+
+
+def test_weights_make_the_draws_exact(run: Run) -> None:
+    data = run.entry.simulate(8, 5)
+    half = trained(toy(Linear(DIFFERENCE), "joint-fullrank"), 60, asleep=True)
+    rough = Run(run.config, half.model, half.guide)
+    many = PosteriorOptions(draws=4000, predictive_draws=4000)
+    drawn = posterior(rough, data, many)
+    found = resample(drawn, guide_ratio(drawn), seed=0)
+    mean, sd = exact(data)
+    for i, name in enumerate(("a", "b")):
+        draws = found["posterior"][name]
+        np.testing.assert_allclose(draws.mean(("chain", "draw")), mean[:, i], atol=0.1 * sd[i])
+        np.testing.assert_allclose(draws.std(("chain", "draw")), sd[i], rtol=0.1)
+    assert (found["importance"]["k_hat"] < UNRELIABLE).all()
+    weights = np.exp(found["proposal"]["log_weight"])
+    np.testing.assert_allclose(weights.sum(("chain", "draw")), 1.0, rtol=1e-6)
+    xr.testing.assert_equal(found["proposal"]["a"], drawn["posterior"]["a"])
+
+
+def test_weights_need_every_draw_decoded(run: Run) -> None:
+    drawn = posterior(run, run.entry.simulate(2, 5), PosteriorOptions(draws=30, predictive_draws=9))
+    with pytest.raises(InputError, match="9 of 30 draws have a weight"):
+        guide_ratio(drawn)
+
+
+def test_refinement_comes_closer_and_leaves_the_run_alone(run: Run) -> None:
+    data = run.entry.simulate(3, 5)
+    both = [*run.model.state_dict().values(), *run.guide.state_dict().values()]
+    before = [value.clone() for value in both]
+    refined = refine(run, data, RefineOptions(steps=300, learning_rate=1e-2))
+    assert all(torch.equal(a, b) for a, b in zip(before, both, strict=True))
+    assert refined.after > refined.before + 1
+    mean, sd = exact(data)
+    found = posterior(refined.run, data, PosteriorOptions(draws=4000))["posterior"]
+    for i, name in enumerate(("a", "b")):
+        np.testing.assert_allclose(found[name].mean(("chain", "draw")), mean[:, i], atol=0.1)
+        np.testing.assert_allclose(found[name].std(("chain", "draw")), sd[i], rtol=0.15)
