@@ -13,6 +13,7 @@ from typing import Annotated
 
 import tyro
 
+from groundvae.cli.comparison import plot_comparison
 from groundvae.cli.console import note, say, set_threads
 from groundvae.cli.fit import Fit, check_converged
 from groundvae.cli.source import default_splits, once, tuned
@@ -48,7 +49,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Compare:
-    """Fit and measure every combination; goes on where it stopped; writes table.csv, table.md."""
+    """Fit and measure every combination; goes on where it stopped; writes a table, a figure."""
 
     system: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="SYSTEM")]
     """Name of the system, see `list`."""
@@ -78,7 +79,9 @@ class Compare:
             note(f"[{i}/{len(cells)}] {cell.variant} {cell.guide} {cell.prior} seed {cell.seed}")
             rows.append(self.measure(cell))
             write_tables(rows, self.out)
-        say(f"wrote {self.out / 'table.csv'} and {self.out / 'table.md'}")
+        drawn = plot_comparison(rows, KEYS[:3], self.out / "comparison.png")
+        figure = f" and {self.out / 'comparison.png'}" if drawn else "; no cell to draw"
+        say(f"wrote {self.out / 'table.csv'}, {self.out / 'table.md'}{figure}")
         say((self.out / "table.md").read_text().rstrip())
 
     def check(self) -> None:

@@ -10,6 +10,7 @@ import tyro
 
 from groundvae.cli.console import say
 from groundvae.guides.catalogue import GUIDES
+from groundvae.guides.population import population_of
 from groundvae.inference.penalty import PENALTIES
 from groundvae.inference.preset import PRESETS
 from groundvae.inference.run import Run, load_run
@@ -56,7 +57,7 @@ def describe(run: Run) -> None:
     say(f"trained on: {config.trained_on}")
     say(f"fit: {fit.stop}, {fit.steps} steps in {fit.seconds:.0f} s, ELBO {fit.best_elbo:.4g}")
     say("priors")
-    hyper = run.guide.population.centres()
+    hyper = population_of(run.guide).centres()
     for name, text in config.priors.items():
         found = f"; inferred, median {float(hyper[name]):.4g}" if name in hyper else ""
         say(f"  {name} ~ {text}{found}")

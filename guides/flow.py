@@ -6,12 +6,16 @@ masked flows evaluate every network twice to sample, and once more to score the 
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
-from torch.distributions import Distribution, Transform, constraints
+from torch.distributions import Distribution, constraints
 from zuko.flows import GeneralCouplingTransform
 from zuko.transforms import CouplingTransform, MonotonicRQSTransform
 
+Bend = Any  # a Transform of torch with the ``call_and_ladj`` that zuko gives it
+Shape = torch.Size | list[int] | tuple[int, ...]
 EVERY = torch.Size()  # one draw of each distribution of the batch
 
 
@@ -37,7 +41,7 @@ class Couplings(nn.Module):
             for i in range(transforms)
         )
 
-    def forward(self, context: Tensor) -> list[Transform]:
+    def forward(self, context: Tensor) -> list[Bend]:
         return [layer(context) for layer in self.layers]
 
 
@@ -52,11 +56,11 @@ class PlacedFlow(Distribution):
     arg_constraints = {}  # noqa: RUF012, as torch has it
     support = constraints.real_vector
 
-    def __init__(self, mean: Tensor, factor: Tensor, transforms: list[Transform]) -> None:
+    def __init__(self, mean: Tensor, factor: Tensor, transforms: list[Bend]) -> None:
         super().__init__(mean.shape[:-1], mean.shape[-1:], validate_args=False)
         self.mean_of_base, self.factor, self.transforms = mean, factor, transforms
 
-    def expand(self, batch_shape: torch.Size, _instance: Distribution | None = None) -> PlacedFlow:
+    def expand(self, batch_shape: Shape, _instance: Distribution | None = None) -> PlacedFlow:
         mean = self.mean_of_base.expand(*batch_shape, -1)
         return PlacedFlow(mean, self.factor, self.transforms)
 
@@ -64,7 +68,7 @@ class PlacedFlow(Distribution):
     def _log_scale(self) -> Tensor:
         return self.factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
 
-    def rsample_and_log_prob(self, shape: torch.Size = EVERY) -> tuple[Tensor, Tensor]:
+    def rsample_and_log_prob(self, shape: Shape = EVERY) -> tuple[Tensor, Tensor]:
         """Draws and their log density, for the price of the draws."""
         value = torch.randn(
             *shape, *self.mean_of_base.shape, dtype=self.factor.dtype, device=self.factor.device
@@ -76,7 +80,7 @@ class PlacedFlow(Distribution):
         placed = self.mean_of_base + torch.einsum("...ij,...j->...i", self.factor, value)
         return placed, log_prob
 
-    def rsample(self, sample_shape: torch.Size = EVERY) -> Tensor:
+    def rsample(self, sample_shape: Shape = EVERY) -> Tensor:
         return self.rsample_and_log_prob(sample_shape)[0]
 
     def log_prob(self, value: Tensor) -> Tensor:
@@ -94,7 +98,7 @@ def _standard(value: Tensor) -> Tensor:
     return -0.5 * (value.square() + 1.8378770664093453).sum(-1)
 
 
-def _invert(transform: Transform, value: Tensor) -> tuple[Tensor, Tensor]:
+def _invert(transform: Bend, value: Tensor) -> tuple[Tensor, Tensor]:
     """The inverse at ``value``, and the log-determinant of the transform there."""
     if not isinstance(transform, CouplingTransform):
         bent = transform.inv(value)

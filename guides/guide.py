@@ -94,11 +94,11 @@ def shared_log_prob_of(trace: poutine.Trace) -> Tensor:
     return sum(terms, torch.zeros(()))
 
 
-def _sites(trace: poutine.Trace) -> list[dict[str, Any]]:
+def _sites(trace: poutine.Trace) -> list[Any]:
     trace.compute_log_prob()
     return [s for s in trace.nodes.values() if s["type"] == "sample" and "log_prob" in s]
 
 
-def _inside(site: Mapping[str, Any]) -> bool:
+def _inside(site: Any) -> bool:
     frames = site["cond_indep_stack"]
     return any(frame.name == "observation" for frame in frames)

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from groundvae.data.batch import Batch
 from groundvae.data.errors import InputError
 from groundvae.guides.guide import Guide, log_prob_of, shared_log_prob_of
+from groundvae.guides.population import population_of
 from groundvae.inference.penalty import Penalty, Step
 from groundvae.inference.simulation import Simulator
 from groundvae.models.greybox import OBSERVATION, GreyBox
@@ -87,9 +88,9 @@ class RegularizedELBO(ELBO):
 
     def _step(self, model: GreyBox, guide: Guide, batch: Batch, *, reduced: bool) -> Step:
         known = self._simulator
-        if known is None or known.model is not model or known.population is not guide.population:
-            self._simulator = Simulator(model, population=guide.population)
-        return Step(model, guide, batch, self._simulator, reduced)
+        if known is None or known.model is not model:
+            known = self._simulator = Simulator(model, population=population_of(guide))
+        return Step(model, guide, batch, known, reduced)
 
     def _get_trace(
         self, model: GreyBox, guide: Guide, args: tuple[Batch], kwargs: dict[str, bool]
@@ -172,7 +173,7 @@ def shared_kl(step: Step) -> Tensor | float:
 
     A loss is per observation: summed over the whole data set it holds this KL once.
     """
-    population = step.guide.population
+    population = population_of(step.guide)
     if not population.hyper:
         return 0.0
     log_q, log_p = shared_log_prob_of(step.guide_trace), shared_log_prob_of(step.model_trace)

@@ -24,6 +24,7 @@ from groundvae.data.batch import Batch
 from groundvae.data.dataset import Dataset
 from groundvae.data.errors import InputError
 from groundvae.guides.guide import log_prob_of
+from groundvae.guides.population import population_of
 from groundvae.inference.inferencedata import hand_over
 from groundvae.inference.prediction import predict
 from groundvae.inference.run import Run
@@ -163,7 +164,7 @@ def _sample(
     with torch.no_grad(), pyro.plate("draw", WHITENING, dim=-2):
         trace = poutine.trace(run.guide).get_trace(batch)
     drawn = {name: site_value(trace, name) for name in run.model.latent_names}
-    hyper = run.guide.population.centres()
+    hyper = population_of(run.guide).centres()
     coordinates = Coordinates(run.model, drawn)
 
     def potential(parameters: Mapping[str, Tensor]) -> Tensor:

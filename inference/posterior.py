@@ -15,6 +15,7 @@ from groundvae.data.batch import Batch
 from groundvae.data.dataset import Dataset
 from groundvae.data.errors import InputError
 from groundvae.guides.guide import log_prob_of
+from groundvae.guides.population import population_of
 from groundvae.inference.inferencedata import hand_over
 from groundvae.inference.prediction import predict
 from groundvae.inference.run import Run
@@ -76,7 +77,7 @@ def posterior(
     ahead = batch if until is None else _extended(batch, until)
     with torch.no_grad(), torch.random.fork_rng(), pyro.validation_enabled(False):
         torch.manual_seed(options.seed)
-        hyper = run.guide.population.draw(torch.Size([options.draws, 1]))
+        hyper = population_of(run.guide).draw(torch.Size([options.draws, 1]))
         rows = VALUES // ahead.x[0].numel()
         size = max(1, rows // max(options.draws // 4, options.predictive_draws))
         chunks = [

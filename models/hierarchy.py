@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.distributions.constraints import Constraint
 
 from groundvae.data.errors import InputError
-from groundvae.models.truncated import bounds
+from groundvae.models.truncated import Shape, bounds
 
 Make = Callable[[Mapping[str, Tensor]], TorchDistribution]
 GRID = 512  # draws of the hyperparameters that stand for their prior in the marginal density
@@ -52,14 +52,14 @@ class Hierarchical(TorchDistribution):
             return self.given({name: prior.sample(shape) for name, prior in self.hyper.items()})
 
     @property
-    def support(self) -> Constraint:  # type: ignore[override]
-        found: Constraint = self._drawn(torch.Size(), 0).support
+    def support(self) -> Constraint | None:
+        found: Constraint | None = self._drawn(torch.Size(), 0).support
         return found
 
-    def expand(self, batch_shape: torch.Size, _instance: object = None) -> Hierarchical:
+    def expand(self, batch_shape: Shape, _instance: object = None) -> Hierarchical:
         return self
 
-    def sample(self, sample_shape: torch.Size = torch.Size()) -> Tensor:  # noqa: B008
+    def sample(self, sample_shape: Shape = ()) -> Tensor:
         shape = torch.Size(sample_shape)
         given = self.given({name: prior.sample(shape) for name, prior in self.hyper.items()})
         return given.sample()

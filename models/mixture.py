@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.distributions.constraints import Constraint
 
 from groundvae.data.errors import InputError
-from groundvae.models.truncated import bounds
+from groundvae.models.truncated import Shape, bounds
 
 
 class Mixture(TorchDistribution):
@@ -42,15 +42,15 @@ class Mixture(TorchDistribution):
         super().__init__(components[0].batch_shape, components[0].event_shape, validate_args=False)
 
     @property
-    def support(self) -> Constraint:  # type: ignore[override]
-        found: Constraint = self.components[0].support
+    def support(self) -> Constraint | None:
+        found: Constraint | None = self.components[0].support
         return found
 
-    def expand(self, batch_shape: torch.Size, _instance: object = None) -> Mixture:
-        return Mixture(self.given, [c.expand(batch_shape) for c in self.components])
+    def expand(self, batch_shape: Shape, _instance: object = None) -> Mixture:
+        return Mixture(self.given, [c.expand(torch.Size(batch_shape)) for c in self.components])
 
-    def sample(self, sample_shape: torch.Size = torch.Size()) -> Tensor:  # noqa: B008
-        drawn = torch.stack([c.sample(sample_shape) for c in self.components])
+    def sample(self, sample_shape: Shape = ()) -> Tensor:
+        drawn = torch.stack([c.sample(torch.Size(sample_shape)) for c in self.components])
         pick = torch.multinomial(self.weights, drawn[0].numel(), replacement=True)
         chosen: Tensor = drawn.gather(0, pick.view(1, *drawn.shape[1:]).to(drawn.device))[0]
         return chosen

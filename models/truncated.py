@@ -12,6 +12,7 @@ from torch.distributions.constraints import Constraint
 
 from groundvae.data.errors import InputError
 
+Shape = torch.Size | list[int] | tuple[int, ...]
 LEAST = 1e-4  # probability that has to be left: below, the tail is not exact in single precision
 
 
@@ -67,15 +68,17 @@ class Truncated(TorchDistribution):
         )
 
     @property
-    def support(self) -> Constraint:  # type: ignore[override]
+    def support(self) -> Constraint | None:
         lower, upper = bounds(self.base.support)
         return between(max(lower, self.low), min(upper, self.high))
 
-    def expand(self, batch_shape: torch.Size, _instance: object = None) -> Truncated:
-        return Truncated(self.base.expand(batch_shape), self.low, self.high, check=False)
+    def expand(self, batch_shape: Shape, _instance: object = None) -> Truncated:
+        return Truncated(
+            self.base.expand(torch.Size(batch_shape)), self.low, self.high, check=False
+        )
 
-    def rsample(self, sample_shape: torch.Size = torch.Size()) -> Tensor:  # noqa: B008
-        shape = self._extended_shape(sample_shape)
+    def rsample(self, sample_shape: Shape = ()) -> Tensor:
+        shape = self._extended_shape(torch.Size(sample_shape))
         share = torch.rand(shape, dtype=self.mass.dtype, device=self.mass.device)
         value = self.base.icdf(self.below + self.mass * share)
         tiny = torch.finfo(value.dtype).eps  # rounding can put a draw onto a bound

@@ -175,7 +175,10 @@ def off(draws: Tensor, mean: Tensor, sd: Tensor) -> tuple[float, float]:
     return float(of_mean.max()), float(of_sd.max())
 
 
-@pytest.mark.parametrize("name", GUIDES)
+SLOW = [pytest.param(n, marks=pytest.mark.slow) for n in GUIDES if n.startswith("joint")]
+
+
+@pytest.mark.parametrize("name", [*(n for n in GUIDES if not n.startswith("joint")), *SLOW])
 def test_every_guide_recovers_mean_and_sd(name: str) -> None:
     system = Linear(SEPARATE)
     made = trained(toy(system, name), 500, rows=1024)
@@ -248,16 +251,17 @@ def exact(data: Dataset) -> tuple[np.ndarray, np.ndarray]:
     return mean.numpy(), covariance.diagonal().sqrt().numpy()
 
 
+@pytest.mark.slow
 def test_nuts_finds_the_exact_posterior_from_a_guide_that_did_not(run: Run) -> None:
     data = run.entry.simulate(3, 5)
     before = [value.clone() for value in run.guide.state_dict().values()]
-    found = nuts(run, data, NutsOptions(chains=2, draws=400, warmup=150))
+    found = nuts(run, data, NutsOptions(chains=2, draws=300, warmup=100))
     mean, sd = exact(data)
     for i, name in enumerate(("a", "b")):
         draws = found["posterior"][name]
         assert draws.dims == ("chain", "draw", "observation")
-        assert draws.sizes == {"chain": 2, "draw": 400, "observation": 3}
-        np.testing.assert_allclose(draws.mean(("chain", "draw")), mean[:, i], atol=0.2 * sd[i])
+        assert draws.sizes == {"chain": 2, "draw": 300, "observation": 3}
+        np.testing.assert_allclose(draws.mean(("chain", "draw")), mean[:, i], atol=0.25 * sd[i])
         np.testing.assert_allclose(draws.std(("chain", "draw")), sd[i], rtol=0.2)
     assert float(found["convergence"]["r_hat"].max()) < 1.05
     assert float(found["convergence"]["ess_bulk"].min()) > 100
