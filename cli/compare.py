@@ -13,17 +13,20 @@ from typing import Annotated
 
 import tyro
 
+from groundvae.cli.comparison import plot_comparison
 from groundvae.cli.console import note, say, set_threads
-from groundvae.cli.fit import Fit, check_converged, check_guide, usual_preset
-from groundvae.cli.source import default_splits, tuned
+from groundvae.cli.fit import Fit, check_converged, usual_preset
+from groundvae.cli.source import default_splits, once, tuned
 from groundvae.data.atomic import check_writable, replacing
 from groundvae.data.errors import InputError
 from groundvae.diagnostics.metrics import compute_metrics
+from groundvae.guides.catalogue import check_guide
+from groundvae.guides.options import GuideOptions
 from groundvae.inference.posterior import posterior
 from groundvae.inference.run import Run, load_run
 from groundvae.inference.schedule import FitOptions
 from groundvae.models.catalogue import find_system
-from groundvae.models.prior import parse_prior, split_assignment
+from groundvae.models.prior import parse_priors, split_assignment
 
 KEYS = ("variant", "guide", "prior", "seed")
 
@@ -46,7 +49,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Compare:
-    """Fit and measure every combination; goes on where it stopped; writes table.csv, table.md."""
+    """Fit and measure every combination; goes on where it stopped; writes a table, a figure."""
 
     system: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="SYSTEM")]
     """Name of the system, see `list`."""
@@ -57,7 +60,8 @@ class Compare:
     guides: tuple[str, ...] = ("structured-normal",)
     """Guides to cross."""
     priors: tuple[str, ...] = ("default",)
-    """Priors to cross, each 'default' or such as 'omega=LogNormal(0.5, 0.4)'."""
+    """Priors to cross, each 'default' or such as 'omega=LogNormal(0.5, 0.4)'; several latents in
+    one: 'omega=LogNormal(mu, 0.4); mu=Normal(0.5, 1)'."""
     seeds: tuple[int, ...] = (0, 1, 2)
     """Seeds to cross; the tables give mean and standard deviation over them."""
     root: Path | None = None
@@ -75,7 +79,9 @@ class Compare:
             note(f"[{i}/{len(cells)}] {cell.variant} {cell.guide} {cell.prior} seed {cell.seed}")
             rows.append(self.measure(cell))
             write_tables(rows, self.out)
-        say(f"wrote {self.out / 'table.csv'} and {self.out / 'table.md'}")
+        drawn = plot_comparison(rows, KEYS[:3], self.out / "comparison.png")
+        figure = f" and {self.out / 'comparison.png'}" if drawn else "; no cell to draw"
+        say(f"wrote {self.out / 'table.csv'}, {self.out / 'table.md'}{figure}")
         say((self.out / "table.md").read_text().rstrip())
 
     def check(self) -> None:
@@ -84,11 +90,11 @@ class Compare:
         for variant in self.variants:
             entry.build(variant)
         for guide in self.guides:
-            check_guide(guide)
+            check_guide(guide, GuideOptions())
         for prior in self.priors:
             if prior != "default":
-                name, text = split_assignment(prior)
-                entry.build(priors={name: parse_prior(text)})
+                texts = (split_assignment(text) for text in prior.split(";"))
+                entry.build(priors=parse_priors(once("--priors", texts)))
         check_writable(self.out / "table.csv")
 
     def cells(self) -> Iterator[Cell]:
@@ -135,7 +141,7 @@ class Compare:
             system=self.system,
             variant=cell.variant,
             guide=cell.guide,
-            prior=() if cell.prior == "default" else (cell.prior,),
+            prior=() if cell.prior == "default" else tuple(cell.prior.split(";")),
             root=self.root,
             threads=self.threads,
             out=folder,

@@ -17,14 +17,16 @@ from groundvae.cli.source import default_splits, once, own_weights, read_data, t
 from groundvae.data.batch import Batch
 from groundvae.data.dataset import Dataset
 from groundvae.data.errors import InputError
-from groundvae.guides.catalogue import GUIDES
+from groundvae.guides.catalogue import check_guide
+from groundvae.guides.options import GuideOptions
 from groundvae.inference.fit import fit
 from groundvae.inference.novelty import become_familiar
 from groundvae.inference.preset import build_loss
 from groundvae.inference.run import Run, RunConfig, check_folder, new_run
 from groundvae.inference.schedule import FitOptions
 from groundvae.models.catalogue import Entry, find_system
-from groundvae.models.prior import parse_prior, split_assignment
+from groundvae.models.prior import parse_priors, split_assignment
+from groundvae.models.priorfile import read_priors
 
 REGULARIZED = "hybrid-reg"
 
@@ -43,8 +45,14 @@ class Fit:
     """nn-only, nn-solver, physics-only, hybrid, or hybrid-reg (with the penalties)."""
     guide: str = "structured-normal"
     """Structure and family of the posterior, see `list`."""
+    guide_options: Annotated[GuideOptions, tyro.conf.arg(name="guide")] = field(
+        default_factory=GuideOptions
+    )
     prior: tuple[str, ...] = ()
-    """Priors to swap, such as 'omega=LogNormal(0.5, 0.4)'."""
+    """Priors to swap, such as 'omega=LogNormal(0.5, 0.4)'. Hierarchical: 'omega=LogNormal(mu, s)'
+    'mu=Normal(0.5, 1)' 's=HalfNormal(0.5)'."""
+    priors_file: Annotated[Path | None, tyro.conf.arg(name="priors")] = None
+    """A TOML file of priors, a line each: omega = "LogNormal(0.5, 0.4)"; `--prior` goes first."""
     loss: str | None = None
     """exact, regularized or paper; the default is regularized for hybrid-reg, else exact."""
     weight: tuple[str, ...] = ()
@@ -85,14 +93,15 @@ class Fit:
     def check(self, entry: Entry) -> None:
         """Refuse what cannot be built before data are read or simulated."""
         check_device(self.device)
-        check_guide(self.guide)
-        entry.build(self.variant, self.priors())
+        check_guide(self.guide, self.guide_options)
+        entry.build(self.variant, self.swapped())
         build_loss(self.preset(), _weights(self.weight))
 
-    def priors(self) -> dict[str, TorchDistribution]:
+    def swapped(self) -> dict[str, TorchDistribution]:
         """The priors to swap, by the name of their latent."""
         texts = once("--prior", (split_assignment(text) for text in self.prior))
-        return {name: parse_prior(text) for name, text in texts.items()}
+        written = {} if self.priors_file is None else read_priors(self.priors_file)
+        return parse_priors(written | texts)
 
     def preset(self) -> str:
         """The loss, by name."""
@@ -115,12 +124,13 @@ class Fit:
             length=train.x.shape[1],
             variant=self.variant,
             guide=self.guide,
+            guide_options=self.guide_options,
             loss=self.preset(),
             weights={**own_weights(entry, self.preset()), **_weights(self.weight)},
             options=tuned(entry, self.options, self.preset()),
             trained_on=source,
         )
-        return new_run(config, self.priors())
+        return new_run(config, self.swapped())
 
     def train(self, run: Run, train: Dataset, valid: Dataset) -> None:
         """Fit ``run`` in place, with progress on stderr."""
@@ -141,12 +151,6 @@ class Fit:
 def usual_preset(variant: str) -> str:
     """The loss that a variant is fitted with where none is named."""
     return "regularized" if variant == REGULARIZED else "exact"
-
-
-def check_guide(name: str) -> None:
-    """Refuse a guide that does not exist."""
-    if name not in GUIDES:
-        raise InputError(f"no guide {name!r}, known: {', '.join(GUIDES)}")
 
 
 def check_converged(run: Run, folder: Path) -> Run:

@@ -3,20 +3,32 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
 
 from groundvae.cli.console import say
 from groundvae.guides.catalogue import GUIDES
+from groundvae.guides.population import population_of
 from groundvae.inference.penalty import PENALTIES
 from groundvae.inference.preset import PRESETS
+from groundvae.inference.run import Run, load_run
 from groundvae.models.catalogue import CATALOGUE
-from groundvae.models.prior import DISTRIBUTIONS, format_prior
+from groundvae.models.prior import COMPOSED, DISTRIBUTIONS, format_prior
 
 
 @dataclass(frozen=True)
 class List:
-    """List the systems with their latents and variants, guides, penalties and losses."""
+    """List the systems with their latents and variants, guides, penalties and losses; or a run."""
+
+    run_folder: Annotated[Path | None, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")] = None
+    """A run to tell about instead: what was fitted, and under which priors."""
 
     def run(self) -> None:
+        if self.run_folder is not None:
+            describe(load_run(self.run_folder))
+            return
         say("systems")
         for name, entry in CATALOGUE.items():
             say(f"  {name}: {entry.summary}")
@@ -32,4 +44,20 @@ class List:
         say("losses")
         for name, preset in PRESETS.items():
             say(f"  {name}: {(preset.__doc__ or '').strip()}")
-        say(f"priors\n  {', '.join(DISTRIBUTIONS)}")
+        say(f"priors\n  {', '.join([*DISTRIBUTIONS, *COMPOSED])}")
+
+
+def describe(run: Run) -> None:
+    """What a run is: system, variant, guide, loss, data, fit and every prior."""
+    config, fit = run.config, run.fit
+    sizes = "".join(f", {name} {value}" for name, value in config.guide_options.given().items())
+    say(f"system: {config.system}, {config.variant}")
+    say(f"guide: {config.guide}{sizes}")
+    say(f"loss: {config.loss}")
+    say(f"trained on: {config.trained_on}")
+    say(f"fit: {fit.stop}, {fit.steps} steps in {fit.seconds:.0f} s, ELBO {fit.best_elbo:.4g}")
+    say("priors")
+    hyper = population_of(run.guide).centres()
+    for name, text in config.priors.items():
+        found = f"; inferred, median {float(hyper[name]):.4g}" if name in hyper else ""
+        say(f"  {name} ~ {text}{found}")

@@ -62,7 +62,7 @@ def read(arguments: Sequence[str] | None) -> Command:
             args=arguments,
             prog="groundvae",
             description=DESCRIPTION,
-            config=(tyro.conf.OmitArgPrefixes, tyro.conf.OmitSubcommandPrefixes),
+            config=(tyro.conf.OmitSubcommandPrefixes,),
         )
 
 

@@ -3,26 +3,36 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated
 
 import arviz as az
 import numpy as np
 import tyro
+from pyro.distributions import TorchDistribution
 
 from groundvae.cli.console import note, say, set_threads
 from groundvae.cli.source import once, read_data
 from groundvae.data.atomic import check_writable
+from groundvae.data.dataset import Dataset
 from groundvae.data.errors import InputError
-from groundvae.inference.importance import UNRELIABLE, prior_ratio, resample
+from groundvae.inference.importance import UNRELIABLE, guide_ratio, prior_ratio, resample
 from groundvae.inference.inferencedata import save_inference_data
+from groundvae.inference.nuts import NutsOptions, Report, nuts
 from groundvae.inference.posterior import PosteriorOptions, posterior
-from groundvae.inference.run import load_run
+from groundvae.inference.refine import RefineOptions, refine
+from groundvae.inference.run import Run, load_run
 from groundvae.models.intervention import parse_intervention
 from groundvae.models.prior import parse_prior, split_assignment
 
 SHOWN = 10  # observations named in a warning
+CONVERGED = 1.01
+REMEDY = {
+    "new priors": "the new priors needs a refit",
+    "model": "the model needs --refine or --nuts",
+}
 Options = Annotated[PosteriorOptions, tyro.conf.arg(name="")]
 
 
@@ -38,6 +48,16 @@ class Posterior:
     """The .nc file to write."""
     reprior: tuple[str, ...] = ()
     """Priors to put in place of the fitted ones without a refit: 'omega=LogNormal(0.5, 0.3)'."""
+    weighted: bool = False
+    """Weight the guide's draws by the model (Pareto-smoothed), observation by observation."""
+    refine: int | None = None
+    """Train the guide further for these observations alone, by so many steps; RUN is kept."""
+    nuts: int | None = None
+    """Sample by NUTS on the fitted model, in so many chains; takes minutes for a handful."""
+    warmup: int = 300
+    """Draws of each chain of NUTS before those that are kept (`--draws` of each chain)."""
+    only: tuple[int, ...] = ()
+    """Which observations, counted from 0; default all."""
     refuse_missing: bool = False
     """Stop if observations have missing samples (NaN) instead of masking them."""
     threads: int = 2
@@ -46,20 +66,60 @@ class Posterior:
 
     def run(self) -> None:
         check_netcdf(self.out)
+        if self.nuts is not None and (self.weighted or self.reprior):
+            raise InputError("--nuts samples the model itself, expected no --weighted or --reprior")
+        refinement = None if self.refine is None else RefineOptions(steps=self.refine)
+        sampling = None if self.nuts is None else self.sampling(self.nuts)
         set_threads(self.threads)
         texts = once("--reprior", (split_assignment(text) for text in self.reprior))
         priors = {name: parse_prior(text) for name, text in texts.items()}
         run = load_run(self.run_folder)
         run.model.grounding.with_priors(priors)  # a prior that does not fit stops here
         data = read_data(self.data, run.entry, refuse_missing=self.refuse_missing)
-        result = posterior(run, data, self.options)
+        chosen = chosen_observations(self.only, len(data))
+        data = data.subset(chosen)
+        if refinement is not None:
+            refined = refine(run, data, refinement)
+            say(f"refined: mean ELBO {refined.before:.4g} -> {refined.after:.4g} nats")
+            run = refined.run
+        if sampling is not None:
+            result = nuts(run, data, sampling, told(sampling))
+            say(convergence(result))
+        else:
+            result = self.drawn(run, data, priors)
+        result = result.assign_coords(observation=chosen)
         warn_of_novel(result)
-        if priors:
-            ratio = prior_ratio(run, priors, result["posterior"])
-            result = resample(result, ratio, seed=self.options.seed)
-            say(reliability(result))
         save_inference_data(result, self.out)
         say(f"wrote the posterior of {len(data)} observations to {self.out}")
+
+    def drawn(
+        self, run: Run, data: Dataset, priors: Mapping[str, TorchDistribution]
+    ) -> az.InferenceData:
+        """Draws of the guide, weighted and taken again where that was asked for."""
+        options = self.options
+        if self.weighted:  # a draw has a weight only if it is decoded
+            options = replace(options, predictive_draws=options.draws)
+        result = posterior(run, data, options)
+        if not self.weighted and not priors:
+            return result
+        log_weight = np.zeros(())
+        if self.weighted:
+            log_weight = log_weight + guide_ratio(result)
+        if priors:
+            log_weight = log_weight + prior_ratio(run, priors, result["posterior"])
+        result = resample(result, log_weight, seed=options.seed)
+        say(reliability(result, REMEDY["new priors" if priors else "model"]))
+        return result
+
+    def sampling(self, chains: int) -> NutsOptions:
+        """How NUTS is to run."""
+        return NutsOptions(
+            chains=chains,
+            draws=self.options.draws,
+            warmup=self.warmup,
+            predictive_draws=self.options.predictive_draws,
+            seed=self.options.seed,
+        )
 
 
 @dataclass(frozen=True)
@@ -113,13 +173,50 @@ def warn_of_novel(result: az.InferenceData) -> None:
     )
 
 
-def reliability(reweighted: az.InferenceData) -> str:
+def chosen_observations(only: Sequence[int], count: int) -> np.ndarray:
+    """The indices that ``--only`` names, or all.
+
+    >>> chosen_observations([2, 0], 5)
+    array([2, 0])
+    """
+    wrong = [i for i in only if not 0 <= i < count]
+    if wrong:
+        raise InputError(f"--only names observation {wrong[0]}, the data have 0 .. {count - 1}")
+    if len(set(only)) < len(only):
+        raise InputError("--only names an observation twice, expected once")
+    return np.array(only, dtype=int) if only else np.arange(count)
+
+
+def told(options: NutsOptions) -> Report:
+    """Lines about the progress of NUTS, on stderr."""
+    total = options.warmup + options.draws
+
+    def report(chain: int, step: int) -> None:
+        if step % max(1, total // 5) == 0:
+            note(f"NUTS: chain {chain}/{options.chains}, step {step}/{total}")
+
+    return report
+
+
+def convergence(sampled: az.InferenceData) -> str:
+    """How many observations NUTS has not converged for."""
+    r_hat = sampled["convergence"]["r_hat"].max("latent")
+    smallest = float(sampled["convergence"]["ess_bulk"].min())
+    late = int((~(r_hat < CONVERGED)).sum())
+    diverged = int(sampled["sample_stats"]["diverging"].any("observation").sum())
+    return (
+        f"NUTS: {late} of {r_hat.size} observations have R-hat of {CONVERGED} or above; smallest "
+        f"effective size {smallest:.0f}; {diverged} divergent steps"
+    )
+
+
+def reliability(reweighted: az.InferenceData, remedy: str) -> str:
     """How many observations the reweighting is not to be trusted for."""
     k_hat = reweighted["importance"]["k_hat"]
     bad = int((k_hat > UNRELIABLE).sum())
     return (
         f"{bad} of {k_hat.size} observations have k-hat above {UNRELIABLE}: their posterior under "
-        "the new priors needs a refit"
+        f"{remedy}"
         if bad
         else f"k-hat is below {UNRELIABLE} for all {k_hat.size} observations: no refit is needed"
     )

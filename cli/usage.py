@@ -9,8 +9,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr
 
 from groundvae.data.errors import InputError
+from groundvae.guides.options import KNOWN
 
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
+INNER = re.compile(r"Error parsing __tyro-dummy-inner__[\w.-]*: ")
 ADVICE = (
     "Argument helptext",
     "Arguments are applied",
@@ -34,8 +36,21 @@ def one_sentence() -> Iterator[None]:
         if stop.code != 2:
             sys.stderr.write(box.getvalue())
             raise
-        raise InputError(f"{flatten(box.getvalue())}; see --help") from None
+        raise InputError(f"{advised(flatten(box.getvalue()))}; see --help") from None
     sys.stderr.write(box.getvalue())
+
+
+def advised(told: str) -> str:
+    """The sentence with the guide options listed where one of them is unknown, and without
+    the parser's inner names.
+
+    >>> advised("Unrecognized options: --guide.depth, 3")
+    'Unrecognized options: --guide.depth, 3; guide options: width, blocks, transforms, hidden, bins'
+    """
+    told = INNER.sub("", told)
+    if told.startswith("Unrecognized") and "--guide." in told:
+        return f"{told}; guide options: {', '.join(KNOWN)}"
+    return told
 
 
 def flatten(box: str) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import arviz as az
 import numpy as np
 
+from groundvae.diagnostics.evidence import compute_evidence
 from groundvae.diagnostics.latents import known_latents
 from groundvae.diagnostics.recovery import compute_recovery
 from groundvae.diagnostics.score import coverage
@@ -19,9 +20,11 @@ def compute_metrics(
 
     ``reconstruction_sse``: squared error of the posterior predictive mean, summed over an
     observation's samples, mean over observations; ``reconstruction_mae``: per sample; ``elbo``:
-    mean of log p(x, z) - log q(z | x). For each physics latent with known truth ``*_mae`` (of
-    the posterior median), ``*_crps``, ``*_cov50`` and ``*_cov90`` (share of truths inside the
-    central intervals). ``periods`` of the angles that wrap.
+    mean of log p(x, z) - log q(z | x); ``iwae``: mean over observations of the bound that the
+    same weights give of each one's evidence (it rises with the draws that are decoded). For
+    each physics latent with known truth ``*_mae`` (of the posterior median), ``*_crps``,
+    ``*_cov50`` and ``*_cov90`` (share of truths inside the central intervals). ``periods`` of
+    the angles that wrap.
     """
     x = inference_data["observed_data"]["x"].values
     error = inference_data["posterior_predictive"]["x"].mean(("chain", "draw")).values - x
@@ -30,8 +33,11 @@ def compute_metrics(
         "reconstruction_sse": float(np.nansum(error**2, axis=axes).mean()),
         "reconstruction_mae": float(np.nanmean(np.abs(error))),
     }
-    if "sample_stats" in inference_data:
-        metrics["elbo"] = float(inference_data["sample_stats"]["log_weight"].mean())
+    weighted = "sample_stats" in inference_data and "log_weight" in inference_data["sample_stats"]
+    if weighted:  # draws of NUTS have none
+        evidence = compute_evidence(inference_data["sample_stats"]["log_weight"])
+        metrics["elbo"] = float(evidence["elbo"].mean())
+        metrics["iwae"] = float(evidence["iwae"].mean())
     for latent in known_latents(inference_data, periods):
         recovery = compute_recovery(latent)
         metrics |= {

@@ -9,6 +9,7 @@ from groundvae.guides.encoder import Encoder, FieldEncoder, SeriesEncoder
 from groundvae.guides.family import FAMILIES
 from groundvae.guides.guide import Guide
 from groundvae.guides.joint import JointGuide
+from groundvae.guides.options import GuideOptions, check_options
 from groundvae.guides.structured import StructuredGuide
 from groundvae.models.greybox import GreyBox
 from groundvae.models.system import System
@@ -20,14 +21,25 @@ STRUCTURES: Mapping[str, type[StructuredGuide] | type[JointGuide]] = {
 GUIDES = tuple(f"{structure}-{family}" for structure in STRUCTURES for family in FAMILIES)
 
 
-def build_guide(name: str, model: GreyBox, length: int) -> Guide:
+def build_guide(
+    name: str, model: GreyBox, length: int, options: GuideOptions | None = None
+) -> Guide:
     """A fresh guide for ``model``, whose encoder reads series of ``length`` samples."""
-    if name not in GUIDES:
-        raise InputError(f"no guide {name!r}, known: {', '.join(GUIDES)}")
+    options = options or GuideOptions()
+    check_guide(name, options)
     structure, family = name.split("-")
     system = model.system
     encoder = _encoder(system, length)
-    return STRUCTURES[structure](encoder, system.grounding, system.auxiliary, FAMILIES[family])
+    return STRUCTURES[structure](
+        encoder, system.grounding, system.auxiliary, FAMILIES[family], options
+    )
+
+
+def check_guide(name: str, options: GuideOptions) -> None:
+    """Refuse a guide that does not exist, or options that it does not have."""
+    if name not in GUIDES:
+        raise InputError(f"no guide {name!r}, known: {', '.join(GUIDES)}")
+    check_options(name, options, FAMILIES[name.split("-")[1]].OPTIONS)
 
 
 def _encoder(system: System, length: int) -> Encoder:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pyro.distributions as dist
 import torch
-import zuko
 from pyro.contrib.zuko import ZukoToPyro
 from torch import Tensor, nn
-from torch.distributions import AffineTransform, TransformedDistribution
 
+from groundvae.guides.flow import Couplings, PlacedFlow
+from groundvae.guides.options import GuideOptions
 from groundvae.models.network import ResidualMLP
 
 START = -1.0  # log scale of a fresh guide: narrower than the priors, wider than a posterior
@@ -27,13 +27,15 @@ def positive(raw: Tensor) -> Tensor:
 class NormalFamily(nn.Module):
     """Mean-field normal.
 
-    >>> NormalFamily(5, 2)(torch.zeros(3, 5)).batch_shape
+    >>> NormalFamily(5, 2, GuideOptions())(torch.zeros(3, 5)).batch_shape
     torch.Size([3])
     """
 
-    def __init__(self, features: int, latents: int, *, width: int = 256, blocks: int = 2) -> None:
+    OPTIONS = ("width", "blocks")
+
+    def __init__(self, features: int, latents: int, options: GuideOptions) -> None:
         super().__init__()
-        self.network = ResidualMLP(features, 2 * latents, width=width, blocks=blocks)
+        self.network = _reader(features, 2 * latents, options)
 
     def forward(self, features: Tensor) -> dist.TorchDistribution:
         mean, log_scale = self.network(features).chunk(2, -1)
@@ -46,47 +48,60 @@ class FullRankFamily(nn.Module):
     rows: Tensor
     columns: Tensor
 
-    def __init__(self, features: int, latents: int, *, width: int = 256, blocks: int = 2) -> None:
+    OPTIONS = ("width", "blocks")
+
+    def __init__(
+        self, features: int, latents: int, options: GuideOptions, *, context: int = 0
+    ) -> None:
         super().__init__()
-        self.latents = latents
+        self.latents, self.context = latents, context
         below = torch.tril_indices(latents, latents, offset=-1)
         self.register_buffer("rows", below[0])
         self.register_buffer("columns", below[1])
-        outputs = 2 * latents + below.shape[1]
-        self.network = ResidualMLP(features, outputs, width=width, blocks=blocks)
+        self.network = _reader(features, 2 * latents + below.shape[1] + context, options)
 
     def forward(self, features: Tensor) -> dist.TorchDistribution:
+        mean, factor, _ = self.parts(features)
+        return dist.MultivariateNormal(mean, scale_tril=factor)
+
+    def parts(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Mean, Cholesky factor, and ``context`` further outputs that a flow reads."""
         n = self.latents
-        mean, log_scale, lower = self.network(features).split([n, n, len(self.rows)], -1)
+        sizes = [n, n, len(self.rows), self.context]
+        mean, log_scale, lower, context = self.network(features).split(sizes, -1)
         factor = torch.diag_embed(positive(log_scale))
         factor[..., self.rows, self.columns] = lower
-        return dist.MultivariateNormal(mean, scale_tril=factor)
+        return mean, factor, context
 
 
 class FlowFamily(nn.Module):
     """A neural spline flow on the features: skewed, curved, several modes.
 
-    Coupling transforms: both directions are one pass. Splines act on (-5, 5); outside, the flow
-    is affine. Source: Durkan et al. (2019), Neural spline flows; implementation: zuko.
+    The flow gives the shape; place, size and linear correlations come from the features.
     """
 
     CONTEXT = 64
+    OPTIONS = ("width", "blocks", "transforms", "hidden", "bins")
 
-    def __init__(self, features: int, latents: int, *, width: int = 256, blocks: int = 2) -> None:
+    def __init__(self, features: int, latents: int, options: GuideOptions) -> None:
         super().__init__()
-        self.network = ResidualMLP(features, self.CONTEXT, width=width, blocks=blocks)
-        self.centre = nn.Linear(self.CONTEXT, 2 * latents)
-        transforms = max(2, min(3, latents))
-        self.flow = zuko.flows.NSF(
-            latents, self.CONTEXT, transforms=transforms, passes=2, hidden_features=(64, 64)
+        self.place = FullRankFamily(features, latents, options, context=self.CONTEXT)
+        self.flow = Couplings(
+            latents,
+            self.CONTEXT,
+            transforms=options.pick("transforms", min(2, latents)),
+            bins=options.pick("bins", 8),
+            hidden=options.pick("hidden", 64),
         )
 
     def forward(self, features: Tensor) -> dist.TorchDistribution:
-        context = self.network(features)
-        mean, log_scale = self.centre(context).chunk(2, -1)
-        # The flow gives the shape; an affine map by the features gives the place and the size.
-        place = AffineTransform(mean, positive(log_scale), event_dim=1)
-        return ZukoToPyro(TransformedDistribution(self.flow(context), [place]))
+        mean, factor, context = self.place.parts(features)
+        return ZukoToPyro(PlacedFlow(mean, factor, self.flow(context)))
+
+
+def _reader(features: int, outputs: int, options: GuideOptions) -> ResidualMLP:
+    width, blocks = options.pick("width", 128), options.pick("blocks", 2)
+    return ResidualMLP(features, outputs, width=width, blocks=blocks)
 
 
 Family = NormalFamily | FullRankFamily | FlowFamily

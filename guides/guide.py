@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
+from typing import Any
 
 import pyro
 import pyro.distributions as dist
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 
 from groundvae.data.batch import Batch
 from groundvae.guides.encoder import Encoder
+from groundvae.guides.population import Population
 from groundvae.models.greybox import AUXILIARY
 from groundvae.models.latent import Grounding
 
@@ -32,12 +34,15 @@ class Guide(nn.Module):
         self.encoder = encoder
         self.grounding = grounding
         self.auxiliary = auxiliary
+        self.population = Population(grounding.hyper)
 
     def prepare(self, batch: Batch) -> None:
         """Take the scales of the data from the training batch, before the first step."""
         self.encoder.prepare(batch)
+        self.population.prepare(batch)
 
     def forward(self, batch: Batch) -> None:
+        self.population()
         canonical = self.encoder.read(batch)
         with pyro.plate("observation", len(batch), dim=-1):
             self.draw(canonical)
@@ -75,8 +80,25 @@ class Guide(nn.Module):
 
 
 def log_prob_of(trace: poutine.Trace, batch: Batch) -> Tensor:
-    """Sum of a trace's log probabilities, with the observation plate kept: (..., observation)."""
-    trace.compute_log_prob()
-    sites = [s for s in trace.nodes.values() if s["type"] == "sample" and "log_prob" in s]
-    terms = [s["log_prob"] for s in sites if s["log_prob"].dim() > 0]
+    """Sum of a trace's log probabilities, with the observation plate kept: (..., observation).
+
+    Of the sites of the observations alone: hyperparameters belong to none of them.
+    """
+    terms = [s["log_prob"] for s in _sites(trace) if _inside(s)]
     return sum(terms, torch.zeros(len(batch), dtype=batch.x.dtype, device=batch.x.device))
+
+
+def shared_log_prob_of(trace: poutine.Trace) -> Tensor:
+    """Sum of the log probabilities of hyperparameters, which all observations share."""
+    terms = [s["log_prob"] for s in _sites(trace) if not _inside(s)]
+    return sum(terms, torch.zeros(()))
+
+
+def _sites(trace: poutine.Trace) -> list[Any]:
+    trace.compute_log_prob()
+    return [s for s in trace.nodes.values() if s["type"] == "sample" and "log_prob" in s]
+
+
+def _inside(site: Any) -> bool:
+    frames = site["cond_indep_stack"]
+    return any(frame.name == "observation" for frame in frames)

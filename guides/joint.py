@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pyro
 import pyro.distributions as dist
@@ -12,6 +13,7 @@ from torch import Tensor
 from groundvae.guides.encoder import Encoder
 from groundvae.guides.family import Family
 from groundvae.guides.guide import Guide
+from groundvae.guides.options import GuideOptions
 from groundvae.models.greybox import AUXILIARY
 from groundvae.models.latent import Grounding
 
@@ -27,15 +29,12 @@ class JointGuide(Guide):
         grounding: Grounding,
         auxiliary: int,
         family: type[Family],
-        *,
-        width: int = 128,
-        blocks: int = 3,
+        options: GuideOptions,
     ) -> None:
         super().__init__(encoder, grounding, auxiliary)
         if len(grounding) + auxiliary:
-            self.family = family(
-                encoder.features, len(grounding) + auxiliary, width=width, blocks=blocks
-            )
+            deep = replace(options, blocks=options.pick("blocks", 3))
+            self.family = family(encoder.features, len(grounding) + auxiliary, deep)
 
     def draw(self, canonical: Tensor) -> None:
         if not len(self.grounding) + self.auxiliary:

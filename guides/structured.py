@@ -15,6 +15,7 @@ from groundvae.data.batch import Batch
 from groundvae.guides.encoder import Encoder
 from groundvae.guides.family import Family
 from groundvae.guides.guide import UNMIXED, Guide
+from groundvae.guides.options import GuideOptions
 from groundvae.models.greybox import AUXILIARY
 from groundvae.models.latent import Grounding
 from groundvae.models.network import ResidualMLP
@@ -29,19 +30,16 @@ class StructuredGuide(Guide):
         grounding: Grounding,
         auxiliary: int,
         family: type[Family],
-        *,
-        width: int = 128,
-        blocks: int = 2,
+        options: GuideOptions,
     ) -> None:
         super().__init__(encoder, grounding, auxiliary)
         n = encoder.canonical
         if auxiliary:
-            self.auxiliary_family = family(encoder.features, auxiliary, width=width, blocks=blocks)
+            self.auxiliary_family = family(encoder.features, auxiliary, options)
         if len(grounding):
-            self.physics_family = family(
-                encoder.features, len(grounding), width=width, blocks=blocks
-            )
+            self.physics_family = family(encoder.features, len(grounding), options)
         if auxiliary and len(grounding):
+            width = options.pick("width", 128)
             self.unmixer = ResidualMLP(n + auxiliary, n, width=width, blocks=1)
             with torch.no_grad():  # at first, what is left after unmixing is almost x itself
                 self.unmixer.head.weight.mul_(0.1)

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from groundvae.data.batch import Batch
 from groundvae.data.errors import InputError
-from groundvae.guides.guide import Guide, log_prob_of
+from groundvae.guides.guide import Guide, log_prob_of, shared_log_prob_of
+from groundvae.guides.population import population_of
 from groundvae.inference.penalty import Penalty, Step
 from groundvae.inference.simulation import Simulator
 from groundvae.models.greybox import OBSERVATION, GreyBox
@@ -29,8 +30,8 @@ class RegularizedELBO(ELBO):
 
     With no penalties and ``warmth=1`` it is the exact (single-sample) negative ELBO.
     Every term of the last evaluation stands in ``record`` under its own name: ``nll``
-    (``-E log p(x|z)``), ``kl`` (``E log q(z|x) - log p(z)``), the penalties (unweighted), and
-    ``loss``.
+    (``-E log p(x|z)``), ``kl`` (``E log q(z|x) - log p(z)``, and each observation's share of
+    that of hyperparameters), the penalties (unweighted), and ``loss``.
 
     Args:
         penalties: by name; those that do not apply to a model and guide are left out.
@@ -78,7 +79,7 @@ class RegularizedELBO(ELBO):
         log_likelihood = step.model_trace.nodes[OBSERVATION]["log_prob"]
         terms = {
             "nll": -log_likelihood.mean(),
-            "kl": (log_q - (log_joint - log_likelihood)).mean(),
+            "kl": (log_q - (log_joint - log_likelihood)).mean() + shared_kl(step),
         }
         for name, penalty in active.items():
             with _naming(name):
@@ -86,9 +87,10 @@ class RegularizedELBO(ELBO):
         return terms
 
     def _step(self, model: GreyBox, guide: Guide, batch: Batch, *, reduced: bool) -> Step:
-        if self._simulator is None or self._simulator.model is not model:
-            self._simulator = Simulator(model)
-        return Step(model, guide, batch, self._simulator, reduced)
+        known = self._simulator
+        if known is None or known.model is not model:
+            known = self._simulator = Simulator(model, population=population_of(guide))
+        return Step(model, guide, batch, known, reduced)
 
     def _get_trace(
         self, model: GreyBox, guide: Guide, args: tuple[Batch], kwargs: dict[str, bool]
@@ -164,6 +166,18 @@ class PaperELBO(RegularizedELBO):
         variance = model.noise.scale.detach() ** 2
         kl = (1 + self.weights.get("ppc", 0.0)) * variance * terms["kl"]
         return 2 * variance * terms["nll"] + self.warmth * (kl + self.penalty(terms))
+
+
+def shared_kl(step: Step) -> Tensor | float:
+    """KL of the hyperparameters, a share of it for each of the observations fitted (nats).
+
+    A loss is per observation: summed over the whole data set it holds this KL once.
+    """
+    population = population_of(step.guide)
+    if not population.hyper:
+        return 0.0
+    log_q, log_p = shared_log_prob_of(step.guide_trace), shared_log_prob_of(step.model_trace)
+    return (log_q - log_p) / population.size
 
 
 def _finite(record: dict[str, float]) -> dict[str, float]:

@@ -17,6 +17,7 @@ import xarray as xr
 from pyro.distributions import TorchDistribution
 from scipy.special import logsumexp
 
+from groundvae.data.errors import InputError
 from groundvae.inference.run import Run
 
 UNRELIABLE = 0.7
@@ -70,6 +71,23 @@ def _log_density(prior: TorchDistribution, values: torch.Tensor) -> torch.Tensor
     return prior.log_prob(anywhere_inside).masked_fill(~inside, -torch.inf)
 
 
+def guide_ratio(inference_data: az.InferenceData) -> np.ndarray:
+    """Log p(x, z) - log q(z | x) of the draws, (draw, observation): what makes them exact.
+
+    Raises:
+        InputError: not every draw was decoded, and so has no weight.
+
+    """
+    log_weight = np.concatenate(inference_data["sample_stats"]["log_weight"].values)
+    draws = inference_data["posterior"].sizes["draw"]
+    if len(log_weight) != draws:
+        raise InputError(
+            f"{len(log_weight)} of {draws} draws have a weight, expected all: decode as many as "
+            "are drawn"
+        )
+    return log_weight.astype(float)
+
+
 def resample(
     inference_data: az.InferenceData, log_weights: np.ndarray, *, seed: int
 ) -> az.InferenceData:
@@ -77,7 +95,8 @@ def resample(
 
     The groups that hold draws keep their sizes; one with fewer draws than there are weights
     uses the weights of its own. The new group ``importance`` holds ``k_hat`` and
-    ``effective_size`` (observation,).
+    ``effective_size`` (observation,); ``proposal`` holds the draws of the latents as they were
+    and their ``log_weight`` (chain, draw, observation), smoothed and normalized.
     """
     smoothed, k_hat = smooth(log_weights)
     rng = np.random.default_rng(seed)
@@ -89,7 +108,10 @@ def resample(
         "k_hat": ("observation", k_hat),
         "effective_size": ("observation", effective_size(smoothed)),
     }
-    coords = {"observation": inference_data["posterior"]["observation"]}
+    proposal = inference_data["posterior"]
+    weight = xr.Variable(("chain", "draw", "observation"), smoothed[None])
+    groups["proposal"] = proposal.assign(log_weight=weight)
+    coords = {"observation": proposal["observation"]}
     groups["importance"] = xr.Dataset(stats, coords)
     return az.InferenceData(**groups, attrs=dict(inference_data.attrs), warn_on_custom_groups=False)
 

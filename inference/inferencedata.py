@@ -31,11 +31,13 @@ def hand_over(
     groups: Mapping[str, Mapping[str, Tensor]],
     inputs: Mapping[str, Tensor],
     marks: xr.Dataset | None = None,
+    *,
+    chains: int = 1,
 ) -> az.InferenceData:
     """Name every axis and give it coordinates and units.
 
-    ``groups`` hold arrays (draw, observation, ...); those of the prior (draw, ...). ``marks``
-    (observation,) join the truths in ``constant_data``.
+    ``groups`` hold arrays (chain * draw, observation, ...), chain by chain; those of the prior
+    (draw, ...), one chain. ``marks`` (observation,) join the truths in ``constant_data``.
     """
     entry = run.entry
     coords: dict[str, Any] = {"observation": np.arange(len(data))}
@@ -50,6 +52,7 @@ def hand_over(
     def dataset(group: str) -> xr.Dataset:
         lead = ("chain", "draw") if group in PRIOR_GROUPS else ("chain", "draw", "observation")
         variables = {}
+        shared = run.model.grounding.hyper
         for name, tensor in groups[group].items():
             rest = {AUXILIARY: ("z_aux_dim",), OBSERVATION: entry.axes}.get(name, ())
             attrs: dict[str, Any] = {
@@ -57,8 +60,10 @@ def hand_over(
                 "long_name": meanings.get(name, name),
             }
             attrs |= {"period": periods[name]} if name in periods else {}
-            values = tensor.detach().cpu().numpy()[None]
-            variables[name] = xr.Variable((*lead, *rest), values, attrs)
+            values = tensor.detach().cpu().numpy()
+            values = values.reshape(1 if group in PRIOR_GROUPS else chains, -1, *values.shape[1:])
+            own = lead[:2] if name in shared else lead
+            variables[name] = xr.Variable((*own, *rest), values, attrs)
         return _with_coords(variables, coords)
 
     built = {group: dataset(group) for group in groups}

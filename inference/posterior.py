@@ -16,12 +16,14 @@ from groundvae.data.batch import Batch
 from groundvae.data.dataset import Dataset
 from groundvae.data.errors import InputError
 from groundvae.guides.guide import log_prob_of
+from groundvae.guides.population import population_of
 from groundvae.inference.inferencedata import hand_over
 from groundvae.inference.novelty import mark, score_novelty
+from groundvae.inference.prediction import predict
 from groundvae.inference.run import Run
 from groundvae.inference.simulation import simulate
-from groundvae.models.greybox import OBSERVATION, returned, site_value
-from groundvae.models.intervention import Change, Intervention
+from groundvae.models.greybox import OBSERVATION, site_value
+from groundvae.models.intervention import Change
 
 VALUES = 2_000_000  # decoded samples held at once
 
@@ -73,22 +75,25 @@ def posterior(
     if unknown:
         known = ", ".join(run.model.latent_names)
         raise InputError(f"no latent {unknown[0]!r} to intervene on, known: {known}")
-    device = str(next(run.model.parameters()).device)
-    batch = Batch.of(data, device=device)
+    like = run.model.noise.log_scale
+    batch = Batch.of(data, device=str(like.device), dtype=like.dtype)
     ahead = batch if until is None else _extended(batch, until)
     with torch.no_grad(), torch.random.fork_rng(), pyro.validation_enabled(False):
         torch.manual_seed(options.seed)
+        hyper = population_of(run.guide).draw(torch.Size([options.draws, 1]))
         rows = VALUES // ahead.x[0].numel()
         size = max(1, rows // max(options.draws // 4, options.predictive_draws))
         chunks = [
-            _draw(run, batch[i : i + size], ahead[i : i + size], options, changes)
+            _draw(run, batch[i : i + size], ahead[i : i + size], options, changes, hyper)
             for i in range(0, len(batch), size)
         ]
+        population = {name: value.squeeze(1) for name, value in hyper.items()}
         prior = simulate(run.model, ahead, options.predictive_draws)
     groups = {
         group: {name: torch.cat([c[group][name] for c in chunks], dim=1) for name in names}
         for group, names in chunks[0].items()
     }
+    groups["posterior"] |= population
     groups["prior"] = prior.latents
     groups["prior_predictive"] = {OBSERVATION: prior.full.x}
     return hand_over(run, data, groups, ahead.inputs, _marks(run, batch))
@@ -107,34 +112,23 @@ def _draw(
     ahead: Batch,
     options: PosteriorOptions,
     changes: Mapping[str, Change] | None,
+    hyper: Mapping[str, Tensor],
 ) -> dict[str, dict[str, Tensor]]:
     """All groups of one chunk, each array (draw, observation, ...)."""
     with pyro.plate("draw", options.draws, dim=-2):
         guide_trace = poutine.trace(run.guide).get_trace(batch)
     latents = {name: site_value(guide_trace, name) for name in run.model.latent_names}
     n = min(options.draws, options.predictive_draws)
-    first = {name: value[:n] for name, value in latents.items()}
-    world = poutine.condition(run.model, data=first)
-    with pyro.plate("draw", n, dim=-2), Intervention(changes or {}):
-        model_trace = poutine.trace(world).get_trace(ahead)
-    decoded = returned(model_trace)
-    full = decoded.full.expand(n, *decoded.full.shape[-1 - run.model.system.event_dim :])
-    noise = run.model.noise(full, event_dim=0)
+    first = {name: value[:n] for name, value in {**latents, **hyper}.items()}
+    prediction = predict(run, batch, ahead, first, changes)
     changed = {
         name: changes[name](value) if changes and name in changes else value
         for name, value in latents.items()
     }
-    groups = {"posterior": changed, "posterior_predictive": {OBSERVATION: noise.sample()}}
-    if decoded.physics is not None:
-        groups["physics_predictive"] = {OBSERVATION: decoded.physics}
-    if changes or (ahead is not batch and ahead.x.shape != batch.x.shape):
-        return groups
-    pointwise = noise.log_prob(batch.x)
-    if batch.observed is not None:
-        pointwise = pointwise.masked_fill(~batch.observed, torch.nan)
-    log_q = log_prob_of(guide_trace, batch)[:n]
-    groups["log_likelihood"] = {OBSERVATION: pointwise}
-    groups["sample_stats"] = {"log_weight": log_prob_of(model_trace, batch) - log_q}
+    groups = {"posterior": changed, **prediction.groups}
+    if prediction.log_joint is not None:
+        log_q = log_prob_of(guide_trace, batch)[:n]
+        groups["sample_stats"] = {"log_weight": prediction.log_joint - log_q}
     return groups
 
 

@@ -15,7 +15,7 @@ import platform
 import shutil
 import tempfile
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ from groundvae.data.atomic import check_writable
 from groundvae.data.errors import InputError
 from groundvae.guides.catalogue import build_guide
 from groundvae.guides.guide import Guide
+from groundvae.guides.options import GuideOptions, guide_options
 from groundvae.inference.elbo import RegularizedELBO
 from groundvae.inference.novelty import Familiarity
 from groundvae.inference.preset import build_loss
@@ -37,7 +38,7 @@ from groundvae.inference.schedule import FitOptions
 from groundvae.inference.trainer import Fit
 from groundvae.models.catalogue import Entry, find_system
 from groundvae.models.greybox import GreyBox
-from groundvae.models.prior import format_prior, parse_prior
+from groundvae.models.prior import format_priors, parse_priors
 
 FORMAT = 1
 # What reading files that are not what they should be raises.
@@ -65,7 +66,8 @@ class RunConfig:
     length: int  # samples of an observation that the guide's encoder reads
     variant: str = "hybrid-reg"
     guide: str = "structured-normal"
-    priors: Mapping[str, str] = field(default_factory=dict)  # of every physics latent
+    guide_options: GuideOptions = field(default_factory=GuideOptions)
+    priors: Mapping[str, str] = field(default_factory=dict)  # and of hyperparameters
     loss: str = "regularized"
     weights: Mapping[str, float] = field(default_factory=dict)  # of penalties, where not preset
     options: FitOptions = field(default_factory=FitOptions)
@@ -129,13 +131,12 @@ def new_run(config: RunConfig, priors: Mapping[str, TorchDistribution] | None = 
     ``priors`` are given as distributions, or stand in the config as text.
     """
     entry = find_system(config.system)
-    parsed = {name: parse_prior(text) for name, text in config.priors.items()}
+    parsed = parse_priors(config.priors)
     torch.manual_seed(config.options.seed)
     model = entry.build(config.variant, parsed | dict(priors or {}))
-    guide = build_guide(config.guide, model, config.length)
-    texts = {z.name: format_prior(z.prior) for z in model.grounding.latents}
-    values = asdict(config) | {"priors": texts, "options": config.options}
-    return Run(RunConfig(**values), model, guide)
+    guide = build_guide(config.guide, model, config.length, config.guide_options)
+    texts = format_priors({z.name: z.prior for z in model.grounding.latents})
+    return Run(replace(config, priors=texts), model, guide)
 
 
 def check_folder(folder: Path, *, overwrite: bool) -> None:
@@ -171,7 +172,8 @@ def load_run(folder: Path) -> Run:
 
 def _read_run(folder: Path, values: dict[str, Any]) -> Run:
     options = FitOptions(**values.pop("options"))
-    run = new_run(RunConfig(**values, options=options))
+    sizes = guide_options(values.pop("guide_options", {}))  # absent from the first runs
+    run = new_run(RunConfig(**values, options=options, guide_options=sizes))
     weights = load_file(folder / "weights.safetensors")
     wrong = [name for name, value in weights.items() if not torch.isfinite(value).all()]
     if wrong:

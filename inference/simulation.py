@@ -10,6 +10,7 @@ from pyro import poutine
 from torch import Tensor
 
 from groundvae.data.batch import Batch
+from groundvae.guides.population import Population
 from groundvae.models.greybox import OBSERVATION, GreyBox, returned, site_value
 
 
@@ -28,11 +29,19 @@ class Simulation:
 
 
 @torch.no_grad()
-def simulate(model: GreyBox, like: Batch, n: int) -> Simulation:
-    """``n`` draws of the whole generative model at the inputs (and gaps) of ``like``."""
+def simulate(
+    model: GreyBox, like: Batch, n: int, population: Population | None = None
+) -> Simulation:
+    """``n`` draws of the whole generative model at the inputs (and gaps) of ``like``.
+
+    Hyperparameters are drawn anew for each: from ``population``, what is known of them by now,
+    or from their priors.
+    """
     rows = torch.randint(len(like), (n,))
     template = like[rows]
-    trace = poutine.trace(poutine.uncondition(model)).get_trace(template)
+    hyper = hyperparameters(model, n, population)
+    world = poutine.condition(poutine.uncondition(model), data=hyper)
+    trace = poutine.trace(world).get_trace(template)
     decoded = returned(trace)
     latents = {name: site_value(trace, name) for name in model.latent_names}
     x = site_value(trace, OBSERVATION)
@@ -44,6 +53,16 @@ def simulate(model: GreyBox, like: Batch, n: int) -> Simulation:
     return Simulation(latents, full, physics)
 
 
+def hyperparameters(
+    model: GreyBox, n: int, population: Population | None = None
+) -> dict[str, Tensor]:
+    """``n`` draws (n,) of each hyperparameter, from ``population`` or from their priors."""
+    if population is not None:
+        return population.draw(torch.Size([n]))
+    zero = model.noise.log_scale.detach()
+    return {k: v.sample(torch.Size([n])).to(zero) for k, v in model.grounding.hyper.items()}
+
+
 class Simulator:
     """Serves small simulations cut from a large one, drawn anew when it is used up.
 
@@ -51,8 +70,10 @@ class Simulator:
     batches are drawn at once; the oldest is then that many training steps behind the model.
     """
 
-    def __init__(self, model: GreyBox, ahead: int = 20) -> None:
-        self.model = model
+    def __init__(
+        self, model: GreyBox, ahead: int = 20, population: Population | None = None
+    ) -> None:
+        self.model, self.population = model, population
         self.ahead = ahead
         self._waiting: Iterator[Simulation] = iter(())
 
@@ -61,7 +82,7 @@ class Simulator:
         simulation = next(self._waiting, None)
         if simulation is None or len(simulation.full) != len(like):
             n = len(like)
-            many = simulate(self.model, like, self.ahead * n)
+            many = simulate(self.model, like, self.ahead * n, self.population)
             self._waiting = iter([many[i * n : (i + 1) * n] for i in range(self.ahead)])
             simulation = next(self._waiting)
         return simulation

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from groundvae.data.batch import Batch
 from groundvae.models.latent import Grounding
 from groundvae.models.noise import GaussianNoise
+from groundvae.models.precision import like
 from groundvae.models.system import Decoded, System
 
 pyro.settings.set(module_local_params=True)  # no global parameter store: models never clash
@@ -29,7 +30,8 @@ class GreyBox(nn.Module):
     """A generative model part of whose latents are grounded by physics.
 
     Sites: every physics latent under its name, ``z_aux`` where a residual uses it, and ``x``;
-    all inside the plate ``observation``. Conditioned, counterfactual and predictive worlds are
+    all inside the plate ``observation``. Hyperparameters of hierarchical priors are sites outside
+    it, shared by all observations. Conditioned, counterfactual and predictive worlds are
     Pyro handlers on this program.
     """
 
@@ -48,9 +50,14 @@ class GreyBox(nn.Module):
         return self.grounding.names + ((AUXILIARY,) if self.system.auxiliary else ())
 
     def forward(self, batch: Batch, *, reduced: bool = True) -> Decoded:
+        hyper = {
+            name: pyro.sample(name, like(prior, batch.x))
+            for name, prior in self.grounding.hyper.items()
+        }
         with pyro.plate("observation", len(batch), dim=-1):
             physics = {
-                z.name: pyro.sample(z.name, z.prior_like(batch.x)) for z in self.grounding.latents
+                z.name: pyro.sample(z.name, z.prior_like(batch.x, hyper))
+                for z in self.grounding.latents
             }
             auxiliary = self._sample_auxiliary(batch.x)
             decoded = self.system.decode(physics, auxiliary, batch.inputs, reduced=reduced)

@@ -12,6 +12,10 @@ from torch.distributions import biject_to
 from torch.distributions.constraints import Constraint
 
 from groundvae.data.errors import InputError
+from groundvae.models.hierarchy import Hierarchical
+from groundvae.models.precision import like
+
+RESERVED = ("x", "z_aux")  # sites of the Pyro program
 
 
 @dataclass(frozen=True)
@@ -40,12 +44,16 @@ class PhysicsLatent:
                 f"{describe_support(self.support)} ({self.meaning})"
             )
 
-    def prior_like(self, values: Tensor) -> TorchDistribution:
-        """The prior on the device and in the precision of ``values``."""
+    def prior_like(
+        self, values: Tensor, hyper: Mapping[str, Tensor] | None = None
+    ) -> TorchDistribution:
+        """The prior on the device and in the precision of ``values``, given hyperparameters."""
+        prior = self.prior
+        if isinstance(prior, Hierarchical):
+            prior = prior.given(hyper or {})
         if values.dtype == torch.float32 and values.device.type == "cpu":
-            return self.prior
-        arguments = {k: getattr(self.prior, k).to(values) for k in self.prior.arg_constraints}
-        return type(self.prior)(**arguments)
+            return prior
+        return like(prior, values)
 
 
 @dataclass(frozen=True)
@@ -53,6 +61,17 @@ class Grounding:
     """The physics latents of one model, and their map to and from unconstrained space."""
 
     latents: tuple[PhysicsLatent, ...] = ()
+
+    def __post_init__(self) -> None:
+        taken = sorted(set(self.hyper) & {*self.names, *RESERVED})
+        if taken:
+            raise InputError(f"a hyperparameter is named {taken[0]!r}, as a latent is")
+
+    @property
+    def hyper(self) -> dict[str, TorchDistribution]:
+        """Priors of the hyperparameters of hierarchical priors, by name."""
+        priors = [z.prior for z in self.latents if isinstance(z.prior, Hierarchical)]
+        return {name: prior for each in priors for name, prior in each.hyper.items()}
 
     @property
     def names(self) -> tuple[str, ...]:

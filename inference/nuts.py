@@ -1,0 +1,264 @@
+"""NUTS on the same Pyro program: the exact posterior of a few observations, to any accuracy.
+
+The model is the fitted one and stays as it is; only the latents of the given observations are
+sampled. Chains start from draws of the guide and move in coordinates in which the guide's
+posterior is a standard normal. Source: Hoffman & Gelman (2014), The No-U-Turn sampler.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from copy import deepcopy
+from dataclasses import dataclass, replace
+
+import arviz as az
+import numpy as np
+import pyro
+import torch
+import xarray as xr
+from pyro import poutine
+from pyro.infer import MCMC, NUTS
+from torch import Tensor
+
+from groundvae.data.batch import Batch
+from groundvae.data.dataset import Dataset
+from groundvae.data.errors import InputError
+from groundvae.guides.guide import log_prob_of
+from groundvae.guides.population import population_of
+from groundvae.inference.inferencedata import hand_over
+from groundvae.inference.prediction import predict
+from groundvae.inference.run import Run
+from groundvae.inference.simulation import simulate
+from groundvae.models.greybox import AUXILIARY, OBSERVATION, GreyBox, site_value
+from groundvae.physics.solver import NonFiniteError
+
+WHITENING = 1000  # draws of the guide from which the coordinates are taken
+POINT = "point"
+
+Report = Callable[[int, int], None]
+"""Takes a chain and a step of it (both from 1) of all ``warmup + draws``."""
+
+
+@dataclass(frozen=True)
+class NutsOptions:
+    """How long to sample."""
+
+    chains: int = 4
+    """Chains, each from a draw of the guide."""
+    draws: int = 500
+    """Draws kept of each chain."""
+    warmup: int = 300
+    """Draws before them, in which the step size and the scales are found."""
+    predictive_draws: int = 100
+    """Draws of all chains together that are decoded."""
+    together: int = 8
+    """Observations sampled as one: a solve costs about the same for eight as for one."""
+    depth: int = 8
+    """Largest depth of a trajectory's tree: it has at most 2**depth steps."""
+    seed: int = 0
+    """Of starts and draws."""
+
+    def __post_init__(self) -> None:
+        for name in ("chains", "draws", "warmup", "predictive_draws", "together", "depth"):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name} of NUTS is {getattr(self, name)}, expected 1 or more")
+
+
+def nuts(
+    run: Run, data: Dataset, options: NutsOptions | None = None, report: Report | None = None
+) -> az.InferenceData:
+    """The posterior of every observation of ``data`` under the fitted model, by NUTS.
+
+    Takes minutes for a handful of observations; the run is left as it is. In double precision.
+    Hyperparameters of hierarchical priors stay at the centre of what the fit found.
+
+    Returns:
+        The groups of ``posterior.posterior`` with ``options.chains`` chains; ``sample_stats``
+        holds ``lp`` = log p(x, z) (chain, draw, observation) and ``diverging`` (likewise);
+        ``convergence`` holds ``r_hat``, ``ess_bulk`` and ``ess_tail`` (latent, observation),
+        of a vector's worst component.
+
+    Raises:
+        InputError: a model without latents.
+        NonFiniteError: the model is not finite where the guide starts the chains.
+
+    """
+    options = options or NutsOptions()
+    exact = _double(run)
+    if not exact.model.latent_names:
+        raise InputError(f"{run.config.variant} has no latents to sample, expected some for NUTS")
+    batch = Batch.of(data, dtype=torch.float64)
+    with torch.random.fork_rng(), pyro.validation_enabled(False):
+        pyro.set_rng_seed(options.seed)
+        size = options.together
+        parts = [
+            _sample(exact, batch[i : i + size], options, report) for i in range(0, len(batch), size)
+        ]
+        groups = {
+            group: {name: torch.cat([p[group][name] for p in parts], dim=1) for name in names}
+            for group, names in parts[0].items()
+        }
+        prior = simulate(exact.model, batch, options.predictive_draws)
+    groups["prior"] = prior.latents
+    groups["prior_predictive"] = {OBSERVATION: prior.full.x}
+    result = hand_over(exact, data, groups, batch.inputs, chains=options.chains)
+    result.add_groups(
+        {"convergence": compute_convergence(result["posterior"])}, warn_on_custom_groups=False
+    )
+    return result
+
+
+def _double(run: Run) -> Run:
+    """A copy of the run in double precision, on the processor, that learns nothing."""
+    model, guide = deepcopy(run.model).double().cpu(), deepcopy(run.guide).double().cpu()
+    for parameter in [*model.parameters(), *guide.parameters()]:
+        parameter.requires_grad_(False)
+    return replace(run, model=model, guide=guide)
+
+
+class Coordinates:
+    """All latents of n observations as one vector (n, latent) that the guide makes standard.
+
+    ``point`` = centre + factor @ (latents, unconstrained); log-densities are of ``point``.
+    """
+
+    def __init__(self, model: GreyBox, guide_draws: Mapping[str, Tensor]) -> None:
+        self.model = model
+        flat = self._flat(guide_draws)
+        self.centre = flat.mean(0)
+        around = flat - self.centre
+        covariance = torch.einsum("dni,dnj->nij", around, around) / len(flat)
+        spread = covariance.diagonal(dim1=-2, dim2=-1)
+        # A guide that is certain to many digits still gives coordinates: a millionth of its
+        # largest variance is added.
+        floor = 1e-6 * spread.max(-1, keepdim=True).values + 1e-12
+        self.factor = torch.linalg.cholesky(covariance + torch.diag_embed(floor.expand_as(spread)))
+        self.start = torch.linalg.solve_triangular(
+            self.factor, around.unsqueeze(-1), upper=False
+        ).squeeze(-1)
+
+    def _flat(self, latents: Mapping[str, Tensor]) -> Tensor:
+        grounding = self.model.grounding
+        parts = [grounding.unconstrain(latents)] if len(grounding) else []
+        parts += [latents[AUXILIARY]] if AUXILIARY in latents else []
+        return torch.cat(parts, -1)
+
+    def latents(self, point: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+        """Latents by name of points (..., n, latent), and log |d latents / d point| (..., n)."""
+        flat = self.centre + torch.einsum("nij,...nj->...ni", self.factor, point)
+        count = len(self.model.grounding)
+        values: dict[str, Tensor] = {}
+        log_det = self.factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+        if count:
+            values, stretch = self.model.grounding.constrain(flat[..., :count])
+            log_det = log_det + stretch.sum(-1)
+        if self.model.system.auxiliary:
+            values[AUXILIARY] = flat[..., count:]
+        return values, log_det
+
+
+def _sample(
+    run: Run, batch: Batch, options: NutsOptions, report: Report | None
+) -> dict[str, dict[str, Tensor]]:
+    """All groups of a few observations, each array (chain * draw, observation, ...)."""
+    with torch.no_grad(), pyro.plate("draw", WHITENING, dim=-2):
+        trace = poutine.trace(run.guide).get_trace(batch)
+    drawn = {name: site_value(trace, name) for name in run.model.latent_names}
+    hyper = population_of(run.guide).centres()
+    coordinates = Coordinates(run.model, drawn)
+
+    def potential(parameters: Mapping[str, Tensor]) -> Tensor:
+        latents, log_det = coordinates.latents(parameters[POINT])
+        world = poutine.condition(run.model, data=latents | hyper)
+        try:
+            joint = log_prob_of(poutine.trace(world).get_trace(batch, reduced=False), batch)
+        except NonFiniteError:  # a trajectory that ran away: no such step is taken
+            return parameters[POINT].sum() * torch.nan
+        return -(joint + log_det).sum()
+
+    points, diverging = [], []
+    for chain in range(options.chains):
+        found, bad = _chain(potential, coordinates.start[chain], chain, options, report)
+        points.append(found)
+        diverging.append(bad)
+    with torch.no_grad():
+        latents, _ = coordinates.latents(torch.cat(points))
+        joint = _log_joint(run, batch, latents, hyper)
+        every = max(1, options.chains * options.draws // options.predictive_draws)
+        some = {k: v[::every] for k, v in latents.items()}
+        prediction = predict(run, batch, batch, some | hyper)
+    flags = torch.cat(diverging)[:, None].expand(-1, len(batch))
+    stats = {"lp": joint, "diverging": flags}
+    return {"posterior": latents, **prediction.groups, "sample_stats": stats}
+
+
+def _chain(
+    potential: Callable[[Mapping[str, Tensor]], Tensor],
+    start: Tensor,
+    chain: int,
+    options: NutsOptions,
+    report: Report | None,
+) -> tuple[Tensor, Tensor]:
+    """Points (draw, observation, latent) of one chain, and which draws diverged (draw,)."""
+    if not torch.isfinite(potential({POINT: start})):
+        raise NonFiniteError(f"the model is not finite where chain {chain + 1} of NUTS starts")
+    kernel = NUTS(potential_fn=potential, step_size=0.3, max_tree_depth=options.depth)
+    step = 0
+
+    bad = torch.zeros(options.draws, dtype=torch.bool)
+
+    def told(kernel: NUTS, _: object, stage: str, __: int) -> None:
+        nonlocal step
+        step += 1
+        if stage.startswith("Sample"):
+            bad[[i for i in kernel.diagnostics()["divergences"] if i >= 0]] = True
+        if report is not None:
+            report(chain + 1, step)
+
+    sampler = MCMC(
+        kernel,
+        num_samples=options.draws,
+        warmup_steps=options.warmup,
+        initial_params={POINT: start},
+        hook_fn=told,
+        disable_progbar=True,
+    )
+    sampler.run()
+    return sampler.get_samples()[POINT], bad
+
+
+def _log_joint(
+    run: Run, batch: Batch, latents: Mapping[str, Tensor], hyper: Mapping[str, Tensor]
+) -> Tensor:
+    """Log p(x, z) (draw, observation), some draws at a time."""
+    parts = []
+    total = len(next(iter(latents.values())))
+    for first in range(0, total, 200):
+        some = {name: value[first : first + 200] for name, value in latents.items()}
+        world = poutine.condition(run.model, data={**some, **hyper})
+        with pyro.plate("draw", min(200, total - first), dim=-2):
+            parts.append(log_prob_of(poutine.trace(world).get_trace(batch, reduced=False), batch))
+    return torch.cat(parts)
+
+
+def compute_convergence(posterior: xr.Dataset) -> xr.Dataset:
+    """R-hat, bulk and tail effective size of each latent of each observation.
+
+    Of a vector, its worst component. Below 1.01 and above 400 are good. Source: Vehtari et
+    al. (2021), Rank-normalization, folding, and localization: an improved R-hat.
+    """
+    found = {
+        "r_hat": _each(az.rhat(posterior), np.fmax),
+        "ess_bulk": _each(az.ess(posterior, method="bulk"), np.fmin),
+        "ess_tail": _each(az.ess(posterior, method="tail"), np.fmin),
+    }
+    coords = {"latent": list(posterior.data_vars), "observation": posterior["observation"]}
+    return xr.Dataset({k: (("latent", "observation"), v) for k, v in found.items()}, coords)
+
+
+def _each(statistic: xr.Dataset, worst: np.ufunc) -> np.ndarray:
+    rows = [
+        worst.reduce(v.transpose("observation", ...).values.reshape(v.sizes["observation"], -1), 1)
+        for v in statistic.data_vars.values()
+    ]
+    return np.stack(rows)
