@@ -87,7 +87,7 @@ def show_speed(guides: Sequence[str]) -> None:
     for guide in guides:
         awake, asleep = step_seconds(guide)
         console.print(
-            f"{guide}: {1000 * awake:.1f} ms a gradient, {awake / usual[0]:.2f} x structured-normal; "
+            f"{guide}: {1000 * awake:.1f} ms a gradient, {awake / usual[0]:.2f} x the usual; "
             f"asleep {1000 * asleep:.1f} ms, {asleep / usual[1]:.2f} x"
         )
 
