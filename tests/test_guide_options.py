@@ -27,7 +27,7 @@ def test_options_are_saved_with_the_run_and_restored(
     assert main(command) == 0
     run = load_run(out)
     assert run.config.guide_options == GuideOptions(transforms=4, width=32)
-    assert len(run.guide.family.flow.transform.transforms) == 4  # type: ignore[union-attr]
+    assert len(run.guide.family.flow.layers) == 4  # type: ignore[union-attr]
     # A run of before there were options is one with the usual ones.
     plain = tmp_path / "plain"
     new_run(RunConfig("pendulum", 50)).save(plain)

@@ -1,0 +1,77 @@
+"""The contract of every guide with the full model of every system."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+from pyro import plate, poutine
+
+from groundvae.data.batch import Batch
+from groundvae.guides.catalogue import GUIDES, build_guide
+from groundvae.guides.guide import Guide, log_prob_of
+from groundvae.guides.options import GuideOptions
+from groundvae.inference.elbo import RegularizedELBO
+from groundvae.models.catalogue import CATALOGUE
+from groundvae.models.greybox import GreyBox, site_value
+
+SMALL = GuideOptions(width=16, blocks=1)
+N, DRAWS = 5, 3
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def made(system: str, name: str, seed: int = 0) -> tuple[GreyBox, Guide, Batch]:
+    entry = CATALOGUE[system]
+    batch = Batch.of(entry.simulate(N, 0), dtype=torch.float64)
+    torch.manual_seed(seed)
+    model = entry.build().double()
+    guide = build_guide(name, model, batch.x.shape[1], SMALL).double()
+    guide.prepare(batch)
+    return model, guide, batch
+
+
+def drawn(guide: Guide, batch: Batch, seed: int) -> poutine.Trace:
+    torch.manual_seed(seed)
+    with plate("draw", DRAWS, dim=-2):
+        return poutine.trace(guide).get_trace(batch)
+
+
+@pytest.mark.parametrize("name", GUIDES)
+@pytest.mark.parametrize("system", CATALOGUE)
+def test_contract(system: str, name: str) -> None:
+    model, guide, batch = made(system, name)
+    trace = drawn(guide, batch, seed=1)
+    for latent in model.grounding.latents:
+        value = site_value(trace, latent.name)
+        assert value.shape == (DRAWS, N)
+        assert value.dtype == torch.float64
+        assert latent.prior.support.check(value).all()
+    density = log_prob_of(trace, batch)
+    assert density.shape == (DRAWS, N)
+    assert torch.isfinite(density).all()
+
+    again = drawn(guide, batch, seed=1)
+    other = drawn(guide, batch, seed=2)
+    first = model.latent_names[0]
+    assert torch.equal(site_value(trace, first), site_value(again, first))
+    assert not torch.equal(site_value(trace, first), site_value(other, first))
+
+    twin = made(system, name, seed=9)[1]
+    twin.load_state_dict(guide.state_dict())
+    assert torch.equal(site_value(drawn(twin, batch, seed=1), first), site_value(trace, first))
+
+    with torch.no_grad():  # layers that begin at zero hide those below them
+        for parameter in guide.parameters():
+            parameter.add_(0.01 * torch.randn_like(parameter))
+    RegularizedELBO().differentiable_loss(model, guide, batch).backward()
+    for key, parameter in guide.named_parameters():
+        assert parameter.grad is not None, key
+        assert torch.isfinite(parameter.grad).all(), key
