@@ -9,6 +9,7 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor
 
+from groundvae.guides.circle import around
 from groundvae.guides.encoder import Encoder
 from groundvae.guides.family import Family
 from groundvae.guides.guide import Guide
@@ -33,9 +34,10 @@ class JointGuide(Guide):
     ) -> None:
         super().__init__(encoder, grounding, auxiliary)
         if len(grounding) + auxiliary:
-            self.family = family(
+            line = family(
                 encoder.features, len(grounding) + auxiliary, width=width, blocks=blocks
             )
+            self.family = around(line, encoder.features, grounding, encoder.axis)
 
     def draw(self, canonical: Tensor) -> None:
         if not len(self.grounding) + self.auxiliary:

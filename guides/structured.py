@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from groundvae.data.batch import Batch
+from groundvae.guides.circle import around
 from groundvae.guides.encoder import Encoder
 from groundvae.guides.family import Family
 from groundvae.guides.guide import UNMIXED, Guide
@@ -38,9 +39,8 @@ class StructuredGuide(Guide):
         if auxiliary:
             self.auxiliary_family = family(encoder.features, auxiliary, width=width, blocks=blocks)
         if len(grounding):
-            self.physics_family = family(
-                encoder.features, len(grounding), width=width, blocks=blocks
-            )
+            line = family(encoder.features, len(grounding), width=width, blocks=blocks)
+            self.physics_family = around(line, encoder.features, grounding, encoder.axis)
         if auxiliary and len(grounding):
             self.unmixer = ResidualMLP(n + auxiliary, n, width=width, blocks=1)
             with torch.no_grad():  # at first, what is left after unmixing is almost x itself

@@ -11,11 +11,12 @@ from pyro.distributions import TorchDistribution
 
 from groundvae.data import advection_diffusion as advection_diffusion_data
 from groundvae.data import gait as gait_data
+from groundvae.data import galaxy as galaxy_data
 from groundvae.data import pendulum as pendulum_data
 from groundvae.data.dataset import Dataset
 from groundvae.data.errors import InputError
 from groundvae.data.root import Splits
-from groundvae.models import advection_diffusion, gait, pendulum
+from groundvae.models import advection_diffusion, gait, galaxy, pendulum
 from groundvae.models.greybox import GreyBox
 from groundvae.models.noise import GaussianNoise
 from groundvae.models.system import System
@@ -80,6 +81,24 @@ CATALOGUE: Mapping[str, Entry] = {
         simulate=advection_diffusion_data.simulate,
         options=advection_diffusion.OPTIONS,
         pace=advection_diffusion.PACE,
+    ),
+    "galaxy": Entry(
+        name="galaxy",
+        summary="images of galaxies; known: an exponential disc; left out: all else they show",
+        variants=galaxy.VARIANTS,
+        noise=galaxy.NOISE,
+        axes=("row", "column", "band"),
+        coordinates={"up": "row", "right": "column"},
+        quantity="brightness",
+        unit="",
+        truths=galaxy_data.TRUTHS,
+        simulate=galaxy_data.simulate,
+        splits=galaxy_data.splits,
+        files=galaxy_data.FILES,
+        source=galaxy_data.SOURCE,
+        options=galaxy.OPTIONS,
+        weights=galaxy.WEIGHTS,
+        pace=galaxy.PACE,
     ),
     "gait": Entry(
         name="gait",

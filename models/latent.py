@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -19,7 +20,8 @@ class PhysicsLatent:
     """One scalar latent of each observation with an interpretable prior.
 
     ``support`` says which values make sense to the physics (a torch constraint); a prior that
-    leaves it is refused. ``period`` is set for angles that wrap.
+    leaves it is refused. ``period`` is set for angles that wrap: where their prior spans it,
+    they live on a circle, and it makes no difference where that is cut open.
     """
 
     name: str
@@ -39,6 +41,19 @@ class PhysicsLatent:
                 f"{describe_support(self.prior.support)}, expected support within "
                 f"{describe_support(self.support)} ({self.meaning})"
             )
+
+    @property
+    def lower(self) -> float:
+        """Where the prior's support begins; minus infinity where it does not."""
+        return float(getattr(self.prior.support, "lower_bound", -math.inf))
+
+    @property
+    def circular(self) -> bool:
+        """Whether this is an angle whose prior spans the whole circle."""
+        upper = float(getattr(self.prior.support, "upper_bound", math.inf))
+        return self.period is not None and math.isclose(
+            upper - self.lower, self.period, rel_tol=1e-5
+        )
 
     def prior_like(self, values: Tensor) -> TorchDistribution:
         """The prior on the device and in the precision of ``values``."""
@@ -72,11 +87,18 @@ class Grounding:
     def constrain(self, unconstrained: Tensor) -> tuple[dict[str, Tensor], Tensor]:
         """Map (..., latent) to named values on the supports, and log |d value / d u|.
 
-        The log-determinant has the shape (..., latent).
+        The log-determinant has the shape (..., latent). A circular latent is its own
+        unconstrained value, up to whole periods: distributions over it have to live on the
+        circle, as those of ``CircularFamily`` do.
         """
         values, logdets = {}, []
         for latent, u in zip(self.latents, unconstrained.unbind(-1), strict=True):
             support = latent.prior.support
+            if latent.circular:
+                around = latent.lower + torch.remainder(u - latent.lower, latent.period)
+                values[latent.name] = _inside(around, support)
+                logdets.append(torch.zeros_like(u))
+                continue
             bijector = biject_to(support)
             value = _inside(bijector(u), support)
             values[latent.name] = value
@@ -87,7 +109,11 @@ class Grounding:
     def unconstrain(self, values: Mapping[str, Tensor]) -> Tensor:
         """The inverse of ``constrain``: named values to (..., latent)."""
         return torch.stack(
-            [biject_to(z.prior.support).inv(values[z.name]) for z in self.latents], -1
+            [
+                values[z.name] if z.circular else biject_to(z.prior.support).inv(values[z.name])
+                for z in self.latents
+            ],
+            -1,
         )
 
 
