@@ -35,6 +35,7 @@ CLASSES = {
 EDGE_ON = 6
 TRUTHS = ("intensity", "semi_axis", "ellipticity", "position_angle")
 SPLITS = ("train", "valid", "test")
+FEW = 20  # images, of which half are left to validate and test on
 PICTURES = (".png", ".jpg", ".jpeg")
 FILES = {
     "edge_on.npz": "images in three splits, with measured axes",
@@ -188,7 +189,7 @@ def splits(root: Path | None = None, number: int = EDGE_ON) -> Splits:
 def _cut(images: Dataset, source: str) -> Splits:
     if len(images) < 4:
         raise InputError(f"{len(images)} images are too few to fit, validate and test on")
-    train, rest = images.split(0.8, seed=0)
+    train, rest = images.split(0.8 if len(images) >= FEW else 0.5, seed=0)
     valid, test = rest.split(0.5, seed=0)
     return Splits(train, valid, test, source)
 

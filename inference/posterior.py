@@ -110,9 +110,9 @@ def _draw(
     decoded = returned(model_trace)
     full = decoded.full.expand(n, *decoded.full.shape[-1 - run.model.system.event_dim :])
     noise = run.model.noise(full, event_dim=0)
-    changed = {
-        name: changes[name](value) if changes and name in changes else value
-        for name, value in latents.items()
+    changed = latents | {
+        name: run.model.grounding.wrapped(name, change(latents[name]))
+        for name, change in (changes or {}).items()
     }
     groups = {"posterior": changed, "posterior_predictive": {OBSERVATION: noise.sample()}}
     if decoded.physics is not None:
@@ -130,6 +130,8 @@ def _draw(
 
 def _extended(batch: Batch, until: float) -> Batch:
     """The batch with its times carried on to ``until`` (s); the new samples are missing."""
+    if "t" not in batch.inputs:
+        raise InputError(f"until is {until:g} s, but the data have no times to go beyond")
     times = batch.inputs["t"]
     if until < float(times[-1]):
         raise InputError(f"until is {until:g} s, before the data's last time {times[-1]:g} s")

@@ -10,7 +10,7 @@ from torch.nn import functional
 
 
 class PixelNetwork(nn.Module):
-    """Features of pixels (image, pixel, feature) and latents (image, latent) -> (.., .., output).
+    """Features of pixels (image, pixel, feature) and latents (image, latent) to (.., .., output).
 
     Two hidden layers. The latents scale and shift each hidden unit, which is done on the
     weights: a product less for every pixel. The outputs are zero at first.
@@ -32,7 +32,7 @@ class PixelNetwork(nn.Module):
 
     def forward(self, features: Tensor, latents: Tensor) -> Tensor:
         scales, shifts = self.conditions(latents).unflatten(-1, (2, len(self.sizes), -1)).unbind(1)
-        hidden = features
+        hidden = features.expand(len(latents), -1, -1)
         for weight, scale, shift in zip(
             self.weights, scales.unbind(1), shifts.unbind(1), strict=True
         ):

@@ -55,6 +55,13 @@ class PhysicsLatent:
             upper - self.lower, self.period, rel_tol=1e-5
         )
 
+    def wrapped(self, values: Tensor) -> Tensor:
+        """Angles less the whole periods that they are beyond the circle; others as they are."""
+        if not self.circular:
+            return values
+        within = self.lower + torch.remainder(values - self.lower, self.period)
+        return _inside(within, self.prior.support)
+
     def prior_like(self, values: Tensor) -> TorchDistribution:
         """The prior on the device and in the precision of ``values``."""
         if values.dtype == torch.float32 and values.device.type == "cpu":
@@ -84,6 +91,11 @@ class Grounding:
             raise InputError(f"no physics latent {unknown[0]!r} to give a prior, known: {known}")
         return Grounding(tuple(replace(z, prior=priors.get(z.name, z.prior)) for z in self.latents))
 
+    def wrapped(self, name: str, values: Tensor) -> Tensor:
+        """Values of one latent, on its circle if it has one; of another site, as they are."""
+        latent = next((z for z in self.latents if z.name == name), None)
+        return values if latent is None else latent.wrapped(values)
+
     def constrain(self, unconstrained: Tensor) -> tuple[dict[str, Tensor], Tensor]:
         """Map (..., latent) to named values on the supports, and log |d value / d u|.
 
@@ -95,8 +107,7 @@ class Grounding:
         for latent, u in zip(self.latents, unconstrained.unbind(-1), strict=True):
             support = latent.prior.support
             if latent.circular:
-                around = latent.lower + torch.remainder(u - latent.lower, latent.period)
-                values[latent.name] = _inside(around, support)
+                values[latent.name] = latent.wrapped(u)
                 logdets.append(torch.zeros_like(u))
                 continue
             bijector = biject_to(support)
