@@ -16,7 +16,7 @@ from PIL import Image, UnidentifiedImageError
 
 from groundvae.data.dataset import Dataset, read_npz
 from groundvae.data.errors import InputError
-from groundvae.data.root import Splits, find_folder
+from groundvae.data.root import STAND_IN, Splits, find_folder
 
 SIDE = 69  # pixels
 BANDS = ("i", "r", "g")
@@ -130,7 +130,11 @@ def read_galaxy10(path: Path, number: int = EDGE_ON) -> Dataset:
             images, labels = content.get("images"), content.get("ans")
             if not isinstance(images, h5py.Dataset) or not isinstance(labels, h5py.Dataset):
                 raise InputError(f"{path}: has no datasets 'images' and 'ans'")
-            if labels.ndim != 1 or labels.dtype.kind not in "iu" or images.shape[:1] != labels.shape:
+            if (
+                labels.ndim != 1
+                or labels.dtype.kind not in "iu"
+                or images.shape[:1] != labels.shape
+            ):
                 raise InputError(f"{path}: 'ans' is not one whole number for each of 'images'")
             chosen = np.flatnonzero(labels[:] == number)
             if not len(chosen):
@@ -182,7 +186,7 @@ def splits(root: Path | None = None, number: int = EDGE_ON) -> Splits:
         return _cut(images, f"measured, {len(images)} PNG and JPEG files")
     if root is not None:
         raise InputError(f"{root}: holds neither edge_on.npz, Galaxy10.h5 nor PNG or JPEG files")
-    source = "SIMULATED STAND-IN, no measured galaxies were found"
+    source = f"{STAND_IN}, no measured galaxies were found"
     return Splits(simulate(200, 1), simulate(50, 2), simulate(50, 3), source, stand_in=True)
 
 

@@ -14,6 +14,7 @@ from groundvae.diagnostics import (
     contraction,
     coverage,
     decomposition,
+    energy,
     evidence,
     looseries,
     predictive,
@@ -23,6 +24,7 @@ from groundvae.diagnostics import (
     reconstruction,
     recovery,
     sensitivity,
+    standin,
     tarp,
     weights,
     zscore,
@@ -69,6 +71,30 @@ def _need(subject: Subject, *groups: str) -> None:
     missing = [g for g in groups if g not in subject.inference_data]
     if missing:
         raise LeftOutError(f"the posterior has no {missing[0]}")
+
+
+def measured_data(subject: Subject) -> Finding:
+    finding = Finding()
+    if standin.is_stand_in(subject.run):
+        finding.metrics[standin.METRIC] = 1.0
+        finding.judge(standin.check_stand_in(subject.run, subject.observations))
+    return finding
+
+
+def conserved(subject: Subject) -> Finding:
+    if not energy.has_energy(subject.run):
+        return Finding()
+    result = energy.compute_energy(subject.run, subject.inference_data, subject.batch)
+    finding = Finding(metrics={"energy_drift": float(result["drift"].mean())})
+    finding.draw(
+        "energy",
+        energy.plot_energy(result),
+        "The learned Hamiltonian on the plane of the first two principal directions of the "
+        "states (q, p), with the paths of a few observations.",
+        "Physics alone moves along levels of H in all of its dimensions; on this plane through "
+        "them paths cross levels, unless the plane holds nearly all of the states' variance.",
+    )
+    return finding
 
 
 def reconstruct(subject: Subject) -> Finding:
@@ -364,6 +390,7 @@ def power_scaling(subject: Subject) -> Finding:
 
 
 SECTIONS: Mapping[str, Callable[[Subject], Finding]] = {
+    "Measured data": measured_data,
     "Reconstruction": reconstruct,
     "Against truth": against_truth,
     "Information": inform,
@@ -373,5 +400,6 @@ SECTIONS: Mapping[str, Callable[[Subject], Finding]] = {
     "Left-out samples": left_out_samples,
     "Prior predictive check": prior_check,
     "Grey box": grey_box,
+    "Energy": conserved,
     "Power-scaling": power_scaling,
 }

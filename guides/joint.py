@@ -34,9 +34,7 @@ class JointGuide(Guide):
     ) -> None:
         super().__init__(encoder, grounding, auxiliary)
         if len(grounding) + auxiliary:
-            line = family(
-                encoder.features, len(grounding) + auxiliary, width=width, blocks=blocks
-            )
+            line = family(encoder.features, len(grounding) + auxiliary, width=width, blocks=blocks)
             self.family = around(line, encoder.features, grounding, encoder.axis)
 
     def draw(self, canonical: Tensor) -> None:

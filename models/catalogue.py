@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from pyro.distributions import TorchDistribution
@@ -38,9 +37,11 @@ class Entry:
     simulate: Callable[[int, int], Dataset]  # (n, seed)
     options: Mapping[str, Any] = field(default_factory=dict)  # of a fit, where not the usual
     weights: Mapping[str, float] = field(default_factory=dict)  # of penalties, likewise
-    splits: Callable[[Path | None], Splits] | None = None  # measured data, looked for in a folder
+    splits: Callable[..., Splits] | None = None  # measured data, looked for in a folder
     files: Mapping[str, str] = field(default_factory=dict)  # of measured data: pattern, content
     source: str = ""  # where measured data come from publicly
+    labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # of an axis' entries
+    classes: Mapping[int, str] = field(default_factory=dict)  # of measured data, one is chosen
     pace: float = 1.0  # of the learned noise scale, see GaussianNoise
 
     def build(
@@ -99,6 +100,8 @@ CATALOGUE: Mapping[str, Entry] = {
         options=galaxy.OPTIONS,
         weights=galaxy.WEIGHTS,
         pace=galaxy.PACE,
+        labels={"band": galaxy_data.BANDS},
+        classes=galaxy_data.CLASSES,
     ),
     "gait": Entry(
         name="gait",
@@ -117,6 +120,7 @@ CATALOGUE: Mapping[str, Entry] = {
         options=gait.OPTIONS,
         weights=gait.WEIGHTS,
         pace=gait.PACE,
+        labels={"joint": gait_data.JOINTS},
     ),
 }
 

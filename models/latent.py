@@ -57,7 +57,7 @@ class PhysicsLatent:
 
     def wrapped(self, values: Tensor) -> Tensor:
         """Angles less the whole periods that they are beyond the circle; others as they are."""
-        if not self.circular:
+        if self.period is None or not self.circular:
             return values
         within = self.lower + torch.remainder(values - self.lower, self.period)
         return _inside(within, self.prior.support)

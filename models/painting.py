@@ -126,9 +126,7 @@ class FreeImage(nn.Module):
 
     def forward(self, at: Tensor, auxiliary: Tensor) -> Tensor:
         """Images (image, row, column, band)."""
-        return coarsely(
-            lambda few: self.network(self._features(few), auxiliary), at, self.stride
-        )
+        return coarsely(lambda few: self.network(self._features(few), auxiliary), at, self.stride)
 
     def _features(self, at: Tensor) -> Tensor:
         x, y = at

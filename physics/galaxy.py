@@ -17,7 +17,7 @@ SOFTENING = 1e-3  # of the radius, in semi-axes: the disc stays differentiable a
 
 
 def positions(side: int) -> Tensor:
-    """x and y of the pixels of a square image, (2, row, column); the first row is the top.
+    """X and y of the pixels of a square image, (2, row, column); the first row is the top.
 
     >>> positions(3)[:, 0, 2].tolist()
     [1.0, 1.0]
@@ -39,7 +39,9 @@ def rotated(at: Tensor, position_angle: Tensor) -> tuple[Tensor, Tensor]:
     return cos * x + sin * y, cos * y - sin * x
 
 
-def elliptic_radius(along: Tensor, across: Tensor, semi_axis: Tensor, ellipticity: Tensor) -> Tensor:
+def elliptic_radius(
+    along: Tensor, across: Tensor, semi_axis: Tensor, ellipticity: Tensor
+) -> Tensor:
     """``sqrt((along / A)^2 + (across / B)^2)`` with ``B = A (1 - ellipticity)``, no unit."""
     minor = semi_axis * (1 - ellipticity)
     return torch.sqrt((along / semi_axis) ** 2 + (across / minor) ** 2 + SOFTENING**2)

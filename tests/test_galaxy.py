@@ -49,7 +49,9 @@ def tensor(*values: float) -> torch.Tensor:
 
 def physics(position_angle: float, n: int = 1) -> dict[str, torch.Tensor]:
     values = {"intensity": 0.8, "semi_axis": 0.3, "ellipticity": 0.6}
-    return {k: torch.full((n,), v) for k, v in (values | {"position_angle": position_angle}).items()}
+    return {
+        k: torch.full((n,), v) for k, v in (values | {"position_angle": position_angle}).items()
+    }
 
 
 def inside() -> torch.Tensor:
@@ -280,9 +282,7 @@ def test_a_folder_of_pictures_is_read_and_damaged_ones_are_named(tmp_path: Path)
         read_pictures(tmp_path)
 
 
-def test_without_data_a_stand_in_says_so(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_data_a_stand_in_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.delenv("GROUNDVAE_DATA", raising=False)
     assert splits().stand_in
