@@ -89,6 +89,8 @@ def pca_error(train: Dataset, data: Dataset, components: int) -> float:
 
 def axis_figures(run: Run, data: Dataset) -> dict[str, float]:
     """Inferred axes against those measured from the isophotes: angle (degrees) and ratio."""
+    if not {"position_angle", "ellipticity"} <= set(data.truth):
+        return {}
     draws = posterior(run, data)["posterior"]
     angle = circular_mean(np.concatenate(draws["position_angle"].values), PERIOD)
     off = np.abs(circular_difference(angle, data.truth["position_angle"], PERIOD))
@@ -129,9 +131,8 @@ def measure(name: str, variant: str, seed: int, root: Path | None) -> dict[str, 
     for components in COMPONENTS[name]:
         figures[f"pca_{components}"] = pca_error(splits.train, data, components)
     figures["fit_peak_mb"] = run.fit.peak_memory_mb
-    if name == "galaxy" and {"position_angle", "ellipticity"} <= set(data.truth):
-        if run.model.system.grounded:
-            figures |= axis_figures(run, data)
+    if name == "galaxy" and run.model.system.grounded:
+        figures |= axis_figures(run, data)
     if name == "gait" and run.model.system.grounded:
         figures["energy_drift"] = energy_drift(run, data)
     return figures
