@@ -176,13 +176,16 @@ VARIANTS: Mapping[str, Callable[[], Galaxy]] = {
     "hybrid": _hybrid,
     "hybrid-reg": _hybrid,
 }
-NOISE, PACE = 0.1, 3.0  # where the learned noise scale starts, of the range of an image; its pace
+NOISE, PACE = 0.1, 3.0  # where the learned noise scale starts, of an image's range; its pace
 OPTIONS: Mapping[str, Any] = {
-    "steps": 1500,
-    "sleep": 0.0,
+    "steps": 900,
+    "sleep": 0.0,  # moments tell the axis before the first step, and images are costly
     "settle": 0.0,
     "batch_size": 50,
-    "learning_rate": 2e-3,
+    "learning_rate": 3e-3,
     "warmup": 0.1,
 }
-WEIGHTS: Mapping[str, float] = {"ppc": 1e-3, "hybrid_simulation": 1.0}
+WEIGHTS: Mapping[str, float] = {
+    "ppc": 0.05,  # keeps the disc that of the image: without, the residual paints its edge on
+    "hybrid_simulation": 1.0,
+}
