@@ -36,7 +36,7 @@ SIZE = PhysicsLatent("size", dist.LogNormal(0.0, 1.0), "m", "a size", constraint
 GROUNDING = Grounding((SIZE, ANGLE))
 
 
-def pair(name: str, variant: str = "hybrid", n: int = 3) -> tuple[GreyBox, Guide, Batch]:
+def pair(name: str, variant: str = "hybrid", n: int = 2) -> tuple[GreyBox, Guide, Batch]:
     batch = Batch.of(simulate(n, 0), dtype=torch.float64)
     torch.manual_seed(0)
     model = find_system("galaxy").build(variant).double()
@@ -52,7 +52,7 @@ def test_the_density_over_the_circle_integrates_to_one(family: str) -> None:
     wrapped = around(FAMILIES[family](5, 1), 5, only, None).double()
     features = torch.randn(4, 5, dtype=torch.float64)
     grid = torch.linspace(0, PERIOD, 4001, dtype=torch.float64)[:-1].view(-1, 1, 1)
-    density = wrapped(features).log_prob(grid.expand(-1, 4, 1)).exp()
+    density = wrapped(features).log_prob(grid.expand(-1, 4, 1)).exp().detach()
     torch.testing.assert_close(
         density.mean(0) * PERIOD, torch.ones(4, dtype=torch.float64), atol=1e-3, rtol=0
     )
@@ -63,7 +63,7 @@ def test_the_density_has_no_seam() -> None:
     wrapped = around(NormalFamily(2, 1), 2, Grounding((ANGLE,)), (0, 1))
     at_the_seam = wrapped(torch.tensor([[1.0, 0.0]]))  # the heading is 0, which is pi
     just = torch.tensor([[1e-4], [PERIOD - 1e-4]])
-    log_prob = at_the_seam.log_prob(just.unsqueeze(1)).squeeze(1)
+    log_prob = at_the_seam.log_prob(just.unsqueeze(1)).squeeze(1).detach()
     assert float((log_prob[0] - log_prob[1]).abs()) < 0.01
     turns = torch.exp(2j * at_the_seam.sample(torch.Size([4000])))
     assert float(turns.mean().abs()) > 0.8  # one heap around the seam, not two at both ends
@@ -92,7 +92,7 @@ def test_draws_are_scored_as_they_were_drawn(name: str) -> None:
     model, guide, batch = pair(name)
     with plate("draw", 5, dim=-2):
         trace = poutine.trace(guide).get_trace(batch)
-    assert site_value(trace, "position_angle").shape == (5, 3)
+    assert site_value(trace, "position_angle").shape == (5, 2)
     latents = {key: site_value(trace, key)[2] for key in model.latent_names}
     torch.testing.assert_close(
         guide.log_prob(batch, latents), log_prob_of(trace, batch)[2], rtol=1e-6, atol=1e-6
