@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from groundvae.data.batch import Batch
-from groundvae.diagnostics.style import FULL, house_style
+from groundvae.diagnostics.style import PHYSICS, house_style
 from groundvae.inference.run import Run
 from groundvae.models.gait import Gait
 from groundvae.physics.hamiltonian import drift
@@ -76,8 +76,8 @@ def plot_energy(result: xr.Dataset) -> Figure:
         figure.colorbar(filled, label="H (1/s)").add_lines(lines)
         for pick in picks:
             along, across = result["path"].isel(observation=pick).values.T
-            axes.plot(along, across, color=FULL, lw=0.9, alpha=0.9)
-            axes.plot(along[0], across[0], "o", ms=3, color=FULL)
+            axes.plot(along, across, color=PHYSICS, lw=0.9, alpha=0.9)
+            axes.plot(along[0], across[0], "o", ms=3, color=PHYSICS)
         axes.grid(False)
         axes.set_xlabel("first principal direction of (q, p)")
         axes.set_ylabel("second")
