@@ -62,6 +62,12 @@ class PhysicsLatent:
         within = self.lower + torch.remainder(values - self.lower, self.period)
         return _inside(within, self.prior.support)
 
+    def difference(self, a: Tensor, b: Tensor) -> Tensor:
+        """``a - b``, and for a circular latent the short way round."""
+        if self.period is None or not self.circular:
+            return a - b
+        return torch.remainder(a - b + self.period / 2, self.period) - self.period / 2
+
     def prior_like(self, values: Tensor) -> TorchDistribution:
         """The prior on the device and in the precision of ``values``."""
         if values.dtype == torch.float32 and values.device.type == "cpu":

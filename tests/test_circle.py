@@ -126,3 +126,9 @@ def test_a_fresh_guide_sees_the_axis_at_every_angle_alike() -> None:
     assert seam.sum() >= 4
     assert np.median(off[seam]) < 0.15
     assert np.median(off) < 0.15
+
+
+def test_differences_go_the_short_way_round() -> None:
+    near, far = torch.tensor([0.1, 1.0]), torch.tensor([PERIOD - 0.1, 0.5])
+    torch.testing.assert_close(ANGLE.difference(near, far), torch.tensor([0.2, 0.5]))
+    torch.testing.assert_close(SIZE.difference(near, far), near - far)
