@@ -1,7 +1,8 @@
-"""Figures of advection-diffusion and gait at default settings, one line of JSON a fit.
+"""Figures of the other systems at default settings, one line of JSON a fit.
 
-``python benchmarks/systems.py advection_diffusion gait [--root DIR] [--variant NAME] [--seed 0]``
-Advection-diffusion is measured on 1,000 fresh fields, gait on its validation strides.
+``python benchmarks/systems.py advection_diffusion galaxy gait [--root DIR] [--variant NAME]
+[--seed 0]``. Advection-diffusion is measured on 1,000 fresh fields, galaxy and gait on their
+validation data. ``pca_N`` is the SSE of a linear reconstruction from N numbers.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from scipy.stats import spearmanr
 
 from groundvae.cli.fit import usual_preset
 from groundvae.cli.source import default_splits, own_weights, tuned
@@ -19,6 +21,7 @@ from groundvae.data.advection_diffusion import TIMES, solve
 from groundvae.data.batch import Batch
 from groundvae.data.dataset import Dataset
 from groundvae.diagnostics.metrics import compute_metrics
+from groundvae.diagnostics.score import circular_difference, circular_mean
 from groundvae.inference.fit import fit
 from groundvae.inference.posterior import PosteriorOptions, posterior
 from groundvae.inference.run import Run, RunConfig, new_run
@@ -26,9 +29,11 @@ from groundvae.inference.schedule import FitOptions
 from groundvae.models.catalogue import find_system
 from groundvae.models.gait import Gait
 from groundvae.models.intervention import Change
+from groundvae.physics.galaxy import PERIOD
 from groundvae.physics.hamiltonian import drift
 
 FEW = PosteriorOptions(draws=20, predictive_draws=20)
+COMPONENTS = {"advection_diffusion": (5, 6), "galaxy": (6, 20), "gait": (15, 21)}
 TOGETHER = 100  # fields extrapolated at once: 12 s of them take memory
 
 
@@ -73,6 +78,33 @@ def band_coverage(run: Run, data: Dataset) -> float:
     return float(((low <= data.x) & (data.x <= high)).mean())
 
 
+def pca_error(train: Dataset, data: Dataset, components: int) -> float:
+    """SSE of a linear reconstruction from as many numbers, fitted to the training data."""
+    known, fresh = (d.x.reshape(len(d), -1).astype(float) for d in (train, data))
+    mean = known.mean(0)
+    _, _, patterns = np.linalg.svd(known - mean, full_matrices=False)
+    kept = patterns[:components]
+    left = (fresh - mean) - (fresh - mean) @ kept.T @ kept
+    return float((left**2).sum(-1).mean())
+
+
+def axis_figures(run: Run, data: Dataset) -> dict[str, float]:
+    """Inferred axes against those measured from the isophotes: angle (degrees) and ratio."""
+    if not {"position_angle", "ellipticity"} <= set(data.truth):
+        return {}
+    draws = posterior(run, data)["posterior"]
+    angle = circular_mean(np.concatenate(draws["position_angle"].values), PERIOD)
+    off = np.abs(circular_difference(angle, data.truth["position_angle"], PERIOD))
+    ratio = 1 - draws["ellipticity"].mean(("chain", "draw")).values
+    return {
+        "position_angle_median_degrees": float(np.rad2deg(np.median(off))),
+        "position_angle_mean_degrees": float(np.rad2deg(off.mean())),
+        "axis_ratio_rank_correlation": float(
+            spearmanr(ratio, 1 - data.truth["ellipticity"]).statistic
+        ),
+    }
+
+
 def measure(name: str, variant: str, seed: int, root: Path | None) -> dict[str, float]:
     """Fit one system at its defaults and measure it."""
     entry = find_system(name)
@@ -97,6 +129,11 @@ def measure(name: str, variant: str, seed: int, root: Path | None) -> dict[str, 
         figures["extrapolation_mae"] = extrapolation_error(run, data)
         if "diffusion" in run.model.grounding.names:
             figures["counterfactual_mae"] = counterfactual_error(run, data)
+    for components in COMPONENTS[name]:
+        figures[f"pca_{components}"] = pca_error(splits.train, data, components)
+    figures["fit_peak_mb"] = run.fit.peak_memory_mb
+    if name == "galaxy" and run.model.system.grounded:
+        figures |= axis_figures(run, data)
     if name == "gait" and run.model.system.grounded:
         figures["energy_drift"] = energy_drift(run, data)
     return figures
@@ -104,7 +141,7 @@ def measure(name: str, variant: str, seed: int, root: Path | None) -> dict[str, 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("systems", nargs="+", choices=["advection_diffusion", "gait"])
+    parser.add_argument("systems", nargs="+", choices=list(COMPONENTS))
     parser.add_argument("--variant", default="hybrid-reg")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2)

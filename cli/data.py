@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import tyro
 
 from groundvae.cli.console import say
+from groundvae.data.dataset import Dataset
 from groundvae.data.errors import InputError
-from groundvae.data.root import VARIABLE, candidates, find_folder
+from groundvae.data.root import VARIABLE, Splits, candidates, find_folder
 from groundvae.models.catalogue import Entry, find_system
 
 
@@ -23,14 +25,46 @@ class Data:
     """Name of the system, see `list`."""
     root: Path | None = None
     """Folder to look in, instead of GROUNDVAE_DATA and the user's cache folder."""
+    number: int | None = None
+    """The class to take, where measured data come in classes (galaxy: those of Galaxy10)."""
+    out: Path | None = None
+    """Write what is found as one data file, .npz, to be fitted with `fit --data`."""
 
     def run(self) -> None:
         entry = find_system(self.system)
-        for line in report(entry, self.root):
+        if self.number is not None and self.number not in entry.classes:
+            known = ", ".join(map(str, entry.classes)) or "none"
+            raise InputError(f"{entry.name} has no class {self.number}, known: {known}")
+        for line in report(entry, self.root, self.number):
             say(line)
+        if self.out is not None:
+            self._write(entry, self.out)
+
+    def _write(self, entry: Entry, out: Path) -> None:
+        if entry.splits is None:
+            raise InputError(f"{entry.name} is simulated, expected `simulate {entry.name}`")
+        if out.suffix != ".npz":
+            raise InputError(f"{out}: expected a name that ends in .npz")
+        splits = _splits(entry, self.root, self.number)
+        whole = joined([splits.train, splits.valid, splits.test])
+        whole.save(out)
+        say(f"wrote {len(whole)} observations ({splits.source}) to {out}")
 
 
-def report(entry: Entry, root: Path | None) -> Iterator[str]:
+def joined(parts: Sequence[Dataset]) -> Dataset:
+    """Data sets of the same coordinates and truths as one."""
+    x = np.concatenate([part.x for part in parts])
+    names = set.intersection(*(set(part.truth) for part in parts))
+    truth = {k: np.concatenate([part.truth[k] for part in parts]) for k in sorted(names)}
+    return Dataset(x, parts[0].coordinates, truth)
+
+
+def _splits(entry: Entry, root: Path | None, number: int | None) -> Splits:
+    assert entry.splits is not None
+    return entry.splits(root) if number is None else entry.splits(root, number)
+
+
+def report(entry: Entry, root: Path | None, number: int | None = None) -> Iterator[str]:
     """The lines of the answer, best candidate first."""
     if entry.splits is None:
         yield f"{entry.name} is simulated (`simulate {entry.name}`): it needs no measured data"
@@ -38,7 +72,7 @@ def report(entry: Entry, root: Path | None) -> Iterator[str]:
     chosen = find_folder(entry.name, root)
     for folder in candidates(entry.name, root):
         yield from _folder(folder, entry, used=folder == chosen)
-    yield _verdict(entry, root)
+    yield _verdict(entry, root, number)
     yield f"public source: {entry.source}"
     if root is None:
         yield f"put the files in one of these folders, name its parent in {VARIABLE}, or use --root"
@@ -56,10 +90,9 @@ def _folder(folder: Path, entry: Entry, *, used: bool) -> Iterator[str]:
         yield f"  {pattern}: {', '.join(found) if found else 'missing'} ({content})"
 
 
-def _verdict(entry: Entry, root: Path | None) -> str:
-    assert entry.splits is not None
+def _verdict(entry: Entry, root: Path | None, number: int | None) -> str:
     try:
-        splits = entry.splits(root)
+        splits = _splits(entry, root, number)
     except InputError as error:
         return f"not usable: {error}"
     sizes = (

@@ -1,38 +1,90 @@
-"""``simulate``: write a data file with known true latents."""
+"""``simulate``: write observations with known latents, from a system or from a fitted run."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import tyro
 
 from groundvae.cli.console import say
+from groundvae.cli.source import once
 from groundvae.data.atomic import check_writable
+from groundvae.data.dataset import Dataset
 from groundvae.data.errors import InputError
-from groundvae.models.catalogue import find_system
+from groundvae.models.catalogue import Entry, find_system
+from groundvae.models.intervention import parse_intervention
+
+IMAGE_RANK = 3  # row, column, band
 
 
 @dataclass(frozen=True)
 class Simulate:
-    """Simulate observations of a system, true latents included."""
+    """Simulate observations of a system, true latents included; or generate from a fitted run."""
 
     system: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="SYSTEM")]
     """Name of the system, see `list`."""
     out: Path
-    """The .npz file to write: x, t and the true latents."""
+    """The .npz file to write: x, t and the true latents; or a .png, for images."""
     n: int = 1000
     """Number of observations."""
     seed: int = 1
     """Same seed, same file. The defaults train on 1, validate on 2 and test on 3."""
+    run_folder: Annotated[Path | None, tyro.conf.arg(name="run")] = None
+    """A fitted run to generate from, instead of the system's own simulator."""
+    set: tuple[str, ...] = ()
+    """With --run: physics latents at chosen values, such as 'position_angle=0.5'."""
 
     def run(self) -> None:
         entry = find_system(self.system)
         if self.n < 1 or self.seed < 0:
             raise InputError("--n must be 1 or more and --seed 0 or more")
-        if self.out.suffix != ".npz":
-            raise InputError(f"{self.out}: expected a name that ends in .npz")
-        check_writable(self.out)
-        entry.simulate(self.n, self.seed).save(self.out)
+        self._check_name(entry)
+        chosen = once("--set", (_setting(text) for text in self.set))
+        if chosen and self.run_folder is None:
+            raise InputError("--set needs a fitted run to generate from, expected --run")
+        data, clean = self._draw(entry, chosen)
+        if self.out.suffix == ".npz":
+            data.save(self.out)
+        else:
+            self._save_sheet(clean, chosen)
         say(f"wrote {self.n} observations of {self.system} to {self.out}")
+
+    def _check_name(self, entry: Entry) -> None:
+        if self.out.suffix == ".png" and len(entry.axes) != IMAGE_RANK:
+            raise InputError(f"{self.out}: {self.system} has no images, expected .npz")
+        if self.out.suffix not in (".npz", ".png"):
+            raise InputError(f"{self.out}: expected a name that ends in .npz, or .png for images")
+        check_writable(self.out)
+
+    def _draw(self, entry: Entry, chosen: Mapping[str, float]) -> tuple[Dataset, np.ndarray]:
+        """The observations, and what a contact sheet shows of them."""
+        if self.run_folder is None:
+            data = entry.simulate(self.n, self.seed)
+            return data, data.x
+        from groundvae.inference.generation import generate
+        from groundvae.inference.run import load_run
+
+        run = load_run(self.run_folder)
+        if run.config.system != self.system:
+            raise InputError(f"{self.run_folder}: is a run of {run.config.system}")
+        return generate(run, self.n, self.seed, chosen)
+
+    def _save_sheet(self, images: np.ndarray, chosen: Mapping[str, float]) -> None:
+        from groundvae.diagnostics.contactsheet import SHOWN, plot_contact_sheet
+        from groundvae.diagnostics.style import save_figure
+
+        where = "the fitted model" if self.run_folder else "the simulator"
+        given = ", ".join(f"{name} = {value:g}" for name, value in chosen.items())
+        title = f"{min(self.n, SHOWN)} images of {where}" + (f" at {given}" if given else "")
+        save_figure(plot_contact_sheet(images, title), self.out)
+
+
+def _setting(text: str) -> tuple[str, float]:
+    name, change = parse_intervention(text)
+    if change.factor:
+        raise InputError(f"--set {text!r} cannot be read, expected NAME=NUMBER")
+    return name, change.shift

@@ -108,17 +108,26 @@ def read_data(path: Path, entry: Entry, *, refuse_missing: bool = False) -> Data
     if missing.reshape(len(data), -1).all(axis=1).any():
         where = int(missing.reshape(len(data), -1).all(axis=1).argmax())
         raise InputError(f"{path}: observation {where} has no samples at all, expected some")
-    return _with_times(data, entry, path)
+    return _with_coordinates(data, entry, path)
 
 
-def _with_times(data: Dataset, entry: Entry, path: Path) -> Dataset:
-    """The system's own times where the file has none and its length allows it."""
-    if "t" not in entry.coordinates or "t" in data.coordinates:
-        return data
-    own = entry.simulate(1, 0).coordinates["t"]
-    if len(own) != data.x.shape[1]:
-        raise InputError(
-            f"{path}: has no times 't' and {data.x.shape[1]} samples an observation, expected "
-            f"'t' in seconds or {len(own)} samples"
-        )
-    return replace(data, coordinates={**data.coordinates, "t": own})
+def _with_coordinates(data: Dataset, entry: Entry, path: Path) -> Dataset:
+    """The system's own times (or places) where the file has none and its size allows it."""
+    found = dict(data.coordinates)
+    own = entry.simulate(1, 0).coordinates if set(entry.coordinates) - set(found) else {}
+    for name, axis in entry.coordinates.items():
+        if name in found:
+            continue
+        samples = data.x.shape[1 + entry.axes.index(axis)]
+        if len(own[name]) != samples:
+            what = "'t' in seconds" if name == "t" else repr(name)
+            raise InputError(
+                f"{path}: has no {_plural(axis)} {name!r} and {samples} samples an observation, "
+                f"expected {what} or {len(own[name])} samples"
+            )
+        found[name] = own[name]
+    return replace(data, coordinates=found)
+
+
+def _plural(axis: str) -> str:
+    return {"time": "times", "space": "places"}.get(axis, f"{axis}s")

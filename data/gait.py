@@ -14,7 +14,7 @@ from scipy.io import loadmat
 
 from groundvae.data.dataset import Dataset, read_npz
 from groundvae.data.errors import InputError
-from groundvae.data.root import Splits, find_folder
+from groundvae.data.root import STAND_IN, Splits, find_folder
 
 JOINTS = ("hip", "knee", "ankle")
 ROWS = (3, 6, 9)  # of a trial's Ang: flexion of these joints, counted from 0
@@ -100,7 +100,7 @@ def splits(root: Path | None = None) -> Splits:
         return Splits(train, valid, test, f"measured, {len(strides)} strides of SubjectN.mat")
     if root is not None:
         raise InputError(f"{root}: holds neither gait.npz nor SubjectN.mat")
-    source = "SIMULATED STAND-IN, no measured gait was found"
+    source = f"{STAND_IN}, no measured gait was found"
     return Splits(simulate(400, 1), simulate(100, 2), simulate(172, 3), source, stand_in=True)
 
 

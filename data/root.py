@@ -10,6 +10,8 @@ from groundvae.data.dataset import Dataset
 from groundvae.data.errors import InputError
 
 VARIABLE = "GROUNDVAE_DATA"
+STAND_IN = "SIMULATED STAND-IN"
+"""How the source of a stand-in begins, wherever it is told."""
 
 
 @dataclass(frozen=True)

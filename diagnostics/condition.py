@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from groundvae.diagnostics import looseries
+from groundvae.diagnostics import energy, looseries
 from groundvae.diagnostics.finding import LeftOutError, NotAskedError
 from groundvae.diagnostics.section import Condition
 from groundvae.diagnostics.subject import Subject
@@ -55,6 +55,12 @@ def familiar(subject: Subject) -> None:
     data = subject.inference_data
     if "constant_data" not in data or "novel" not in data["constant_data"]:
         raise LeftOutError("the run keeps no scores of its validation data; fit it again")
+
+
+def hamiltonian(subject: Subject) -> None:
+    """The physics moves a state by a Hamiltonian."""
+    if not energy.has_energy(subject.run):
+        raise NotAskedError
 
 
 def reference(subject: Subject) -> None:

@@ -167,6 +167,8 @@ GENERAL = {
     "share_observation": "share that the residual on the observation adds",
     "share_residual": "share that the residual adds",
     "share_noise": "share left unexplained",
+    "stand_in": "1: fitted to a simulated stand-in, NOT to measured data",
+    "energy_drift": "largest relative change of H along an observation, mean",
 }
 OF_LATENT = {
     "mae": "mean absolute error of the posterior median, {unit}",

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
+
 import arviz as az
 import matplotlib.pyplot as plt
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 
+from groundvae.diagnostics.contactsheet import draw_image
 from groundvae.diagnostics.score import interval
 from groundvae.diagnostics.style import DATA, FULL, PHYSICS, headline, house_style, labelled
 
 PANELS = 6
 PICTURES = 4
+IMAGES = 12
 SERIES_CHANNELS = 4  # a second axis this short is channels of a series, not space
+WORDS = {"x": "data", "mean": "full model", "physics": "physics alone", "residual": "residual"}
 CHUNK = 100  # observations whose quantiles are taken at once
 
 
@@ -56,6 +62,8 @@ def plot_reconstruction(result: xr.Dataset, quantity: str, unit: str) -> Figure:
         return _plot_series(result, quantity, unit)
     if len(events) == 2 and result.sizes[events[1]] <= SERIES_CHANNELS:
         return _plot_channels(result, quantity, unit)
+    if len(events) == 3:
+        return _plot_images(result)
     return _plot_pictures(result, quantity, unit)
 
 
@@ -139,34 +147,98 @@ def _finding(result: xr.Dataset) -> str:
 
 
 def _plot_pictures(result: xr.Dataset, quantity: str, unit: str) -> Figure:
+    """Fields (two axes): data, full model, physics alone, and the residual on its own scale."""
     picks = _picks(result, PICTURES)
     kinds = [k for k in ("x", "mean", "physics") if k in result]
-    words = {"x": "data", "mean": "full model", "physics": "physics alone"}
     low, high = float(result["x"].min()), float(result["x"].max())
+    residual = _residual(result)
+    most = max(float(np.abs(residual.isel(observation=picks)).max()), 1e-12)
     with house_style():
         figure, grid = plt.subplots(
-            len(picks), len(kinds), figsize=(6.0, 1.9 * len(picks) + 0.6), squeeze=False
+            len(picks),
+            len(kinds) + 1,
+            figsize=(1.9 * (len(kinds) + 1) + 1.2, 1.7 * len(picks) + 0.8),
+            sharex=True,
+            sharey=True,
+            squeeze=False,
         )
         for row, pick in zip(grid, picks, strict=True):
-            for axes, kind in zip(row, kinds, strict=True):
-                picture = result[kind].isel(observation=pick)
-                shown = axes.imshow(_pixels(picture, low, high), vmin=low, vmax=high, aspect="auto")
-                axes.grid(False)
-                axes.set_xlabel(str(picture.dims[1]), fontsize=8)
-            row[0].set_ylabel(f"observation {pick}\n{result['x'].dims[1]}", fontsize=8)
-        for axes, kind in zip(grid[0], kinds, strict=True):
-            axes.set_title(words[kind], fontsize=9)
-        if result["x"].ndim < 4:
-            figure.colorbar(shown, ax=grid, label=labelled(quantity, unit))
+            for axes, kind in zip(row, kinds, strict=False):
+                shown = _draw_field(axes, result[kind].isel(observation=pick), (low, high))
+            left = _draw_field(row[-1], residual.isel(observation=pick), (-most, most), "PuOr")
+            sse = float(result["sse"][pick])
+            row[0].set_ylabel(f"observation {pick}\nSSE {sse:.2g}\n{_axis(result, 1)}", fontsize=8)
+        for axes, kind in zip(grid[0], [*kinds, "residual"], strict=True):
+            axes.set_title(WORDS[kind], fontsize=9)
+        for axes in grid[-1]:
+            axes.set_xlabel(_axis(result, 2), fontsize=8)
+        figure.colorbar(shown, ax=grid[:, :-1], label=labelled(quantity, unit))
+        figure.colorbar(left, ax=grid[:, -1:])
         headline(figure, _finding(result))
     return figure
 
 
-def _pixels(picture: xr.DataArray, low: float, high: float) -> np.ndarray:
-    """What ``imshow`` takes: three bands as colours on a common scale, else the bands' mean."""
-    values = np.asarray(picture.values)
-    if values.ndim < 3:
-        return values
-    if values.shape[-1] != 3:
-        return np.asarray(values.mean(axis=-1))
-    return np.clip((values - low) / max(high - low, 1e-12), 0, 1)
+def _draw_field(
+    axes: Axes, field: xr.DataArray, scale: tuple[float, float], colours: str = "viridis"
+) -> AxesImage:
+    axes.grid(False)
+    ends = [_ends(field, dim) for dim in (field.dims[1], field.dims[0])]
+    return axes.imshow(
+        field.values,
+        vmin=scale[0],
+        vmax=scale[1],
+        cmap=colours,
+        aspect="auto",
+        extent=(*ends[0], *ends[1][::-1]),
+    )
+
+
+def _ends(field: xr.DataArray, dim: Hashable) -> tuple[float, float]:
+    """First and last coordinate along an axis, or its first and last index."""
+    at = field[dim].values if dim in field.coords else np.arange(field.sizes[dim])
+    return float(at[0]), float(at[-1])
+
+
+def _axis(result: xr.Dataset, place: int) -> str:
+    name = str(result["x"].dims[place])
+    return {"time": "time (s)", "space": "place (m)"}.get(name, name)
+
+
+def _residual(result: xr.Dataset) -> xr.DataArray:
+    """What the full model adds to physics alone; without physics, what it leaves of the data."""
+    if "physics" in result:
+        return result["mean"] - result["physics"]
+    return result["x"] - result["mean"]
+
+
+def _plot_images(result: xr.Dataset) -> Figure:
+    """A contact sheet: data, full model, physics alone and residual, one row an observation."""
+    picks = _picks(result, IMAGES)
+    kinds = [k for k in ("x", "mean", "physics") if k in result]
+    low, high = min(0.0, float(result["x"].min())), float(result["x"].max())
+    residual = _residual(result)
+    most = 2 * max(float(np.quantile(np.abs(residual.values), 0.999)), 1e-12)
+    columns = len(kinds) + 1
+    halves = 2 if len(picks) > PICTURES else 1  # two blocks side by side
+    rows = -(-len(picks) // halves)
+    with house_style():
+        figure, grid = plt.subplots(
+            rows,
+            halves * columns,
+            figsize=(1.05 * halves * columns + 0.4, 1.15 * rows + 0.8),
+            squeeze=False,
+        )
+        for axes in grid.flat:
+            axes.set_axis_off()
+        for i, pick in enumerate(picks):
+            start = columns * (i // rows)
+            block = grid[i % rows, start : start + columns]
+            for axes, kind in zip(block, kinds, strict=False):
+                draw_image(axes, (result[kind][pick].values - low) / max(high - low, 1e-12))
+            draw_image(block[-1], 0.5 + residual[pick].values / most)
+            block[0].set_title(f"{pick}: SSE {float(result['sse'][pick]):.2g}", fontsize=7)
+            if i % rows == 0:
+                for axes, kind in zip(block[1:], [*kinds[1:], "residual"], strict=True):
+                    axes.set_title(WORDS[kind], fontsize=7)
+        headline(figure, f"{_finding(result)}\n(each row: data first; residual about grey)")
+    return figure

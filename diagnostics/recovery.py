@@ -38,6 +38,8 @@ def compute_recovery(latent: KnownLatent) -> xr.Dataset:
         "cov90": coverage(latent.draws, latent.truth, 0.9),
         "correlation": _correlation(median, latent.truth, latent.period),
     }
+    if latent.period is not None:
+        attrs["period"] = latent.period
     return xr.Dataset({k: ("observation", v) for k, v in variables.items()}, attrs=attrs)
 
 
@@ -94,8 +96,10 @@ def plot_recovery(recovery: xr.Dataset) -> Figure:
             color=FULL,
             label="median and 90 % interval",
         )
-        axes.set_xlabel(labelled(f"true {name}", unit))
-        axes.set_ylabel(labelled(f"inferred {name}", unit))
+        period = recovery.attrs.get("period")
+        wraps = f", modulo {period:.3g}" if period else ""
+        axes.set_xlabel(labelled(f"true {name}", unit) + wraps)
+        axes.set_ylabel(labelled(f"inferred {name}", unit) + wraps)
         axes.set_title(
             f"{name}: mean error {recovery.attrs['mae']:.3g} {unit}; 90 % intervals hold\n"
             f"{100 * recovery.attrs['cov90']:.0f} % of {n} true values"

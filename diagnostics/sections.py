@@ -12,6 +12,7 @@ from groundvae.diagnostics import (
     condition,
     contraction,
     decomposition,
+    energy,
     evidence,
     looseries,
     mcmc,
@@ -22,6 +23,7 @@ from groundvae.diagnostics import (
     reconstruction,
     reestimate,
     sensitivity,
+    standin,
     tarp,
     weights,
 )
@@ -84,7 +86,16 @@ def _scaling(result: xr.Dataset) -> dict[str, float]:
     return {k: v for part in found for k, v in part.items()}
 
 
+def measured_data(subject: Subject) -> Finding:
+    """Whether the run knows measurements, or a stand-in for them; silent where it does."""
+    if not standin.is_stand_in(subject.run):
+        return Finding()
+    verdict = standin.check_stand_in(subject.run, subject.observations)
+    return Finding([verdict], {standin.METRIC: 1.0})
+
+
 SECTIONS: Mapping[str, Callable[[Subject], Finding]] = {
+    "Measured data": measured_data,
     "Reconstruction": Section(
         "reconstruction",
         lambda s: _named(reconstruction.compute_reconstruction(s.inference_data), s),
@@ -264,6 +275,19 @@ SECTIONS: Mapping[str, Callable[[Subject], Finding]] = {
         "Physics alone is fitted to each observation, starting from the posterior. A shift far "
         "outside the grey means that the posterior does not allow for a wrong residual.",
         needs=(condition.grey_box, condition.physics_latents),
+    ),
+    "Energy": Section(
+        "energy",
+        lambda s: energy.compute_energy(s.run, s.inference_data, s.batch),
+        lambda _: [],
+        energy.plot_energy,
+        lambda r: {"energy_drift": float(r["drift"].mean())},
+        "The learned Hamiltonian on the plane of the first two principal directions of the states "
+        "(q, p), with the paths of a few observations.",
+        "Physics alone moves along levels of H in all of its dimensions; on this plane through "
+        "them paths cross levels, unless the plane holds nearly all of the states' variance.",
+        needs=(condition.hamiltonian,),
+        always=True,
     ),
     "Power-scaling": Section(
         "sensitivity",

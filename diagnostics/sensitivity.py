@@ -16,6 +16,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from groundvae.diagnostics.latents import scalar_latents
 from groundvae.diagnostics.style import FULL, PHYSICS, headline, house_style
 from groundvae.diagnostics.verdict import FEWEST, Level, Verdict, grade, too_few, worded
 
@@ -47,9 +48,10 @@ def compute_sensitivity(
     picked = np.linspace(0, n - 1, min(n, OBSERVATIONS)).astype(int)
     names = [str(k) for k, v in posterior.items() if v.ndim == 3]
     total = np.sum([log_prior[name] for name in names], axis=0)
+    flat = scalar_latents(posterior)  # angles unwrapped
     values = np.zeros((len(COMPONENTS), len(names), len(picked)))
     for column, i in enumerate(picked):
-        draws = {k: np.concatenate(posterior[k].values)[None, :, i] for k in names}
+        draws = {k: flat[k][None, :, i] for k in names}
         first = {k: v[:, :few] for k, v in draws.items()}
         by_prior = az.from_dict(posterior=draws)
         by_prior.add_groups({"log_prior": _prior_group(total[:, i])})

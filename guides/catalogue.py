@@ -8,6 +8,7 @@ from groundvae.data.errors import InputError
 from groundvae.guides.encoder import Encoder, FieldEncoder, SeriesEncoder
 from groundvae.guides.family import FAMILIES
 from groundvae.guides.guide import Guide
+from groundvae.guides.imageencoder import ImageEncoder
 from groundvae.guides.joint import JointGuide
 from groundvae.guides.options import GuideOptions, check_options
 from groundvae.guides.structured import StructuredGuide
@@ -45,4 +46,6 @@ def check_guide(name: str, options: GuideOptions) -> None:
 def _encoder(system: System, length: int) -> Encoder:
     if system.event_dim == 1:
         return SeriesEncoder(length)
+    if system.event_dim == 3:
+        return ImageEncoder(system.channels)
     return FieldEncoder(length, system.channels)

@@ -34,6 +34,11 @@ class Encoder(nn.Module):
     def features(self) -> int:
         """Number of features of one observation."""
 
+    @property
+    def axis(self) -> tuple[int, int] | None:
+        """Places among the features of the cosine and sine of twice an axis, if it sees one."""
+        return None
+
     @abstractmethod
     def read(self, batch: Batch) -> Tensor:
         """Canonical observations (observation, canonical)."""

@@ -10,6 +10,7 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor
 
+from groundvae.guides.circle import around
 from groundvae.guides.encoder import Encoder
 from groundvae.guides.family import Family
 from groundvae.guides.guide import Guide
@@ -34,7 +35,8 @@ class JointGuide(Guide):
         super().__init__(encoder, grounding, auxiliary)
         if len(grounding) + auxiliary:
             deep = replace(options, blocks=options.pick("blocks", 3))
-            self.family = family(encoder.features, len(grounding) + auxiliary, deep)
+            line = family(encoder.features, len(grounding) + auxiliary, deep)
+            self.family = around(line, encoder.features, grounding, encoder.axis)
 
     def draw(self, canonical: Tensor) -> None:
         if not len(self.grounding) + self.auxiliary:

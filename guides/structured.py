@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from groundvae.data.batch import Batch
+from groundvae.guides.circle import around
 from groundvae.guides.encoder import Encoder
 from groundvae.guides.family import Family
 from groundvae.guides.guide import UNMIXED, Guide
@@ -37,7 +38,8 @@ class StructuredGuide(Guide):
         if auxiliary:
             self.auxiliary_family = family(encoder.features, auxiliary, options)
         if len(grounding):
-            self.physics_family = family(encoder.features, len(grounding), options)
+            line = family(encoder.features, len(grounding), options)
+            self.physics_family = around(line, encoder.features, grounding, encoder.axis)
         if auxiliary and len(grounding):
             width = options.pick("width", 128)
             self.unmixer = ResidualMLP(n + auxiliary, n, width=width, blocks=1)

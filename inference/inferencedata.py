@@ -45,6 +45,7 @@ def hand_over(
         if array in inputs:
             unit = {"units": COORDINATE_UNITS.get(array, "")}
             coords[axis] = xr.Variable((axis,), inputs[array].cpu().numpy(), unit)
+    coords |= {axis: list(names) for axis, names in entry.labels.items()}
     units = {z.name: z.unit for z in run.model.grounding.latents} | {OBSERVATION: entry.unit}
     meanings = {z.name: z.meaning for z in run.model.grounding.latents}
     periods = {z.name: z.period for z in run.model.grounding.latents if z.period is not None}

@@ -136,15 +136,19 @@ class PhysicsSimulation:
 
 @dataclass(frozen=True)
 class PhysicsSimulationMean:
-    """R_DA2 as the paper has it: squared error of the posterior's mean, in the latents' units."""
+    """R_DA2 as the paper has it: squared error of the posterior's mean, in the latents' units.
+
+    Of an angle, the short way round.
+    """
 
     applies = PhysicsSimulation.applies
 
     def __call__(self, step: Step) -> Tensor:
         factor, _ = _simulated_factor(step)
         means, _ = step.guide.grounding.constrain(factor.mean)
-        truth = step.simulation.latents
-        return torch.stack([_squared(means[name], truth[name]) for name in means]).sum()
+        truth, latents = step.simulation.latents, step.guide.grounding.latents
+        off = [z.difference(means[z.name], truth[z.name]) for z in latents]
+        return torch.stack([each.pow(2).mean() for each in off]).sum()
 
 
 def _simulated_factor(step: Step) -> tuple[pyro.distributions.TorchDistribution, Tensor]:

@@ -121,9 +121,9 @@ def _draw(
     n = min(options.draws, options.predictive_draws)
     first = {name: value[:n] for name, value in {**latents, **hyper}.items()}
     prediction = predict(run, batch, ahead, first, changes)
-    changed = {
-        name: changes[name](value) if changes and name in changes else value
-        for name, value in latents.items()
+    changed = latents | {
+        name: run.model.grounding.wrapped(name, change(latents[name]))
+        for name, change in (changes or {}).items()
     }
     groups = {"posterior": changed, **prediction.groups}
     if prediction.log_joint is not None:
@@ -134,6 +134,8 @@ def _draw(
 
 def _extended(batch: Batch, until: float) -> Batch:
     """The batch with its times carried on to ``until`` (s); the new samples are missing."""
+    if "t" not in batch.inputs:
+        raise InputError(f"until is {until:g} s, but the data have no times to go beyond")
     times = batch.inputs["t"]
     if until < float(times[-1]):
         raise InputError(f"until is {until:g} s, before the data's last time {times[-1]:g} s")

@@ -99,7 +99,7 @@ class Trainer:
         while True:
             order = torch.randperm(len(self.train), device=self.train.x.device)
             for start in range(0, len(order) - size + 1, size):
-                yield self.train[order[start : start + size]]
+                yield self.model.system.vary(self.train[order[start : start + size]])
 
     def step(self, phase: Phase) -> None:
         """One gradient step of a phase, on the next batch.

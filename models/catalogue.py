@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from pyro.distributions import TorchDistribution
 
 from groundvae.data import advection_diffusion as advection_diffusion_data
 from groundvae.data import gait as gait_data
+from groundvae.data import galaxy as galaxy_data
 from groundvae.data import pendulum as pendulum_data
 from groundvae.data.dataset import Dataset
 from groundvae.data.errors import InputError
 from groundvae.data.root import Splits
-from groundvae.models import advection_diffusion, gait, pendulum
+from groundvae.models import advection_diffusion, gait, galaxy, pendulum
 from groundvae.models.greybox import GreyBox
 from groundvae.models.noise import GaussianNoise
 from groundvae.models.system import System
@@ -38,9 +38,11 @@ class Entry:
     options: Mapping[str, Any] = field(default_factory=dict)  # of a fit, where not the usual
     awake: Mapping[str, Any] = field(default_factory=dict)  # likewise, of a fit without sleep
     weights: Mapping[str, float] = field(default_factory=dict)  # of penalties, likewise
-    splits: Callable[[Path | None], Splits] | None = None  # measured data, looked for in a folder
+    splits: Callable[..., Splits] | None = None  # measured data, looked for in a folder
     files: Mapping[str, str] = field(default_factory=dict)  # of measured data: pattern, content
     source: str = ""  # where measured data come from publicly
+    labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # of an axis' entries
+    classes: Mapping[int, str] = field(default_factory=dict)  # of measured data, one is chosen
     pace: float = 1.0  # of the learned noise scale, see GaussianNoise
 
     def build(
@@ -83,6 +85,26 @@ CATALOGUE: Mapping[str, Entry] = {
         options=advection_diffusion.OPTIONS,
         pace=advection_diffusion.PACE,
     ),
+    "galaxy": Entry(
+        name="galaxy",
+        summary="images of galaxies; known: an exponential disc; left out: all else they show",
+        variants=galaxy.VARIANTS,
+        noise=galaxy.NOISE,
+        axes=("row", "column", "band"),
+        coordinates={"up": "row", "right": "column"},
+        quantity="brightness",
+        unit="",
+        truths=galaxy_data.TRUTHS,
+        simulate=galaxy_data.simulate,
+        splits=galaxy_data.splits,
+        files=galaxy_data.FILES,
+        source=galaxy_data.SOURCE,
+        options=galaxy.OPTIONS,
+        weights=galaxy.WEIGHTS,
+        pace=galaxy.PACE,
+        labels={"band": galaxy_data.BANDS},
+        classes=galaxy_data.CLASSES,
+    ),
     "gait": Entry(
         name="gait",
         summary="joint angles over a stride; known: Hamilton's equations, H itself is learned",
@@ -100,6 +122,7 @@ CATALOGUE: Mapping[str, Entry] = {
         options=gait.OPTIONS,
         weights=gait.WEIGHTS,
         pace=gait.PACE,
+        labels={"joint": gait_data.JOINTS},
     ),
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -23,7 +24,8 @@ class PhysicsLatent:
     """One scalar latent of each observation with an interpretable prior.
 
     ``support`` says which values make sense to the physics (a torch constraint); a prior that
-    leaves it is refused. ``period`` is set for angles that wrap.
+    leaves it is refused. ``period`` is set for angles that wrap: where their prior spans it,
+    they live on a circle, and it makes no difference where that is cut open.
     """
 
     name: str
@@ -43,6 +45,32 @@ class PhysicsLatent:
                 f"{describe_support(self.prior.support)}, expected support within "
                 f"{describe_support(self.support)} ({self.meaning})"
             )
+
+    @property
+    def lower(self) -> float:
+        """Where the prior's support begins; minus infinity where it does not."""
+        return float(getattr(self.prior.support, "lower_bound", -math.inf))
+
+    @property
+    def circular(self) -> bool:
+        """Whether this is an angle whose prior spans the whole circle."""
+        upper = float(getattr(self.prior.support, "upper_bound", math.inf))
+        return self.period is not None and math.isclose(
+            upper - self.lower, self.period, rel_tol=1e-5
+        )
+
+    def wrapped(self, values: Tensor) -> Tensor:
+        """Angles less the whole periods that they are beyond the circle; others as they are."""
+        if self.period is None or not self.circular:
+            return values
+        within = self.lower + torch.remainder(values - self.lower, self.period)
+        return _inside(within, self.prior.support)
+
+    def difference(self, a: Tensor, b: Tensor) -> Tensor:
+        """``a - b``, and for a circular latent the short way round."""
+        if self.period is None or not self.circular:
+            return a - b
+        return torch.remainder(a - b + self.period / 2, self.period) - self.period / 2
 
     def prior_like(
         self, values: Tensor, hyper: Mapping[str, Tensor] | None = None
@@ -88,14 +116,25 @@ class Grounding:
             raise InputError(f"no physics latent {unknown[0]!r} to give a prior, known: {known}")
         return Grounding(tuple(replace(z, prior=priors.get(z.name, z.prior)) for z in self.latents))
 
+    def wrapped(self, name: str, values: Tensor) -> Tensor:
+        """Values of one latent, on its circle if it has one; of another site, as they are."""
+        latent = next((z for z in self.latents if z.name == name), None)
+        return values if latent is None else latent.wrapped(values)
+
     def constrain(self, unconstrained: Tensor) -> tuple[dict[str, Tensor], Tensor]:
         """Map (..., latent) to named values on the supports, and log |d value / d u|.
 
-        The log-determinant has the shape (..., latent).
+        The log-determinant has the shape (..., latent). A circular latent is its own
+        unconstrained value, up to whole periods: distributions over it have to live on the
+        circle, as those of ``CircularFamily`` do.
         """
         values, logdets = {}, []
         for latent, u in zip(self.latents, unconstrained.unbind(-1), strict=True):
             support = latent.prior.support
+            if latent.circular:
+                values[latent.name] = latent.wrapped(u)
+                logdets.append(torch.zeros_like(u))
+                continue
             bijector = biject_to(support)
             value = _inside(bijector(u), support)
             values[latent.name] = value
@@ -106,7 +145,11 @@ class Grounding:
     def unconstrain(self, values: Mapping[str, Tensor]) -> Tensor:
         """The inverse of ``constrain``: named values to (..., latent)."""
         return torch.stack(
-            [biject_to(z.prior.support).inv(values[z.name]) for z in self.latents], -1
+            [
+                values[z.name] if z.circular else biject_to(z.prior.support).inv(values[z.name])
+                for z in self.latents
+            ],
+            -1,
         )
 
 

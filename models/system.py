@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
+from groundvae.data.batch import Batch
 from groundvae.data.errors import InputError
 from groundvae.models.latent import Grounding
 
@@ -34,7 +35,7 @@ class System(nn.Module):
         grounding: the physics latents and their priors.
         auxiliary: dimension of the auxiliary latent ``z_aux``; 0 where no residual uses it.
         event_dim: number of axes of one observation: 1 series, 2 (time, channel), 3 images.
-        channels: values observed at each time, where there are several.
+        channels: values observed at each time, or bands of an image, where there are several.
         grounded: whether there is physics, and so a reduced model.
 
     """
@@ -58,6 +59,13 @@ class System(nn.Module):
 
         ``reduced=False`` leaves out ``physics`` and ``partial`` where they cost time.
         """
+
+    def vary(self, batch: Batch) -> Batch:
+        """Observations that are as likely as those of the batch, to train on in their place.
+
+        By default the batch itself; a system whose law has a symmetry draws from it.
+        """
+        return batch
 
 
 def from_start(times: Tensor, start: str) -> Tensor:
