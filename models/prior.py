@@ -11,8 +11,10 @@ import pyro.distributions as dist
 import torch
 
 from groundvae.data.errors import InputError
+from groundvae.models.axial import AxialVonMises
 
 KNOWN = (
+    AxialVonMises,
     dist.Beta,
     dist.Cauchy,
     dist.Exponential,
