@@ -6,16 +6,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
+import arviz as az
 import tyro
 
 from groundvae.cli.console import note, say, set_threads, show_metrics
-from groundvae.cli.posterior import Options
+from groundvae.cli.posterior import Options, told
 from groundvae.cli.source import default_splits, read_data
+from groundvae.data.dataset import Dataset
+from groundvae.data.errors import InputError
+from groundvae.diagnostics import mcmc
 from groundvae.diagnostics.diagnose import diagnose, read_verdicts
 from groundvae.diagnostics.report import summary
 from groundvae.inference.inferencedata import save_inference_data
+from groundvae.inference.nuts import NutsOptions, nuts
 from groundvae.inference.posterior import PosteriorOptions, posterior
-from groundvae.inference.run import load_run
+from groundvae.inference.run import Run, load_run
 
 
 @dataclass(frozen=True)
@@ -30,11 +35,15 @@ class Diagnose:
     """Folder of measured data, for systems that have them; see the command `data`."""
     keep_posterior: bool = False
     """Store the posterior as RUN/posterior.nc as well."""
+    nuts: int = 0
+    """Compare the guide with NUTS on so many of the observations; takes minutes."""
     threads: int = 2
     """Processor threads."""
     options: Options = field(default_factory=PosteriorOptions)
 
     def run(self) -> None:
+        if self.nuts < 0:
+            raise InputError(f"--nuts is {self.nuts}, expected 0 or more")
         set_threads(self.threads)
         run = load_run(self.run_folder)
         if self.data is None:
@@ -46,7 +55,8 @@ class Diagnose:
         inference_data = posterior(run, data, self.options)
         if self.keep_posterior:
             save_inference_data(inference_data, self.run_folder / "posterior.nc")
-        metrics = diagnose(run, inference_data, self.run_folder)
+        reference = self.reference(run, data) if self.nuts else None
+        metrics = diagnose(run, inference_data, self.run_folder, reference)
         show_metrics(f"{run.config.system}, {run.config.variant}", metrics)
         verdicts = read_verdicts(self.run_folder)
         for verdict in verdicts:
@@ -56,3 +66,11 @@ class Diagnose:
         figures = sorted(p.name for p in self.run_folder.glob("*.png"))
         say(f"figures in {self.run_folder}: {', '.join(figures)}")
         say(f"report: {self.run_folder / 'report.html'}")
+
+    def reference(self, run: Run, data: Dataset) -> az.InferenceData:
+        """The posterior of some observations by NUTS, with their positions among all."""
+        chosen = mcmc.choose(len(data), self.nuts)
+        settings = NutsOptions()
+        drawn = nuts(run, data.subset(chosen), settings, told(settings))
+        posterior = drawn["posterior"].assign_coords(observation=chosen)
+        return az.InferenceData(posterior=posterior)

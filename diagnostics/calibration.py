@@ -29,6 +29,7 @@ from groundvae.diagnostics.uniformity import (
 )
 from groundvae.diagnostics.verdict import Verdict, too_few, worded
 from groundvae.guides.guide import Guide
+from groundvae.guides.population import population_of
 from groundvae.inference.simulation import simulate
 from groundvae.models.greybox import GreyBox, site_value
 
@@ -59,7 +60,7 @@ def simulate_posterior(
     periods = periods or {}
     with torch.no_grad(), torch.random.fork_rng(), pyro.validation_enabled(False):
         torch.manual_seed(seed)
-        simulation = simulate(model, like, simulations)
+        simulation = simulate(model, like, simulations, population_of(guide))
         chunks = [
             _ask(model, guide, simulation.full[i : i + CHUNK], draws)
             for i in range(0, simulations, CHUNK)

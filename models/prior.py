@@ -14,11 +14,13 @@ import pyro.distributions as dist
 import torch
 
 from groundvae.data.errors import InputError
+from groundvae.models.axial import AxialVonMises
 from groundvae.models.hierarchy import Hierarchical, Make
 from groundvae.models.mixture import Mixture
 from groundvae.models.truncated import Truncated
 
 KNOWN = (
+    AxialVonMises,
     dist.Beta,
     dist.Cauchy,
     dist.Exponential,

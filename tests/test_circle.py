@@ -17,11 +17,14 @@ from groundvae.guides.catalogue import GUIDES, build_guide
 from groundvae.guides.circle import around
 from groundvae.guides.family import FAMILIES, NormalFamily
 from groundvae.guides.guide import Guide, log_prob_of
+from groundvae.guides.options import GuideOptions
 from groundvae.inference.elbo import RegularizedELBO
 from groundvae.inference.penalty import PENALTIES
+from groundvae.models.axial import AxialVonMises
 from groundvae.models.catalogue import find_system
 from groundvae.models.greybox import GreyBox, site_value
 from groundvae.models.latent import Grounding, PhysicsLatent
+from groundvae.models.prior import format_prior, parse_prior
 
 PERIOD = math.pi
 ANGLE = PhysicsLatent(
@@ -49,7 +52,7 @@ def pair(name: str, variant: str = "hybrid", n: int = 2) -> tuple[GreyBox, Guide
 def test_the_density_over_the_circle_integrates_to_one(family: str) -> None:
     torch.manual_seed(0)
     only = Grounding((ANGLE,))
-    wrapped = around(FAMILIES[family](5, 1), 5, only, None).double()
+    wrapped = around(FAMILIES[family](5, 1, GuideOptions()), 5, only, None).double()
     features = torch.randn(4, 5, dtype=torch.float64)
     grid = torch.linspace(0, PERIOD, 4001, dtype=torch.float64)[:-1].view(-1, 1, 1)
     density = wrapped(features).log_prob(grid.expand(-1, 4, 1)).exp().detach()
@@ -60,7 +63,7 @@ def test_the_density_over_the_circle_integrates_to_one(family: str) -> None:
 
 def test_the_density_has_no_seam() -> None:
     torch.manual_seed(0)
-    wrapped = around(NormalFamily(2, 1), 2, Grounding((ANGLE,)), (0, 1))
+    wrapped = around(NormalFamily(2, 1, GuideOptions()), 2, Grounding((ANGLE,)), (0, 1))
     at_the_seam = wrapped(torch.tensor([[1.0, 0.0]]))  # the heading is 0, which is pi
     just = torch.tensor([[1e-4], [PERIOD - 1e-4]])
     log_prob = at_the_seam.log_prob(just.unsqueeze(1)).squeeze(1).detach()
@@ -132,3 +135,19 @@ def test_differences_go_the_short_way_round() -> None:
     near, far = torch.tensor([0.1, 1.0]), torch.tensor([PERIOD - 0.1, 0.5])
     torch.testing.assert_close(ANGLE.difference(near, far), torch.tensor([0.2, 0.5]))
     torch.testing.assert_close(SIZE.difference(near, far), near - far)
+
+
+def test_a_prior_of_axes_has_no_seam_and_keeps_the_circle() -> None:
+    prior = AxialVonMises(torch.tensor(0.1), torch.tensor(3.0))
+    grid = torch.linspace(0, PERIOD, 4001)[:-1]
+    assert float(prior.log_prob(grid).exp().mean()) * PERIOD == pytest.approx(1.0, abs=1e-4)
+    torch.manual_seed(0)
+    turns = torch.exp(2j * prior.sample(torch.Size([20000]))).mean()
+    assert float(turns.angle()) / 2 == pytest.approx(0.1, abs=0.02)
+    swapped = GROUNDING.with_priors({"angle": parse_prior(format_prior(prior))})
+    assert swapped.latents[1].circular
+    assert swapped.latents[1].prior_like(torch.zeros(1, dtype=torch.float64)).loc == prior.loc
+    found = find_system("galaxy").build(priors={"position_angle": prior})
+    batch = Batch.of(simulate(3, 0))
+    guide = build_guide("joint-flow", found, 69)
+    assert math.isfinite(RegularizedELBO().loss(found, guide, batch))

@@ -22,6 +22,7 @@ from groundvae.models.prior import (
 POSITIVE = st.floats(2**-10, 2**10, width=32)
 REAL = st.floats(-(2**10), 2**10, width=32, allow_subnormal=False)
 ARGUMENTS: dict[str, dict[str, st.SearchStrategy[float]]] = {
+    "AxialVonMises": {"loc": REAL, "concentration": POSITIVE},
     "Beta": {"concentration1": POSITIVE, "concentration0": POSITIVE},
     "Cauchy": {"loc": REAL, "scale": POSITIVE},
     "Exponential": {"rate": POSITIVE},
