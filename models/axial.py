@@ -10,6 +10,8 @@ from pyro.distributions import TorchDistribution
 from torch import Tensor
 from torch.distributions import constraints
 
+from groundvae.models.truncated import Shape
+
 
 class AxialVonMises(TorchDistribution):
     """Twice the angle is von Mises: an axis near ``loc`` (rad), on 0 .. pi with no seam.
@@ -35,15 +37,14 @@ class AxialVonMises(TorchDistribution):
         self._doubled = dist.VonMises(2 * loc, concentration, validate_args=False)
         super().__init__(self._doubled.batch_shape, validate_args=validate_args)
 
-    def expand(
-        self, batch_shape: torch.Size, _instance: TorchDistribution | None = None
-    ) -> AxialVonMises:
-        loc, concentration = self.loc.expand(batch_shape), self.concentration.expand(batch_shape)
+    def expand(self, batch_shape: Shape, _instance: object = None) -> AxialVonMises:
+        shape = torch.Size(batch_shape)
+        loc, concentration = self.loc.expand(shape), self.concentration.expand(shape)
         return AxialVonMises(loc, concentration, validate_args=False)
 
     @torch.no_grad()
-    def sample(self, sample_shape: torch.Size = torch.Size()) -> Tensor:  # noqa: B008
-        return torch.remainder(0.5 * self._doubled.sample(sample_shape), math.pi)
+    def sample(self, sample_shape: Shape = ()) -> Tensor:
+        return torch.remainder(0.5 * self._doubled.sample(torch.Size(sample_shape)), math.pi)
 
     def log_prob(self, value: Tensor) -> Tensor:
         density: Tensor = self._doubled.log_prob(2 * value) + math.log(2)
