@@ -25,11 +25,12 @@ demo: install
 	$(BIN)/python run.py posterior $(RUN) --data runs/pendulum-test.npz --out $(RUN)/posterior.nc
 	$(BIN)/python run.py diagnose $(RUN) --data runs/pendulum-test.npz
 
+# Two processes of one thread each: two threads of one are waited for more than they work.
 test: install
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
 slow: install
-	$(BIN)/python -m pytest -m slow
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m slow
 
 lint: install
 	$(BIN)/ruff check .

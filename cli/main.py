@@ -18,7 +18,7 @@ from groundvae.cli.fit import Fit
 from groundvae.cli.listing import List
 from groundvae.cli.posterior import Posterior, Predict
 from groundvae.cli.simulate import Simulate
-from groundvae.cli.usage import one_sentence
+from groundvae.cli.usage import one_sentence, refuse_repeats
 from groundvae.data.errors import InputError
 from groundvae.physics.solver import NonFiniteError
 
@@ -56,6 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def read(arguments: Sequence[str] | None) -> Command:
     """The command that the arguments describe."""
+    refuse_repeats(sys.argv[1:] if arguments is None else arguments)
     with one_sentence():
         return tyro.cli(
             Command,

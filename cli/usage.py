@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr
 
 from groundvae.data.errors import InputError
@@ -38,6 +38,20 @@ def one_sentence() -> Iterator[None]:
             raise
         raise InputError(f"{advised(flatten(box.getvalue()))}; see --help") from None
     sys.stderr.write(box.getvalue())
+
+
+def refuse_repeats(arguments: Sequence[str]) -> None:
+    """Refuse an option given twice, of which the parser would silently keep the last.
+
+    >>> refuse_repeats(["predict", "--do", "omega*=2", "theta0=0"])
+    >>> refuse_repeats(["predict", "--do", "omega*=2", "--do=theta0=0"])
+    Traceback (most recent call last):
+    groundvae.data.errors.InputError: --do is given twice, expected once with all its values
+    """
+    options = [text.partition("=")[0].replace("_", "-") for text in arguments]
+    for option in options:
+        if option.startswith("--") and options.count(option) > 1:
+            raise InputError(f"{option} is given twice, expected once with all its values")
 
 
 def advised(told: str) -> str:

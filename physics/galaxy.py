@@ -31,7 +31,7 @@ def rotated(at: Tensor, position_angle: Tensor) -> tuple[Tensor, Tensor]:
     """Positions ``at`` (2, ...) along and across an axis at ``position_angle`` (rad, broadcast).
 
     >>> along, across = rotated(torch.tensor([0.0, 1.0]), torch.tensor(torch.pi / 2))
-    >>> round(float(along), 6), round(float(across), 6)
+    >>> round(float(along), 6), abs(round(float(across), 6))
     (1.0, 0.0)
     """
     x, y = at
