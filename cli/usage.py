@@ -13,6 +13,7 @@ from groundvae.guides.options import KNOWN
 
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
 INNER = re.compile(r"Error parsing __tyro-dummy-inner__[\w.-]*: ")
+LISTS = ("--do", "--prior", "--reprior", "--weight", "--set", "--only")
 ADVICE = (
     "Argument helptext",
     "Arguments are applied",
@@ -41,16 +42,16 @@ def one_sentence() -> Iterator[None]:
 
 
 def refuse_repeats(arguments: Sequence[str]) -> None:
-    """Refuse an option given twice, of which the parser would silently keep the last.
+    """Refuse a list given in two parts, of which the parser would silently keep the last.
 
     >>> refuse_repeats(["predict", "--do", "omega*=2", "theta0=0"])
     >>> refuse_repeats(["predict", "--do", "omega*=2", "--do=theta0=0"])
     Traceback (most recent call last):
     groundvae.data.errors.InputError: --do is given twice, expected once with all its values
     """
-    options = [text.partition("=")[0].replace("_", "-") for text in arguments]
-    for option in options:
-        if option.startswith("--") and options.count(option) > 1:
+    options = [text.partition("=")[0] for text in arguments]
+    for option in LISTS:
+        if options.count(option) > 1:
             raise InputError(f"{option} is given twice, expected once with all its values")
 
 
