@@ -14,6 +14,7 @@ from groundvae.inference.novelty import SCORES
 
 GOOD, DOUBTFUL = 0.05, 0.25  # share of observations beyond a threshold; 0.01 is expected
 SURE = 0.999
+WIDE = 50.0  # range of a score beyond which its axis is bent
 WORDS = {
     "surprise": "negative log density (nats a sample)",
     "feature_distance": "distance of features (sd)",
@@ -73,7 +74,8 @@ def plot_novelty(result: xr.Dataset) -> Figure:
         for axes, name in zip(grid.flat, names, strict=True):
             axes.plot(percent, np.sort(result[name].values), ".", ms=4, color=FULL)
             axes.axhline(result[name].attrs["threshold"], color=PHYSICS, ls="--")
-            axes.set_yscale("symlog", linthresh=10)
+            if np.ptp(result[name].values) > WIDE:  # a few far ones would flatten all others
+                axes.set_yscale("symlog", linthresh=10)
             axes.set_xlabel("observations, sorted (%)")
             axes.set_ylabel(WORDS.get(name, name))
         headline(
