@@ -21,6 +21,8 @@ from groundvae.inference.trainer import Fit, Phase, Trainer
 from groundvae.models.greybox import GreyBox
 from groundvae.physics.solver import NonFiniteError
 
+FAILURES = 5  # steps in a row without finite numbers that end a fit
+
 Report = Callable[[Phase, int, dict[str, float]], None]
 """Takes a phase, the step in it (from 1) and the named terms."""
 
@@ -37,8 +39,9 @@ def fit(
     """Train ``model`` and ``guide`` in place, in the phases of ``Trainer.phases``.
 
     The joint phase ends in its state of best validation ELBO. Ctrl-C ends the fit after the
-    current step, and a step that leaves the finite numbers ends it too (``Fit.stop`` says
-    which); both keep the best state so far. ``report`` is called after every validation.
+    current step, and steps in a row that leave the finite numbers end it too (``Fit.stop`` says
+    which; a single one is left out); both keep the best state so far. ``report`` is called after
+    every validation.
     """
     options = options or FitOptions()
     # The seed of parameters is the caller's (they exist already); this one is the batches'.
@@ -69,6 +72,7 @@ class _Progress:
         self.trainer, self.phase = trainer, phase
         self.start, self.report = start, report
         self.stale = 0
+        self.failed = 0
 
     def __call__(self, interrupted: Callable[[], bool]) -> bool:
         """Take the steps; False if the fit ends here."""
@@ -96,6 +100,13 @@ class _Progress:
         loss.warmth = warmth
         try:
             self.trainer.step(self.phase)
+            self.failed = 0
+        except NonFiniteError:
+            # One draw far out in the tail of a guide may leave the solver's stable region: such
+            # a step is left out. Many in a row are a divergence.
+            self.failed += 1
+            if self.failed >= FAILURES:
+                raise
         finally:
             loss.warmth = 1.0
 
@@ -110,11 +121,11 @@ class _Progress:
         awake = self.phase.name == "wake"
         if awake or last or step == self.phase.steps:
             row["valid_elbo"] = trainer.validate()
-        better = not awake or row["valid_elbo"] > result.best_elbo
+        better = not self.failed and (not awake or row["valid_elbo"] > result.best_elbo)
         if better:
             trainer.keep()
-        if awake or last:
-            result.best_elbo = max(result.best_elbo, row["valid_elbo"])
+            if awake or last:
+                result.best_elbo = max(result.best_elbo, row["valid_elbo"])
         result.history.append(row)
         if self.report is not None:
             self.report(self.phase, step, row)
