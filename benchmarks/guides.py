@@ -14,11 +14,12 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from statistics import mean, median, stdev
+from statistics import median
 
 import arviz as az
 import torch
 import tyro
+from paper_table import spread
 from rich.console import Console
 from scipy.stats import wasserstein_distance
 
@@ -167,14 +168,9 @@ def write(rows: Sequence[Row], folder: Path) -> None:
     lines = ["| guide | seeds | " + " | ".join(numbers) + " |", "| --- " * (len(numbers) + 2) + "|"]
     for guide in dict.fromkeys(str(row["guide"]) for row in rows):
         group = [row for row in rows if row["guide"] == guide]
-        cells = [_mean_and_sd([float(row[n]) for row in group]) for n in numbers]
+        cells = [spread(float(row[n]) for row in group) for n in numbers]
         lines.append(f"| {guide} | {len(group)} | " + " | ".join(cells) + " |")
     (folder / "guides.md").write_text("\n".join(lines) + "\n")
-
-
-def _mean_and_sd(values: Sequence[float]) -> str:
-    spread = f" ± {stdev(values):.2g}" if len(values) > 1 else ""
-    return f"{mean(values):.3g}{spread}"
 
 
 def main(options: Options) -> None:

@@ -44,7 +44,7 @@ class Options:
 
 def pca_sse(train: Dataset, test: Dataset, components: int) -> float:
     """SSE of a linear reconstruction from as many numbers."""
-    rows, fresh = (data.x.reshape(len(data), -1) for data in (train, test))
+    rows, fresh = (data.x.reshape(len(data), -1).astype(float) for data in (train, test))
     mean = rows.mean(0)
     _, _, axes = np.linalg.svd(rows - mean, full_matrices=False)
     kept = axes[:components]

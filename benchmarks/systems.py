@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from pendulum import pca_sse
 from scipy.stats import spearmanr
 
 from groundvae.cli.fit import usual_preset
@@ -78,16 +79,6 @@ def band_coverage(run: Run, data: Dataset) -> float:
     return float(((low <= data.x) & (data.x <= high)).mean())
 
 
-def pca_error(train: Dataset, data: Dataset, components: int) -> float:
-    """SSE of a linear reconstruction from as many numbers, fitted to the training data."""
-    known, fresh = (d.x.reshape(len(d), -1).astype(float) for d in (train, data))
-    mean = known.mean(0)
-    _, _, patterns = np.linalg.svd(known - mean, full_matrices=False)
-    kept = patterns[:components]
-    left = (fresh - mean) - (fresh - mean) @ kept.T @ kept
-    return float((left**2).sum(-1).mean())
-
-
 def axis_figures(run: Run, data: Dataset) -> dict[str, float]:
     """Inferred axes against those measured from the isophotes: angle (degrees) and ratio."""
     if not {"position_angle", "ellipticity"} <= set(data.truth):
@@ -130,7 +121,7 @@ def measure(name: str, variant: str, seed: int, root: Path | None) -> dict[str, 
         if "diffusion" in run.model.grounding.names:
             figures["counterfactual_mae"] = counterfactual_error(run, data)
     for components in COMPONENTS[name]:
-        figures[f"pca_{components}"] = pca_error(splits.train, data, components)
+        figures[f"pca_{components}"] = pca_sse(splits.train, data, components)
     figures["fit_peak_mb"] = run.fit.peak_memory_mb
     if name == "galaxy" and run.model.system.grounded:
         figures |= axis_figures(run, data)

@@ -9,7 +9,7 @@ from typing import Annotated
 import tyro
 
 from groundvae.cli.console import note, say, set_threads
-from groundvae.cli.source import default_splits, once, read_data
+from groundvae.cli.source import assigned, default_splits, read_data
 from groundvae.data.atomic import check_writable
 from groundvae.data.dataset import Dataset
 from groundvae.data.errors import InputError
@@ -23,7 +23,7 @@ from groundvae.inference.prior import prior_predictive
 from groundvae.inference.run import Run, RunConfig, new_run
 from groundvae.inference.schedule import FitOptions
 from groundvae.models.catalogue import Entry, find_system
-from groundvae.models.prior import parse_prior, split_assignment
+from groundvae.models.prior import parse_priors
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,6 @@ class Check:
 
     def build(self, data: Dataset) -> Run:
         """The unfitted run that the options describe."""
-        texts = once("--prior", (split_assignment(text) for text in self.prior))
         options = FitOptions(seed=self.seed)
         config = RunConfig(self.system, data.x.shape[1], self.variant, options=options)
-        return new_run(config, {name: parse_prior(text) for name, text in texts.items()})
+        return new_run(config, parse_priors(assigned("--prior", self.prior)))

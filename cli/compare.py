@@ -16,7 +16,7 @@ import tyro
 from groundvae.cli.comparison import plot_comparison
 from groundvae.cli.console import note, say, set_threads
 from groundvae.cli.fit import Fit, check_converged, usual_preset
-from groundvae.cli.source import default_splits, once, tuned
+from groundvae.cli.source import assigned, default_splits, tuned
 from groundvae.data.atomic import check_writable, replacing
 from groundvae.data.errors import InputError
 from groundvae.diagnostics.metrics import compute_metrics
@@ -26,7 +26,7 @@ from groundvae.inference.posterior import posterior
 from groundvae.inference.run import Run, load_run
 from groundvae.inference.schedule import FitOptions
 from groundvae.models.catalogue import find_system
-from groundvae.models.prior import parse_priors, split_assignment
+from groundvae.models.prior import parse_priors
 
 KEYS = ("variant", "guide", "prior", "seed")
 
@@ -93,8 +93,7 @@ class Compare:
             check_guide(guide, GuideOptions())
         for prior in self.priors:
             if prior != "default":
-                texts = (split_assignment(text) for text in prior.split(";"))
-                entry.build(priors=parse_priors(once("--priors", texts)))
+                entry.build(priors=parse_priors(assigned("--priors", prior.split(";"))))
         check_writable(self.out / "table.csv")
 
     def cells(self) -> Iterator[Cell]:

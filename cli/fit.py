@@ -13,7 +13,7 @@ from pyro.distributions import TorchDistribution
 
 from groundvae.cli.console import err, note, say, set_threads
 from groundvae.cli.progress import reporting
-from groundvae.cli.source import default_splits, once, own_weights, read_data, tuned
+from groundvae.cli.source import assigned, default_splits, once, own_weights, read_data, tuned
 from groundvae.data.batch import Batch
 from groundvae.data.dataset import Dataset
 from groundvae.data.errors import InputError
@@ -25,7 +25,7 @@ from groundvae.inference.preset import build_loss
 from groundvae.inference.run import Run, RunConfig, check_folder, new_run
 from groundvae.inference.schedule import FitOptions
 from groundvae.models.catalogue import Entry, find_system
-from groundvae.models.prior import parse_priors, split_assignment
+from groundvae.models.prior import parse_priors
 from groundvae.models.priorfile import read_priors
 
 REGULARIZED = "hybrid-reg"
@@ -99,9 +99,8 @@ class Fit:
 
     def swapped(self) -> dict[str, TorchDistribution]:
         """The priors to swap, by the name of their latent."""
-        texts = once("--prior", (split_assignment(text) for text in self.prior))
         written = {} if self.priors_file is None else read_priors(self.priors_file)
-        return parse_priors(written | texts)
+        return parse_priors(written | assigned("--prior", self.prior))
 
     def preset(self) -> str:
         """The loss, by name."""

@@ -14,7 +14,7 @@ import tyro
 from pyro.distributions import TorchDistribution
 
 from groundvae.cli.console import note, say, set_threads
-from groundvae.cli.source import once, read_data
+from groundvae.cli.source import assigned, once, read_data
 from groundvae.data.atomic import check_writable
 from groundvae.data.dataset import Dataset
 from groundvae.data.errors import InputError
@@ -25,7 +25,7 @@ from groundvae.inference.posterior import PosteriorOptions, posterior
 from groundvae.inference.refine import RefineOptions, refine
 from groundvae.inference.run import Run, load_run
 from groundvae.models.intervention import parse_intervention
-from groundvae.models.prior import parse_prior, split_assignment
+from groundvae.models.prior import parse_prior
 
 SHOWN = 10  # observations named in a warning
 CONVERGED = 1.01
@@ -71,7 +71,7 @@ class Posterior:
         refinement = None if self.refine is None else RefineOptions(steps=self.refine)
         sampling = None if self.nuts is None else self.sampling(self.nuts)
         set_threads(self.threads)
-        texts = once("--reprior", (split_assignment(text) for text in self.reprior))
+        texts = assigned("--reprior", self.reprior)
         priors = {name: parse_prior(text) for name, text in texts.items()}
         run = load_run(self.run_folder)
         run.model.grounding.with_priors(priors)  # a prior that does not fit stops here

@@ -15,6 +15,10 @@ from groundvae.cli.source import once
 from groundvae.data.atomic import check_writable
 from groundvae.data.dataset import Dataset
 from groundvae.data.errors import InputError
+from groundvae.diagnostics.contactsheet import SHOWN, plot_contact_sheet
+from groundvae.diagnostics.style import save_figure
+from groundvae.inference.generation import generate
+from groundvae.inference.run import load_run
 from groundvae.models.catalogue import Entry, find_system
 from groundvae.models.intervention import parse_intervention
 
@@ -65,18 +69,12 @@ class Simulate:
         if self.run_folder is None:
             data = entry.simulate(self.n, self.seed)
             return data, data.x
-        from groundvae.inference.generation import generate
-        from groundvae.inference.run import load_run
-
         run = load_run(self.run_folder)
         if run.config.system != self.system:
             raise InputError(f"{self.run_folder}: is a run of {run.config.system}")
         return generate(run, self.n, self.seed, chosen)
 
     def _save_sheet(self, images: np.ndarray, chosen: Mapping[str, float]) -> None:
-        from groundvae.diagnostics.contactsheet import SHOWN, plot_contact_sheet
-        from groundvae.diagnostics.style import save_figure
-
         where = "the fitted model" if self.run_folder else "the simulator"
         given = ", ".join(f"{name} = {value:g}" for name, value in chosen.items())
         title = f"{min(self.n, SHOWN)} images of {where}" + (f" at {given}" if given else "")

@@ -16,6 +16,7 @@ from groundvae.data.errors import InputError
 from groundvae.data.root import Splits
 from groundvae.inference.schedule import FitOptions
 from groundvae.models.catalogue import Entry
+from groundvae.models.prior import split_assignment
 
 TRAIN, VALID, TEST = (1000, 1), (500, 2), (1000, 3)
 """Size and seed of the default splits."""
@@ -35,6 +36,15 @@ def once(option: str, pairs: Iterable[tuple[str, T]]) -> dict[str, T]:
             raise InputError(f"{option} names {name!r} twice, expected once")
         found[name] = value
     return found
+
+
+def assigned(option: str, texts: Iterable[str]) -> dict[str, str]:
+    """Texts by name, of an option that takes NAME=TEXT.
+
+    >>> assigned("--prior", ["omega=LogNormal(0.5, 0.4)"])
+    {'omega': 'LogNormal(0.5, 0.4)'}
+    """
+    return once(option, (split_assignment(text) for text in texts))
 
 
 class SimulatedSplits:
