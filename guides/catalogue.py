@@ -10,14 +10,16 @@ from groundvae.guides.family import FAMILIES
 from groundvae.guides.guide import Guide
 from groundvae.guides.imageencoder import ImageEncoder
 from groundvae.guides.joint import JointGuide
+from groundvae.guides.laplace import LaplaceGuide
 from groundvae.guides.options import GuideOptions, check_options
 from groundvae.guides.structured import StructuredGuide
 from groundvae.models.greybox import GreyBox
 from groundvae.models.system import System
 
-STRUCTURES: Mapping[str, type[StructuredGuide] | type[JointGuide]] = {
+STRUCTURES: Mapping[str, type[StructuredGuide | JointGuide | LaplaceGuide]] = {
     "structured": StructuredGuide,
     "joint": JointGuide,
+    "laplace": LaplaceGuide,
 }
 GUIDES = tuple(f"{structure}-{family}" for structure in STRUCTURES for family in FAMILIES)
 
@@ -31,16 +33,19 @@ def build_guide(
     structure, family = name.split("-")
     system = model.system
     encoder = _encoder(system, length)
-    return STRUCTURES[structure](
+    guide = STRUCTURES[structure](
         encoder, system.grounding, system.auxiliary, FAMILIES[family], options
     )
+    guide.attach(model)
+    return guide
 
 
 def check_guide(name: str, options: GuideOptions) -> None:
     """Refuse a guide that does not exist, or options that it does not have."""
     if name not in GUIDES:
         raise InputError(f"no guide {name!r}, known: {', '.join(GUIDES)}")
-    check_options(name, options, FAMILIES[name.split("-")[1]].OPTIONS)
+    structure, family = name.split("-")
+    check_options(name, options, STRUCTURES[structure].OPTIONS + FAMILIES[family].OPTIONS)
 
 
 def _encoder(system: System, length: int) -> Encoder:

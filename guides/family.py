@@ -6,6 +6,7 @@ import pyro.distributions as dist
 import torch
 from pyro.contrib.zuko import ZukoToPyro
 from torch import Tensor, nn
+from torch.distributions import Transform, TransformedDistribution
 
 from groundvae.guides.flow import Couplings, PlacedFlow
 from groundvae.guides.options import GuideOptions
@@ -37,6 +38,11 @@ class NormalFamily(nn.Module):
         super().__init__()
         self.network = _reader(features, 2 * latents, options)
 
+    @property
+    def head(self) -> nn.Linear:
+        """The layer that gives place and size."""
+        return self.network.head
+
     def forward(self, features: Tensor) -> dist.TorchDistribution:
         mean, log_scale = self.network(features).chunk(2, -1)
         return dist.Normal(mean, positive(log_scale)).to_event(1)
@@ -59,6 +65,11 @@ class FullRankFamily(nn.Module):
         self.register_buffer("rows", below[0])
         self.register_buffer("columns", below[1])
         self.network = _reader(features, 2 * latents + below.shape[1] + context, options)
+
+    @property
+    def head(self) -> nn.Linear:
+        """The layer that gives place and size."""
+        return self.network.head
 
     def forward(self, features: Tensor) -> dist.TorchDistribution:
         mean, factor, _ = self.parts(features)
@@ -94,6 +105,11 @@ class FlowFamily(nn.Module):
             hidden=options.pick("hidden", 64),
         )
 
+    @property
+    def head(self) -> nn.Linear:
+        """The layer that gives place and size."""
+        return self.place.head
+
     def forward(self, features: Tensor) -> dist.TorchDistribution:
         mean, factor, context = self.place.parts(features)
         return ZukoToPyro(PlacedFlow(mean, factor, self.flow(context)))
@@ -102,6 +118,13 @@ class FlowFamily(nn.Module):
 def _reader(features: int, outputs: int, options: GuideOptions) -> ResidualMLP:
     width, blocks = options.pick("width", 128), options.pick("blocks", 2)
     return ResidualMLP(features, outputs, width=width, blocks=blocks)
+
+
+def carried(base: dist.TorchDistribution, onto: Transform) -> dist.TorchDistribution:
+    """A family's distribution carried through a transform, whatever library it comes from."""
+    if isinstance(base, ZukoToPyro):
+        return ZukoToPyro(TransformedDistribution(base.dist, [onto]))
+    return dist.TransformedDistribution(base, [onto])
 
 
 Family = NormalFamily | FullRankFamily | FlowFamily

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from groundvae.data.batch import Batch
 from groundvae.guides.encoder import Encoder
 from groundvae.guides.population import Population
-from groundvae.models.greybox import AUXILIARY
+from groundvae.models.greybox import AUXILIARY, GreyBox
 from groundvae.models.latent import Grounding
 
 UNCONSTRAINED = "physics_unconstrained"
@@ -29,6 +29,8 @@ class Guide(nn.Module):
     their priors by bijectors: no draw ever lies outside.
     """
 
+    OPTIONS: tuple[str, ...] = ()  # names of the options of the structure, beside its family's
+
     def __init__(self, encoder: Encoder, grounding: Grounding, auxiliary: int) -> None:
         super().__init__()
         self.encoder = encoder
@@ -40,6 +42,14 @@ class Guide(nn.Module):
         """Take the scales of the data from the training batch, before the first step."""
         self.encoder.prepare(batch)
         self.population.prepare(batch)
+
+    @property
+    def first(self) -> Guide:
+        """The part that answers without the model, and is trained first; here, all of it."""
+        return self
+
+    def attach(self, model: GreyBox) -> None:
+        """Called whenever guide and model are put together; most guides answer without it."""
 
     def forward(self, batch: Batch) -> None:
         self.population()
@@ -70,6 +80,19 @@ class Guide(nn.Module):
         with poutine.condition(data=self.sites(latents)):
             trace = poutine.trace(self).get_trace(batch)
         return log_prob_of(trace, batch)
+
+    def place(self, value: Tensor) -> None:
+        """Place all latents (..., latent), unconstrained, physics first, each at its own site."""
+        self.place_physics(value[..., : len(self.grounding)])
+        if self.auxiliary:
+            z = value[..., len(self.grounding) :]
+            pyro.sample(AUXILIARY, dist.Delta(z, event_dim=1))
+
+    def flat(self, latents: Mapping[str, Tensor]) -> Tensor:
+        """The inverse of ``place``: all latents, unconstrained, (..., latent)."""
+        parts = [self.grounding.unconstrain(latents)] if len(self.grounding) else []
+        parts += [latents[AUXILIARY]] if self.auxiliary else []
+        return torch.cat(parts, -1)
 
     def sites(self, latents: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The values of this guide's random sites that give ``latents``."""

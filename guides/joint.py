@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 import pyro
-import pyro.distributions as dist
-import torch
 from torch import Tensor
 
 from groundvae.guides.circle import around
@@ -15,7 +13,6 @@ from groundvae.guides.encoder import Encoder
 from groundvae.guides.family import Family
 from groundvae.guides.guide import Guide
 from groundvae.guides.options import GuideOptions
-from groundvae.models.greybox import AUXILIARY
 from groundvae.models.latent import Grounding
 
 JOINT = "joint_unconstrained"
@@ -42,13 +39,7 @@ class JointGuide(Guide):
         if not len(self.grounding) + self.auxiliary:
             return
         joint = self.family(self.encoder.describe(canonical))
-        value = pyro.sample(JOINT, joint, infer={"is_auxiliary": True})
-        self.place_physics(value[..., : len(self.grounding)])
-        if self.auxiliary:
-            z = value[..., len(self.grounding) :]
-            pyro.sample(AUXILIARY, dist.Delta(z, event_dim=1))
+        self.place(pyro.sample(JOINT, joint, infer={"is_auxiliary": True}))
 
     def sites(self, latents: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        parts = [self.grounding.unconstrain(latents)] if len(self.grounding) else []
-        parts += [latents[AUXILIARY]] if self.auxiliary else []
-        return {JOINT: torch.cat(parts, -1)}
+        return {JOINT: self.flat(latents)}

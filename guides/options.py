@@ -27,6 +27,9 @@ class GuideOptions:
     bins: int | None = None
     """Of a flow: bins of its splines; 8."""
 
+    rounds: int | None = None
+    """Of a laplace guide: Gauss-Newton steps from the first answer; 4."""
+
     def __post_init__(self) -> None:
         for name, value in self.given().items():
             least = 2 if name == "bins" else 1

@@ -51,12 +51,36 @@ class StructuredGuide(Guide):
         if self.auxiliary:
             z = pyro.sample(AUXILIARY, self.auxiliary_family(self.encoder.describe(canonical)))
             if len(self.grounding):
-                # Draws may come with axes in front of the observations'.
-                seen = canonical.expand(*z.shape[:-1], -1)
-                unmixed = seen + self.unmixer(torch.cat([seen, z], -1))
+                unmixed = self.unmix(canonical, z)
         if len(self.grounding):
             pyro.deterministic(UNMIXED, unmixed, event_dim=1)
             self.draw_physics(self.physics_family(self.encoder.describe(unmixed)))
+
+    def unmix(self, canonical: Tensor, auxiliary: Tensor) -> Tensor:
+        """The observation without what ``auxiliary`` (..., auxiliary) explains, (..., canonical).
+
+        Draws may come with axes in front of the observations'.
+        """
+        seen = canonical.expand(*auxiliary.shape[:-1], -1)
+        left: Tensor = seen + self.unmixer(torch.cat([seen, auxiliary], -1))
+        return left
+
+    @torch.no_grad()
+    def centre(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Mean and sd (observation, latent) of all latents, unconstrained, physics first.
+
+        Those of the physics given the mean of z_aux; of a family that has both in closed form.
+        """
+        canonical = unmixed = self.encoder.read(batch)
+        answers = []
+        if self.auxiliary:
+            answers.append(self.auxiliary_family(self.encoder.describe(canonical)))
+            if len(self.grounding):
+                unmixed = self.unmix(canonical, answers[0].mean)
+        if len(self.grounding):
+            answers.insert(0, self.physics_family(self.encoder.describe(unmixed)))
+        mean, sd = ([getattr(a, name) for a in answers] for name in ("mean", "stddev"))
+        return torch.cat(mean, -1), torch.cat(sd, -1)
 
     def physics_factor(self, batch: Batch) -> dist.TorchDistribution | None:
         """q(z_P | x) for an observation of physics alone, which needs no unmixing."""

@@ -46,6 +46,7 @@ def fit(
     options = options or FitOptions()
     # The seed of parameters is the caller's (they exist already); this one is the batches'.
     torch.manual_seed(options.seed)
+    guide.attach(model)
     guide.prepare(train)
     loss.prepare(model)
     trainer = Trainer(model, guide, loss, train, valid, options)
@@ -118,14 +119,15 @@ class _Progress:
         trainer, result = self.trainer, self.trainer.result
         seconds = time.perf_counter() - self.start
         row = {"step": float(result.steps), "seconds": seconds, **trainer.loss.record}
-        awake = self.phase.name == "wake"
-        if awake or last or step == self.phase.steps:
-            row["valid_elbo"] = trainer.validate()
-        better = not self.failed and (not awake or row["valid_elbo"] > result.best_elbo)
+        phase = self.phase
+        if phase.judged or last or step == phase.steps:
+            row["valid_elbo"] = trainer.validate(phase.guide)
+        better = not self.failed and (not phase.judged or row["valid_elbo"] > phase.best)
         if better:
             trainer.keep()
-            if awake or last:
-                result.best_elbo = max(result.best_elbo, row["valid_elbo"])
+            if phase.judged or last:
+                phase.best = row["valid_elbo"]
+                result.best_elbo = max(result.best_elbo, phase.best)
         result.history.append(row)
         if self.report is not None:
             self.report(self.phase, step, row)

@@ -85,6 +85,9 @@ class Run:
     fit: Fit = field(default_factory=Fit)
     familiarity: Familiarity | None = None
 
+    def __post_init__(self) -> None:
+        self.guide.attach(self.model)
+
     @property
     def entry(self) -> Entry:
         return find_system(self.config.system)

@@ -18,6 +18,8 @@ class FitOptions:
     """Before them, for each of them: steps of the guide alone, on simulations of the model."""
     settle: float = 1.0
     """After them, for each of them: the same, on simulations of the fitted model."""
+    polish: float = 0.25
+    """Between the two, for each of them: steps of the model and of a guide that asks the model."""
     batch_size: int = 200
     """Observations a step."""
     learning_rate: float = 2e-3

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
@@ -10,11 +11,13 @@ from torch import Tensor, nn
 
 from groundvae.data.batch import Batch
 from groundvae.guides.guide import Guide
+from groundvae.guides.laplace import LaplaceGuide
 from groundvae.inference.elbo import SLEEP, RegularizedELBO
 from groundvae.inference.schedule import FitOptions, rate_at
 from groundvae.models.greybox import GreyBox
 from groundvae.physics.solver import NonFiniteError
 
+ROUNDS = 3  # in which the noise scale settles
 SHARP = 0.2  # of a fresh model's noise, the share that is left before a guide sleeps
 
 Loss = Callable[[GreyBox, Guide, Batch], Tensor]
@@ -35,13 +38,26 @@ class Fit:
 
 
 class Phase:
-    """A part of a fit with a loss, trained parameters and a schedule of its own."""
+    """A part of a fit with a loss, trained parameters and a schedule of its own.
+
+    It trains a guide, or a part of one that is a guide itself, and with ``model`` the model too;
+    its states are then judged by validation ELBO, of which ``best`` is the highest so far.
+    """
 
     def __init__(
-        self, name: str, steps: int, trained: nn.Module, loss: Loss, options: FitOptions
+        self,
+        name: str,
+        steps: int,
+        guide: Guide,
+        loss: Loss,
+        options: FitOptions,
+        model: GreyBox | None = None,
     ) -> None:
-        self.name, self.steps, self.loss = name, steps, loss
-        self.parameters = [p for p in trained.parameters() if p.requires_grad]
+        self.name, self.steps, self.guide, self.loss = name, steps, guide, loss
+        self.judged = model is not None
+        self.best = -float("inf")
+        trained = [*guide.parameters(), *(model.parameters() if model is not None else ())]
+        self.parameters = [p for p in trained if p.requires_grad]
         self.optimizer = torch.optim.AdamW(
             self.parameters,
             lr=options.learning_rate,
@@ -81,17 +97,24 @@ class Trainer:
         one frequency from another, and the last ones make its intervals as wide as the fitted
         model says. Source: Hinton et al. (1995), the wake-sleep algorithm.
         """
-        options = self.options
-        alone = options.steps if self.loss.sleeps(self.model, self.guide) else 0
+        options, model, loss = self.options, self.model, self.loss
+        whole, first = self.guide, self.guide.first
+        alone = options.steps if loss.sleeps(model, whole) else 0
         before, after = round(options.sleep * alone), round(options.settle * alone)
+        joint = loss.differentiable_loss
         if before:
             # Noisy simulations teach a guide little; awake, the noise finds its own scale.
-            self.model.noise.sharpen(SHARP)
-            yield Phase("sleep", before, self.guide, self.loss.sleep, options)
-        yield Phase("wake", options.steps, self.both, self.loss.differentiable_loss, options)
+            model.noise.sharpen(SHARP)
+            yield Phase("sleep", before, first, loss.sleep, options)
+        yield Phase("wake", options.steps, first, joint, options, model)
         self.restore_best()
+        if first is not whole:
+            self._match_noise()
+            if options.polish:
+                yield Phase("polish", round(options.polish * options.steps), whole, joint, options, model)
+                self.restore_best()
         if after:
-            yield Phase("settle", after, self.guide, self.loss.sleep, options)
+            yield Phase("settle", after, whole, loss.sleep, options)
 
     def _batches(self) -> Iterator[Batch]:
         """Shuffled batches without end; every observation once an epoch."""
@@ -110,7 +133,7 @@ class Trainer:
         """
         batch = next(self.stream)
         phase.optimizer.zero_grad(set_to_none=True)
-        phase.loss(self.model, self.guide, batch).backward()
+        phase.loss(self.model, phase.guide, batch).backward()
         norm = nn.utils.clip_grad_norm_(phase.parameters, self.options.clip)
         if not torch.isfinite(norm):
             raise NonFiniteError(f"the gradient of {self._worst_term(phase, batch)} is not finite")
@@ -119,9 +142,9 @@ class Trainer:
 
     def _worst_term(self, phase: Phase, batch: Batch) -> str:
         """The first term of the loss whose own gradient is not finite, in words."""
-        if phase.name != "wake":
+        if not phase.judged:
             return f"term {SLEEP!r} of the loss"
-        for name, term in self.loss.terms(self.model, self.guide, batch).items():
+        for name, term in self.loss.terms(self.model, phase.guide, batch).items():
             if not term.requires_grad:
                 continue
             found = torch.autograd.grad(
@@ -131,12 +154,20 @@ class Trainer:
                 return f"term {name!r} of the loss"
         return "the loss (no single term)"
 
-    def validate(self) -> float:
-        """ELBO of the validation data, always with the same noise."""
+    def _match_noise(self) -> None:
+        """The noise scale of largest evidence, under a guide that asks the model."""
+        noise = self.model.noise
+        if not isinstance(self.guide, LaplaceGuide) or not noise.log_scale.requires_grad:
+            return
+        for _ in range(ROUNDS):
+            noise.sharpen(math.sqrt(self.guide.noise_ratio(self.train)))
+
+    def validate(self, guide: Guide) -> float:
+        """ELBO of the validation data by a guide, always with the same noise."""
         devices = [self.valid.x.device] if self.valid.x.is_cuda else []
         with torch.random.fork_rng(devices=devices):
             torch.manual_seed(0)
-            draws = [-self.exact.loss(self.model, self.guide, self.valid) for _ in range(2)]
+            draws = [-self.exact.loss(self.model, guide, self.valid) for _ in range(2)]
         return sum(draws) / len(draws)
 
     def keep(self) -> None:

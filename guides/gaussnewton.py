@@ -1,0 +1,160 @@
+"""Gauss-Newton on a model's own decoder: from a guide's answer to the nearest mode.
+
+For each observation, the latents of highest log p(x, z) near a start and the curvature there:
+``H = J^T J / sigma^2 - d2 log p(z)``, with J the decoder's Jacobian in unconstrained latents.
+Steps are damped (Levenberg-Marquardt) and no longer than the start's own scale allows. Nothing
+here carries a gradient. Source: Marquardt (1963); Nocedal & Wright (2006), sections 10.3, 4.1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from groundvae.data.batch import Batch
+from groundvae.models.greybox import GreyBox
+from groundvae.physics.solver import NonFiniteError
+
+STRETCH = 0.02  # of a finite difference, in units of the start's scale
+REACH = 6.0  # longest step of any latent, likewise
+DAMPING = 0.3  # at first, in units of the start's precision
+LEAST = 1e-3  # prior precision that a latent has at least, where its prior is not log-concave
+
+
+@dataclass(frozen=True)
+class Mode:
+    """Where Gauss-Newton ended, for n observations of L latents.
+
+    ``centre`` (n, L), unconstrained; ``factor`` (n, L, L), the Cholesky factor of the inverse
+    curvature there; ``misfit`` (n, 2), mean squared error over noise variance at the start and
+    at the end; ``fitted`` (n,), how many of the L numbers the data determine rather than the
+    prior; ``samples`` (n,), how many data there are.
+    """
+
+    centre: Tensor
+    factor: Tensor
+    misfit: Tensor
+    fitted: Tensor
+    samples: Tensor
+
+    @property
+    def noise_ratio(self) -> Tensor:
+        """Noise variance of largest evidence, over the variance assumed so far.
+
+        Source: MacKay (1992), Bayesian interpolation, eq. 4.10.
+        """
+        return (self.misfit[:, 1] * self.samples).sum() / (self.samples - self.fitted).sum()
+
+
+@dataclass(frozen=True)
+class _Point:
+    """One trial: latents, residuals (n, value), Jacobian (n, value, L), both over sigma."""
+
+    at: Tensor
+    off: Tensor
+    jacobian: Tensor
+    slope: Tensor
+    precision: Tensor
+
+    @property
+    def misfit(self) -> Tensor:
+        return self.off.pow(2).sum(-1)
+
+    @property
+    def curvature(self) -> Tensor:
+        gram = torch.einsum("ndi,ndj->nij", self.jacobian, self.jacobian)
+        return gram + torch.diag_embed(self.precision)
+
+    def pick(self, better: Tensor, other: _Point) -> _Point:
+        """The rows of ``other`` where it is ``better`` (n,), else one's own."""
+        pairs = zip(vars(self).values(), vars(other).values(), strict=True)
+        return _Point(
+            *(torch.where(better.view(-1, *[1] * (a.dim() - 1)), b, a) for a, b in pairs)
+        )
+
+
+class GaussNewton:
+    """The search, for the observations of one batch under one model."""
+
+    def __init__(self, model: GreyBox, batch: Batch, hyper: Mapping[str, Tensor]) -> None:
+        self.model, self.batch, self.hyper = model, batch, hyper
+        self.count = len(model.grounding)
+        there = torch.ones_like(batch.x) if batch.observed is None else batch.observed.to(batch.x)
+        self.weight = there.flatten(1) / model.noise.scale.detach()
+        self.samples = there.flatten(1).sum(-1)
+
+    @torch.no_grad()
+    def __call__(self, start: Tensor, scale: Tensor, rounds: int) -> Mode:
+        """The mode near ``start`` (n, L), known to about ``scale`` (n, L), after ``rounds``.
+
+        Raises:
+            NonFiniteError: the model is not finite at the start.
+
+        """
+        best = first = self._point(start, scale)
+        value = self._objective(best)
+        damping = torch.full_like(value, DAMPING)
+        for _ in range(rounds):
+            try:
+                trial = self._point(best.at + self._step(best, scale, damping), scale)
+            except NonFiniteError:  # some series ran away: all stay where they are, more careful
+                damping = 10 * damping
+                continue
+            found = self._objective(trial)
+            better = found > value
+            best, value = best.pick(better, trial), torch.where(better, found, value)
+            damping = torch.where(better, 0.2 * damping, 5 * damping)
+        covariance = torch.cholesky_inverse(torch.linalg.cholesky(best.curvature))
+        misfit = torch.stack([first.misfit, best.misfit], -1) / self.samples.unsqueeze(-1)
+        gram = best.curvature - torch.diag_embed(best.precision)
+        fitted = torch.einsum("nij,nji->n", gram, covariance)
+        factor = torch.linalg.cholesky(covariance)
+        return Mode(best.at, factor, misfit, fitted, self.samples)
+
+    def _step(self, point: _Point, scale: Tensor, damping: Tensor) -> Tensor:
+        damped = point.curvature + torch.diag_embed(damping.unsqueeze(-1) / scale**2)
+        uphill = torch.einsum("ndi,nd->ni", point.jacobian, point.off) + point.slope
+        step = torch.linalg.solve(damped, uphill)
+        longest = (step / scale).abs().amax(-1, keepdim=True)
+        return step * (REACH / (REACH + longest))
+
+    def _objective(self, point: _Point) -> Tensor:
+        """Log p(x, z) (n,), up to a constant."""
+        return self._log_prior(point.at) - 0.5 * point.misfit
+
+    def _point(self, at: Tensor, scale: Tensor) -> _Point:
+        """Decode at ``at`` and one finite difference beside it for every latent, at once."""
+        steps = STRETCH * torch.diag_embed(scale).movedim(-1, 0)  # (L, n, L)
+        seen = self._decode(torch.cat([at.unsqueeze(0), at + steps]))
+        change = (seen[1:] - seen[:1]) / (STRETCH * scale.T.unsqueeze(-1))
+        off = self.weight * (self.batch.x.flatten(1) - seen[0])
+        slope, precision = self._prior_slope(at)
+        jacobian = self.weight.unsqueeze(-1) * change.movedim(0, -1)
+        return _Point(at, off, jacobian, slope, precision)
+
+    def _decode(self, at: Tensor) -> Tensor:
+        """Noiseless observations (..., n, value) of unconstrained latents (..., n, L)."""
+        physics, _ = self.model.grounding.constrain(at[..., : self.count])
+        auxiliary = at[..., self.count :] if self.model.system.auxiliary else None
+        decoded = self.model.system.decode(physics, auxiliary, self.batch.inputs, reduced=False)
+        return decoded.full.flatten(at.dim() - 1)
+
+    def _log_prior(self, at: Tensor) -> Tensor:
+        """Log density (n,) of unconstrained latents (n, L) under the priors."""
+        values, log_det = self.model.grounding.constrain(at[..., : self.count])
+        total = log_det.sum(-1) - 0.5 * at[..., self.count :].pow(2).sum(-1)
+        for latent in self.model.grounding.latents:
+            prior = latent.prior_like(at, self.hyper)
+            total = total + prior.log_prob(values[latent.name])
+        return total
+
+    def _prior_slope(self, at: Tensor) -> tuple[Tensor, Tensor]:
+        """First and minus second derivatives (n, L) of the log prior: latents are independent."""
+        with torch.enable_grad():
+            here = at.detach().requires_grad_()
+            (slope,) = torch.autograd.grad(self._log_prior(here).sum(), here, create_graph=True)
+            (second,) = torch.autograd.grad(slope.sum(), here)
+        return slope.detach(), (-second).clamp(min=LEAST)

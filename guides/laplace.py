@@ -1,0 +1,142 @@
+"""The Laplace guide: a structured answer, taken to the mode by the model itself, then corrected.
+
+The amortized answer is where a Gauss-Newton search on the decoder begins; its mode and curvature
+are coordinates in which the posterior is nearly standard normal; a family in these coordinates
+learns what is left: shifts, widths, skew. Source: Park, Kim & Kim (2019), Variational Laplace
+autoencoders (here the start is the paper's structured guide, learned from simulations).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import pyro
+import torch
+from torch import Tensor, nn
+from torch.distributions import Transform, constraints
+
+from groundvae.data.batch import Batch
+from groundvae.data.errors import InputError
+from groundvae.guides.encoder import Encoder
+from groundvae.guides.family import START, Family, NormalFamily, carried
+from groundvae.guides.gaussnewton import GaussNewton, Mode
+from groundvae.guides.guide import Guide
+from groundvae.guides.options import GuideOptions
+from groundvae.guides.population import Population
+from groundvae.guides.structured import StructuredGuide
+from groundvae.models.greybox import GreyBox
+from groundvae.models.latent import Grounding
+
+CORRECTED = "corrected_unconstrained"
+
+
+class Around(Transform):
+    """``centre + factor @ value``, of each observation its own."""
+
+    domain = constraints.real_vector
+    codomain = constraints.real_vector
+    bijective = True
+
+    def __init__(self, centre: Tensor, factor: Tensor) -> None:
+        super().__init__()
+        self.centre, self.factor = centre, factor
+
+    def _call(self, x: Tensor) -> Tensor:
+        return self.centre + torch.einsum("nij,...nj->...ni", self.factor, x)
+
+    def _inverse(self, y: Tensor) -> Tensor:
+        off = (y - self.centre).unsqueeze(-1)
+        return torch.linalg.solve_triangular(self.factor, off, upper=False).squeeze(-1)
+
+    def log_abs_det_jacobian(self, x: Tensor, y: Tensor) -> Tensor:
+        """Log of the determinant, (..., observation)."""
+        log_det = self.factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+        return log_det.expand(x.shape[:-1])
+
+
+class LaplaceGuide(Guide):
+    """A structured normal guide, and a family about the mode that Gauss-Newton finds from it.
+
+    Circular latents have no place on a line about a mode.
+    """
+
+    OPTIONS = ("rounds",)
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        grounding: Grounding,
+        auxiliary: int,
+        family: type[Family],
+        options: GuideOptions,
+    ) -> None:
+        wrapping = [z.name for z in grounding.latents if z.circular]
+        if wrapping:
+            raise InputError(
+                f"{wrapping[0]} lives on a circle, which a laplace guide cannot go round, "
+                "expected a structured or a joint guide"
+            )
+        nn.Module.__init__(self)  # encoder and population are those of the first answer, once
+        self._first = StructuredGuide(encoder, grounding, auxiliary, NormalFamily, options)
+        self.grounding, self.auxiliary = grounding, auxiliary
+        self.rounds = options.pick("rounds", 4)
+        latents = len(grounding) + auxiliary
+        if latents:
+            self.correction = family(encoder.features + 4 * latents + 2, latents, options)
+            with torch.no_grad():  # at first, almost the normal about the mode
+                self.correction.head.weight.mul_(0.1)
+
+    @property
+    def first(self) -> StructuredGuide:
+        return self._first
+
+    @property
+    def encoder(self) -> Encoder:  # type: ignore[override]
+        return self._first.encoder
+
+    @property
+    def population(self) -> Population:  # type: ignore[override]
+        return self._first.population
+
+    def attach(self, model: GreyBox) -> None:
+        # In a tuple: the model's parameters are not the guide's own.
+        self._model = (model,)
+
+    def forward(self, batch: Batch) -> None:
+        self.population()
+        if not len(self.grounding) + self.auxiliary:
+            return
+        with pyro.plate("observation", len(batch), dim=-1):
+            start, scale = self._first.centre(batch)
+            mode = self._search(batch, start, scale)
+            family = self.correction(self._features(batch, start, scale, mode))
+            # A fresh family's scale is exp(START): in coordinates of the mode that is one.
+            onto = Around(mode.centre, mode.factor * math.exp(-START))
+            value = pyro.sample(CORRECTED, carried(family, onto), infer={"is_auxiliary": True})
+            self.place(value)
+
+    def _search(self, batch: Batch, start: Tensor, scale: Tensor) -> Mode:
+        search = GaussNewton(self._model[0], batch, self.population.centres())
+        return search(start, scale, self.rounds)
+
+    def noise_ratio(self, batch: Batch) -> float:
+        """By what the model's noise variance should be multiplied, from what the modes leave."""
+        return float(self._search(batch, *self._first.centre(batch)).noise_ratio)
+
+    def _features(self, batch: Batch, start: Tensor, scale: Tensor, mode: Mode) -> Tensor:
+        """What the correction reads: the observation, the start, and how the search went."""
+        return torch.cat(
+            [
+                self.encoder.describe(self.encoder.read(batch)),
+                torch.tanh(start / 3),
+                torch.tanh((mode.centre - start) / scale / 3),
+                torch.log(scale),
+                torch.log(mode.factor.pow(2).sum(-1).sqrt()),
+                torch.log(mode.misfit + 1e-3),
+            ],
+            -1,
+        )
+
+    def sites(self, latents: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return {CORRECTED: self.flat(latents)}
