@@ -57,8 +57,8 @@ class Compare:
     """Folder for the runs and the tables."""
     variants: tuple[str, ...] = ("nn-only", "nn-solver", "physics-only", "hybrid", "hybrid-reg")
     """Variants to cross."""
-    guides: tuple[str, ...] = ("structured-normal",)
-    """Guides to cross."""
+    guides: tuple[str, ...] = ()
+    """Guides to cross; the default is the system's usual one."""
     priors: tuple[str, ...] = ("default",)
     """Priors to cross, each 'default' or such as 'omega=LogNormal(0.5, 0.4)'; several latents in
     one: 'omega=LogNormal(mu, 0.4); mu=Normal(0.5, 1)'."""
@@ -97,7 +97,8 @@ class Compare:
         check_writable(self.out / "table.csv")
 
     def cells(self) -> Iterator[Cell]:
-        for cell in product(self.variants, self.guides, self.priors, self.seeds):
+        guides = self.guides or (find_system(self.system).guide,)
+        for cell in product(self.variants, guides, self.priors, self.seeds):
             yield Cell(*cell)
 
     def measure(self, cell: Cell) -> dict[str, str | float]:

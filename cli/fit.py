@@ -43,8 +43,8 @@ class Fit:
     """Folder of measured data, for systems that have them; see the command `data`."""
     variant: str = REGULARIZED
     """nn-only, nn-solver, physics-only, hybrid, or hybrid-reg (with the penalties)."""
-    guide: str = "structured-normal"
-    """Structure and family of the posterior, see `list`."""
+    guide: str | None = None
+    """Structure and family of the posterior, see `list`; the default is the system's usual one."""
     guide_options: Annotated[GuideOptions, tyro.conf.arg(name="guide")] = field(
         default_factory=GuideOptions
     )
@@ -93,7 +93,7 @@ class Fit:
     def check(self, entry: Entry) -> None:
         """Refuse what cannot be built before data are read or simulated."""
         check_device(self.device)
-        check_guide(self.guide, self.guide_options)
+        check_guide(self.guide or entry.guide, self.guide_options)
         entry.build(self.variant, self.swapped())
         build_loss(self.preset(), _weights(self.weight))
 
@@ -122,7 +122,7 @@ class Fit:
             system=self.system,
             length=train.x.shape[1],
             variant=self.variant,
-            guide=self.guide,
+            guide=self.guide or entry.guide,
             guide_options=self.guide_options,
             loss=self.preset(),
             weights={**own_weights(entry, self.preset()), **_weights(self.weight)},
@@ -137,7 +137,8 @@ class Fit:
         run.model.to(device)
         run.guide.to(device)
         batches = Batch.of(train, device=device), Batch.of(valid, device=device)
-        note(f"fitting {self.system} ({self.variant}, {self.guide}) on {len(train)} observations")
+        guide = run.config.guide
+        note(f"fitting {self.system} ({self.variant}, {guide}) on {len(train)} observations")
         with reporting(err) as report:
             run.fit = fit(run.model, run.guide, run.loss(), *batches, run.config.options, report)
         run.model.cpu()

@@ -13,16 +13,16 @@ from groundvae.guides.options import GuideOptions
 from groundvae.models.network import ResidualMLP
 
 START = -1.0  # log scale of a fresh guide: narrower than the priors, wider than a posterior
-RANGE = 6.0  # a log scale lies within START +- RANGE, whatever an odd observation makes of it
+RANGE = 6.0  # a log scale lies this near to START, whatever an odd observation makes of it
 
 
-def positive(raw: Tensor) -> Tensor:
+def positive(raw: Tensor, reach: float = RANGE) -> Tensor:
     """Scales from a network's outputs: exp near 0, bounded far away.
 
     >>> positive(torch.tensor([0.0, 1e6])).log()
     tensor([-1.,  5.])
     """
-    return torch.exp(START + RANGE * torch.tanh(raw / RANGE))
+    return torch.exp(START + reach * torch.tanh(raw / reach))
 
 
 class NormalFamily(nn.Module):
@@ -34,8 +34,11 @@ class NormalFamily(nn.Module):
 
     OPTIONS = ("width", "blocks")
 
-    def __init__(self, features: int, latents: int, options: GuideOptions) -> None:
+    def __init__(
+        self, features: int, latents: int, options: GuideOptions, *, reach: float = RANGE
+    ) -> None:
         super().__init__()
+        self.reach = reach
         self.network = _reader(features, 2 * latents, options)
 
     @property
@@ -45,7 +48,7 @@ class NormalFamily(nn.Module):
 
     def forward(self, features: Tensor) -> dist.TorchDistribution:
         mean, log_scale = self.network(features).chunk(2, -1)
-        return dist.Normal(mean, positive(log_scale)).to_event(1)
+        return dist.Normal(mean, positive(log_scale, self.reach)).to_event(1)
 
 
 class FullRankFamily(nn.Module):
@@ -57,10 +60,16 @@ class FullRankFamily(nn.Module):
     OPTIONS = ("width", "blocks")
 
     def __init__(
-        self, features: int, latents: int, options: GuideOptions, *, context: int = 0
+        self,
+        features: int,
+        latents: int,
+        options: GuideOptions,
+        *,
+        reach: float = RANGE,
+        context: int = 0,
     ) -> None:
         super().__init__()
-        self.latents, self.context = latents, context
+        self.latents, self.reach, self.context = latents, reach, context
         below = torch.tril_indices(latents, latents, offset=-1)
         self.register_buffer("rows", below[0])
         self.register_buffer("columns", below[1])
@@ -80,7 +89,7 @@ class FullRankFamily(nn.Module):
         n = self.latents
         sizes = [n, n, len(self.rows), self.context]
         mean, log_scale, lower, context = self.network(features).split(sizes, -1)
-        factor = torch.diag_embed(positive(log_scale))
+        factor = torch.diag_embed(positive(log_scale, self.reach))
         factor[..., self.rows, self.columns] = lower
         return mean, factor, context
 
@@ -94,9 +103,11 @@ class FlowFamily(nn.Module):
     CONTEXT = 64
     OPTIONS = ("width", "blocks", "transforms", "hidden", "bins")
 
-    def __init__(self, features: int, latents: int, options: GuideOptions) -> None:
+    def __init__(
+        self, features: int, latents: int, options: GuideOptions, *, reach: float = RANGE
+    ) -> None:
         super().__init__()
-        self.place = FullRankFamily(features, latents, options, context=self.CONTEXT)
+        self.place = FullRankFamily(features, latents, options, reach=reach, context=self.CONTEXT)
         self.flow = Couplings(
             latents,
             self.CONTEXT,

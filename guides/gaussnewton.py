@@ -8,8 +8,8 @@ here carries a gradient. Source: Marquardt (1963); Nocedal & Wright (2006), sect
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
@@ -20,7 +20,9 @@ from groundvae.physics.solver import NonFiniteError
 
 STRETCH = 0.02  # of a finite difference, in units of the start's scale
 REACH = 6.0  # longest step of any latent, likewise
+CHANCE = 3.0  # standard deviations of a mean square that noise alone may reach
 DAMPING = 0.3  # at first, in units of the start's precision
+LEAST_SHARE = 1e-13  # of the whole precision, that any direction has: digits end there
 LEAST = 1e-3  # prior precision that a latent has at least, where its prior is not log-concave
 
 
@@ -29,9 +31,10 @@ class Mode:
     """Where Gauss-Newton ended, for n observations of L latents.
 
     ``centre`` (n, L), unconstrained; ``factor`` (n, L, L), the Cholesky factor of the inverse
-    curvature there; ``misfit`` (n, 2), mean squared error over noise variance at the start and
-    at the end; ``fitted`` (n,), how many of the L numbers the data determine rather than the
-    prior; ``samples`` (n,), how many data there are.
+    curvature there, in which data further off than the noise count for less; ``misfit`` (n, 2),
+    mean squared error over noise variance at the start and at the end; ``fitted`` (n,), how many
+    of the L numbers the data determine rather than the prior; ``samples`` (n,), how many data
+    there are.
     """
 
     centre: Tensor
@@ -41,12 +44,19 @@ class Mode:
     samples: Tensor
 
     @property
-    def noise_ratio(self) -> Tensor:
+    def noise_ratio(self) -> float:
         """Noise variance of largest evidence, over the variance assumed so far.
 
         Source: MacKay (1992), Bayesian interpolation, eq. 4.10.
         """
-        return (self.misfit[:, 1] * self.samples).sum() / (self.samples - self.fitted).sum()
+        left = (self.misfit[:, 1] * self.samples).sum()
+        return float(left / (self.samples - self.fitted).sum())
+
+    @classmethod
+    def join(cls, parts: Sequence[Mode]) -> Mode:
+        """One of the observations of all ``parts``."""
+        names = [field.name for field in fields(cls)]
+        return cls(*(torch.cat([getattr(part, name) for part in parts]) for name in names))
 
 
 @dataclass(frozen=True)
@@ -64,16 +74,17 @@ class _Point:
         return self.off.pow(2).sum(-1)
 
     @property
-    def curvature(self) -> Tensor:
-        gram = torch.einsum("ndi,ndj->nij", self.jacobian, self.jacobian)
-        return gram + torch.diag_embed(self.precision)
+    def gram(self) -> Tensor:
+        """``J^T J``, in double precision: latents differ by many orders in what moves them."""
+        jacobian = self.jacobian.double()
+        gram = torch.einsum("ndi,ndj->nij", jacobian, jacobian)
+        least = LEAST_SHARE * gram.diagonal(dim1=-2, dim2=-1).sum(-1, keepdim=True)
+        return gram + torch.diag_embed(least.expand(gram.shape[:-1]))
 
     def pick(self, better: Tensor, other: _Point) -> _Point:
         """The rows of ``other`` where it is ``better`` (n,), else one's own."""
         pairs = zip(vars(self).values(), vars(other).values(), strict=True)
-        return _Point(
-            *(torch.where(better.view(-1, *[1] * (a.dim() - 1)), b, a) for a, b in pairs)
-        )
+        return _Point(*(torch.where(better.view(-1, *[1] * (a.dim() - 1)), b, a) for a, b in pairs))
 
 
 class GaussNewton:
@@ -107,17 +118,19 @@ class GaussNewton:
             better = found > value
             best, value = best.pick(better, trial), torch.where(better, found, value)
             damping = torch.where(better, 0.2 * damping, 5 * damping)
-        covariance = torch.cholesky_inverse(torch.linalg.cholesky(best.curvature))
         misfit = torch.stack([first.misfit, best.misfit], -1) / self.samples.unsqueeze(-1)
-        gram = best.curvature - torch.diag_embed(best.precision)
-        fitted = torch.einsum("nij,nji->n", gram, covariance)
-        factor = torch.linalg.cholesky(covariance)
+        fitted = torch.einsum("nij,nji->n", best.gram, _covariance(best.gram, best)).to(start)
+        # A mode further off than the noise allows says less than its curvature: it is as if
+        # the noise of this observation were as much larger.
+        usual = 1 + CHANCE * (2 / self.samples).sqrt()
+        tempered = best.gram / (misfit[:, 1] / usual).clamp(min=1.0).view(-1, 1, 1)
+        factor = torch.linalg.cholesky(_covariance(tempered, best)).to(start)
         return Mode(best.at, factor, misfit, fitted, self.samples)
 
     def _step(self, point: _Point, scale: Tensor, damping: Tensor) -> Tensor:
-        damped = point.curvature + torch.diag_embed(damping.unsqueeze(-1) / scale**2)
+        damped = point.gram + torch.diag_embed(point.precision + damping.unsqueeze(-1) / scale**2)
         uphill = torch.einsum("ndi,nd->ni", point.jacobian, point.off) + point.slope
-        step = torch.linalg.solve(damped, uphill)
+        step = torch.linalg.solve(damped, uphill.double()).to(scale)
         longest = (step / scale).abs().amax(-1, keepdim=True)
         return step * (REACH / (REACH + longest))
 
@@ -158,3 +171,7 @@ class GaussNewton:
             (slope,) = torch.autograd.grad(self._log_prior(here).sum(), here, create_graph=True)
             (second,) = torch.autograd.grad(slope.sum(), here)
         return slope.detach(), (-second).clamp(min=LEAST)
+
+
+def _covariance(gram: Tensor, point: _Point) -> Tensor:
+    return torch.cholesky_inverse(torch.linalg.cholesky(gram + torch.diag_embed(point.precision)))

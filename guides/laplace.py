@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import pyro
+import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 from torch.distributions import Transform, constraints
@@ -29,6 +31,8 @@ from groundvae.models.greybox import GreyBox
 from groundvae.models.latent import Grounding
 
 CORRECTED = "corrected_unconstrained"
+REACH = 1.5  # of a log scale from that at the mode: a correction, no new answer
+TOGETHER = 2000  # observations searched at once: a solve costs about the same for fewer
 
 
 class Around(Transform):
@@ -55,10 +59,26 @@ class Around(Transform):
         return log_det.expand(x.shape[:-1])
 
 
+@dataclass(frozen=True)
+class Bearings:
+    """What the search left for n observations: the correction's input, and its coordinates.
+
+    ``features`` (n, feature); ``centre`` (n, L) and ``factor`` (n, L, L) of ``Around``.
+    """
+
+    features: Tensor
+    centre: Tensor
+    factor: Tensor
+
+    def __getitem__(self, rows: Tensor) -> Bearings:
+        return Bearings(self.features[rows], self.centre[rows], self.factor[rows])
+
+
 class LaplaceGuide(Guide):
     """A structured normal guide, and a family about the mode that Gauss-Newton finds from it.
 
-    Circular latents have no place on a line about a mode.
+    Both are learned one after the other, see ``inference/settling.py``: what comes before the
+    correction carries no gradient here. Circular latents have no place on a line about a mode.
     """
 
     OPTIONS = ("rounds",)
@@ -82,10 +102,9 @@ class LaplaceGuide(Guide):
         self.grounding, self.auxiliary = grounding, auxiliary
         self.rounds = options.pick("rounds", 4)
         latents = len(grounding) + auxiliary
-        if latents:
-            self.correction = family(encoder.features + 4 * latents + 2, latents, options)
-            with torch.no_grad():  # at first, almost the normal about the mode
-                self.correction.head.weight.mul_(0.1)
+        self.correction = family(encoder.features + 4 * latents + 2, latents, options, reach=REACH)
+        with torch.no_grad():  # at first, almost the normal about the mode
+            self.correction.head.weight.mul_(0.1)
 
     @property
     def first(self) -> StructuredGuide:
@@ -103,26 +122,43 @@ class LaplaceGuide(Guide):
         # In a tuple: the model's parameters are not the guide's own.
         self._model = (model,)
 
-    def forward(self, batch: Batch) -> None:
+    def forward(self, batch: Batch, bearings: Bearings | None = None) -> None:
+        """Draw; from ``bearings`` of the batch where they are at hand."""
         self.population()
-        if not len(self.grounding) + self.auxiliary:
-            return
+        found = self.bearings(batch) if bearings is None else bearings
         with pyro.plate("observation", len(batch), dim=-1):
-            start, scale = self._first.centre(batch)
-            mode = self._search(batch, start, scale)
-            family = self.correction(self._features(batch, start, scale, mode))
-            # A fresh family's scale is exp(START): in coordinates of the mode that is one.
-            onto = Around(mode.centre, mode.factor * math.exp(-START))
-            value = pyro.sample(CORRECTED, carried(family, onto), infer={"is_auxiliary": True})
+            value = pyro.sample(CORRECTED, self.corrected(found), infer={"is_auxiliary": True})
             self.place(value)
 
-    def _search(self, batch: Batch, start: Tensor, scale: Tensor) -> Mode:
-        search = GaussNewton(self._model[0], batch, self.population.centres())
-        return search(start, scale, self.rounds)
+    def corrected(self, bearings: Bearings) -> dist.TorchDistribution:
+        """q(z | x) over all latents, unconstrained, physics first."""
+        # A fresh family's scale is exp(START): in coordinates of the mode that is one.
+        onto = Around(bearings.centre, bearings.factor * math.exp(-START))
+        return carried(self.correction(bearings.features), onto)
+
+    @torch.no_grad()
+    def bearings(self, batch: Batch) -> Bearings:
+        """Search the modes of a batch."""
+        start, scale = self._first.centre(batch)
+        mode = self._search(batch, start, scale)
+        return Bearings(self._features(batch, start, scale, mode), mode.centre, mode.factor)
 
     def noise_ratio(self, batch: Batch) -> float:
         """By what the model's noise variance should be multiplied, from what the modes leave."""
-        return float(self._search(batch, *self._first.centre(batch)).noise_ratio)
+        return self._search(batch, *self._first.centre(batch)).noise_ratio
+
+    def _search(self, batch: Batch, start: Tensor, scale: Tensor) -> Mode:
+        """The modes, some observations at a time."""
+        hyper = self.population.centres()
+        return Mode.join(
+            [
+                GaussNewton(self._model[0], batch[some], hyper)(
+                    start[some], scale[some], self.rounds
+                )
+                for i in range(0, len(batch), TOGETHER)
+                for some in [slice(i, i + TOGETHER)]
+            ]
+        )
 
     def _features(self, batch: Batch, start: Tensor, scale: Tensor, mode: Mode) -> Tensor:
         """What the correction reads: the observation, the start, and how the search went."""

@@ -68,6 +68,7 @@ def refine(run: Run, data: Dataset, options: RefineOptions | None = None) -> Ref
     options = options or RefineOptions()
     model = deepcopy(run.model).requires_grad_(False)
     guide = deepcopy(run.guide)
+    guide.attach(model)
     like = model.noise.log_scale
     batch = Batch.of(data, device=str(like.device), dtype=like.dtype)
     with torch.random.fork_rng(), pyro.validation_enabled(False):

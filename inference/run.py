@@ -65,7 +65,7 @@ class RunConfig:
     system: str
     length: int  # samples of an observation that the guide's encoder reads
     variant: str = "hybrid-reg"
-    guide: str = "structured-normal"
+    guide: str = ""  # the system's usual one
     guide_options: GuideOptions = field(default_factory=GuideOptions)
     priors: Mapping[str, str] = field(default_factory=dict)  # and of hyperparameters
     loss: str = "regularized"
@@ -134,6 +134,7 @@ def new_run(config: RunConfig, priors: Mapping[str, TorchDistribution] | None = 
     ``priors`` are given as distributions, or stand in the config as text.
     """
     entry = find_system(config.system)
+    config = replace(config, guide=config.guide or entry.guide)
     parsed = parse_priors(config.priors)
     torch.manual_seed(config.options.seed)
     model = entry.build(config.variant, parsed | dict(priors or {}))

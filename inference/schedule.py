@@ -12,14 +12,13 @@ from groundvae.data.errors import InputError
 class FitOptions:
     """How long and how fast to train. The defaults are the published ones."""
 
-    steps: int = 600
+    steps: int = 300
     """Gradient steps of model and guide together."""
-    sleep: float = 6.0
+    sleep: float = 8.0
     """Before them, for each of them: steps of the guide alone, on simulations of the model."""
     settle: float = 1.0
-    """After them, for each of them: the same, on simulations of the fitted model."""
-    polish: float = 0.25
-    """Between the two, for each of them: steps of the model and of a guide that asks the model."""
+    """After them, for each of them: the guide alone again, mostly on the fitted model's
+    simulations."""
     batch_size: int = 200
     """Observations a step."""
     learning_rate: float = 2e-3
@@ -27,7 +26,7 @@ class FitOptions:
     weight_decay: float = 1e-4
     """Of AdamW."""
     clip: float = 10.0
-    """Largest norm of a gradient; longer ones are shortened to it."""
+    """Largest norm of a gradient, of model and guide each; longer ones are shortened to it."""
     warmup: float = 0.0
     """Share of the steps over which the KL and the penalties rise from 0 to their weights."""
     validate_every: int = 100

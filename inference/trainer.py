@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
@@ -14,10 +14,12 @@ from groundvae.guides.guide import Guide
 from groundvae.guides.laplace import LaplaceGuide
 from groundvae.inference.elbo import SLEEP, RegularizedELBO
 from groundvae.inference.schedule import FitOptions, rate_at
+from groundvae.inference.settling import Settling
 from groundvae.models.greybox import GreyBox
 from groundvae.physics.solver import NonFiniteError
 
 ROUNDS = 3  # in which the noise scale settles
+GENTLE = 0.5  # of the learning rate, the share that is left after a guide slept
 SHARP = 0.2  # of a fresh model's noise, the share that is left before a guide sleeps
 
 Loss = Callable[[GreyBox, Guide, Batch], Tensor]
@@ -38,10 +40,10 @@ class Fit:
 
 
 class Phase:
-    """A part of a fit with a loss, trained parameters and a schedule of its own.
+    """A part of a fit with a loss, trained modules and a schedule of its own.
 
-    It trains a guide, or a part of one that is a guide itself, and with ``model`` the model too;
-    its states are then judged by validation ELBO, of which ``best`` is the highest so far.
+    Its guide answers in validation. A ``judged`` phase trains the model too: its states are
+    compared by validation ELBO, of which ``best`` is the highest so far.
     """
 
     def __init__(
@@ -50,14 +52,15 @@ class Phase:
         steps: int,
         guide: Guide,
         loss: Loss,
+        trained: Sequence[nn.Module],
         options: FitOptions,
-        model: GreyBox | None = None,
+        *,
+        judged: bool = False,
     ) -> None:
-        self.name, self.steps, self.guide, self.loss = name, steps, guide, loss
-        self.judged = model is not None
+        self.name, self.steps, self.guide, self.loss, self.judged = name, steps, guide, loss, judged
         self.best = -float("inf")
-        trained = [*guide.parameters(), *(model.parameters() if model is not None else ())]
-        self.parameters = [p for p in trained if p.requires_grad]
+        self.parts = [[p for p in part.parameters() if p.requires_grad] for part in trained]
+        self.parameters = [p for part in self.parts for p in part]
         self.optimizer = torch.optim.AdamW(
             self.parameters,
             lr=options.learning_rate,
@@ -90,31 +93,41 @@ class Trainer:
         self.best = self._state()
 
     def phases(self) -> Iterator[Phase]:
-        """Sleep, wake, settle; the guide's own only where the loss has simulations of the model.
+        """Sleep, wake, settle; asleep only where the loss has simulations of the model.
 
         Asleep, the guide alone learns to invert the model as it is, from simulations; awake,
         both learn from the data. So the first steps on data find a guide that already tells
-        one frequency from another, and the last ones make its intervals as wide as the fitted
-        model says. Source: Hinton et al. (1995), the wake-sleep algorithm.
+        one frequency from another. Settling, the guide alone makes its intervals as wide as the
+        fitted model says. Source: Hinton et al. (1995), the wake-sleep algorithm.
         """
-        options, model, loss = self.options, self.model, self.loss
-        whole, first = self.guide, self.guide.first
-        alone = options.steps if loss.sleeps(model, whole) else 0
-        before, after = round(options.sleep * alone), round(options.settle * alone)
-        joint = loss.differentiable_loss
-        if before:
+        options, model, guide = self.options, self.model, self.guide.first
+        sleeps = self.loss.sleeps(model, self.guide)
+        before, after = (round(share * options.steps) for share in (options.sleep, options.settle))
+        awake = options
+        if before and sleeps:
             # Noisy simulations teach a guide little; awake, the noise finds its own scale.
             model.noise.sharpen(SHARP)
-            yield Phase("sleep", before, first, loss.sleep, options)
-        yield Phase("wake", options.steps, first, joint, options, model)
+            yield Phase("sleep", before, guide, self.loss.sleep, [guide], options)
+            # A guide that is shaken loses what it learned, and the model then its residual.
+            awake = replace(options, learning_rate=GENTLE * options.learning_rate)
+        joint = self.loss.differentiable_loss
+        yield Phase("wake", options.steps, guide, joint, [model, guide], awake, judged=True)
         self.restore_best()
-        if first is not whole:
-            self._match_noise()
-            if options.polish:
-                yield Phase("polish", round(options.polish * options.steps), whole, joint, options, model)
-                self.restore_best()
-        if after:
-            yield Phase("settle", after, whole, loss.sleep, options)
+        if isinstance(self.guide, LaplaceGuide):
+            yield from self._settle_about_modes(self.guide, after)
+        elif after and sleeps:
+            yield Phase("settle", after, guide, self.loss.sleep, [guide], options)
+
+    def _settle_about_modes(self, guide: LaplaceGuide, steps: int) -> Iterator[Phase]:
+        """Modes are nearer to the data than the first answer was: so is the noise."""
+        noise = self.model.noise
+        if noise.log_scale.requires_grad:
+            for _ in range(ROUNDS):
+                noise.sharpen(math.sqrt(guide.noise_ratio(self.train)))
+        self.keep()
+        if steps:
+            loss = Settling(self.model, guide, self.loss, self.train)
+            yield Phase("settle", steps, guide, loss, [guide.correction], self.options)
 
     def _batches(self) -> Iterator[Batch]:
         """Shuffled batches without end; every observation once an epoch."""
@@ -134,8 +147,9 @@ class Trainer:
         batch = next(self.stream)
         phase.optimizer.zero_grad(set_to_none=True)
         phase.loss(self.model, phase.guide, batch).backward()
-        norm = nn.utils.clip_grad_norm_(phase.parameters, self.options.clip)
-        if not torch.isfinite(norm):
+        # Each by itself: a model far from the data would drown what its guide has to learn.
+        norms = [nn.utils.clip_grad_norm_(part, self.options.clip) for part in phase.parts]
+        if not all(torch.isfinite(norm) for norm in norms):
             raise NonFiniteError(f"the gradient of {self._worst_term(phase, batch)} is not finite")
         phase.optimizer.step()
         phase.schedule.step()
@@ -153,14 +167,6 @@ class Trainer:
             if any(g is not None and not torch.isfinite(g).all() for g in found):
                 return f"term {name!r} of the loss"
         return "the loss (no single term)"
-
-    def _match_noise(self) -> None:
-        """The noise scale of largest evidence, under a guide that asks the model."""
-        noise = self.model.noise
-        if not isinstance(self.guide, LaplaceGuide) or not noise.log_scale.requires_grad:
-            return
-        for _ in range(ROUNDS):
-            noise.sharpen(math.sqrt(self.guide.noise_ratio(self.train)))
 
     def validate(self, guide: Guide) -> float:
         """ELBO of the validation data by a guide, always with the same noise."""

@@ -177,7 +177,7 @@ VARIANTS: Mapping[str, Callable[[], AdvectionDiffusion]] = {
 }
 NOISE, PACE = 0.02, 30.0  # where the learned noise scale starts, and its pace
 OPTIONS: Mapping[str, Any] = {
-    "steps": 2000,
+    "steps": 3000,
     "batch_size": 100,
     "learning_rate": 4e-3,
     "warmup": 0.3,

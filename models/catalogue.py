@@ -44,6 +44,7 @@ class Entry:
     labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # of an axis' entries
     classes: Mapping[int, str] = field(default_factory=dict)  # of measured data, one is chosen
     pace: float = 1.0  # of the learned noise scale, see GaussianNoise
+    guide: str = "structured-normal"  # the usual one
 
     def build(
         self, variant: str = "hybrid-reg", priors: Mapping[str, TorchDistribution] | None = None
@@ -70,6 +71,7 @@ CATALOGUE: Mapping[str, Entry] = {
         truths=tuple(pendulum_data.RANGES),
         simulate=pendulum_data.simulate,
         awake=pendulum.AWAKE,
+        guide="laplace-normal",
     ),
     "advection_diffusion": Entry(
         name="advection_diffusion",

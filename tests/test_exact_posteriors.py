@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyro
@@ -20,6 +21,7 @@ from groundvae.data.dataset import Dataset
 from groundvae.data.errors import InputError
 from groundvae.diagnostics.evidence import compute_evidence
 from groundvae.guides.catalogue import GUIDES, build_guide
+from groundvae.guides.gaussnewton import GaussNewton
 from groundvae.guides.guide import Guide
 from groundvae.guides.options import GuideOptions
 from groundvae.inference.elbo import RegularizedELBO
@@ -202,6 +204,42 @@ def test_full_rank_and_flow_recover_a_correlation(name: str) -> None:
     of_mean, of_sd = off(draws, mean, covariance.diagonal().sqrt())
     assert of_mean < 0.05
     assert of_sd < 0.1
+
+
+def test_gauss_newton_finds_the_posterior_of_a_linear_model_whatever_the_start() -> None:
+    system = Linear(DIFFERENCE)
+    made = toy(system, "laplace-normal")
+    mean, covariance, _ = system.exact(made.batch.x)
+    search = GaussNewton(made.model, made.batch, {})
+    start = 3 * torch.randn_like(mean)
+    mode = search(start, torch.ones_like(start), 30)
+    torch.testing.assert_close(mode.centre, mean, atol=1e-6, rtol=0)
+    found = mode.factor @ mode.factor.mT
+    torch.testing.assert_close(found, covariance.expand_as(found), atol=1e-8, rtol=1e-6)
+    assert (mode.misfit[:, 1] < mode.misfit[:, 0]).all()
+    torch.testing.assert_close(mode.fitted, torch.full_like(mode.fitted, 16 / 17))
+
+
+@pytest.mark.parametrize("wrong", [0.3, 3.0])
+def test_the_noise_of_largest_evidence_is_the_true_noise(wrong: float) -> None:
+    made = toy(Linear(SEPARATE), "laplace-normal")
+    made.guide.rounds = 20
+    many = observe(made.model, 4000, seed=4)
+    made.model.noise.sharpen(wrong)
+    for _ in range(20):
+        made.model.noise.sharpen(math.sqrt(made.guide.noise_ratio(many)))
+    assert float(made.model.noise.scale) == pytest.approx(SCALE, rel=0.03)
+
+
+def test_a_missing_sample_counts_for_nothing_in_the_search() -> None:
+    made = toy(Linear(SEPARATE), "laplace-normal")
+    seen = torch.tensor([True, False, True, False]).expand_as(made.batch.x)
+    gaps = replace(made.batch, observed=seen)
+    start = torch.zeros(len(gaps), 2).double()
+    mode = GaussNewton(made.model, gaps, {})(start, torch.ones_like(start), 20)
+    torch.testing.assert_close(mode.centre[:, 1], start[:, 1])  # b was not seen: its prior
+    torch.testing.assert_close(mode.factor[:, 1, 1], torch.ones(len(gaps)).double())
+    assert (mode.samples == 2).all()
 
 
 def positive(name: str) -> Tensor:
