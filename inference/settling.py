@@ -18,16 +18,15 @@ from groundvae.inference.simulation import simulate
 from groundvae.models.greybox import GreyBox
 
 BANK = 20_000  # simulations
-HELD = 0.01  # weight of the ELBO against the simulations'
 
 
 class Settling:
-    """``-log q(z* | x*)`` of simulations, held near the data by a little of their ``-ELBO``.
+    """What is left of the loss for a guide alone: ``-ELBO + weight * hybrid_simulation``.
 
-    Simulations alone reward a posterior as wide as the model's own uncertainty, the ELBO one
-    that is too narrow. Drawn from priors, simulations are harder and more various than data,
-    and their correction alone is now and then far off on data: hence a share of the ELBO.
-    Where the loss has no simulations the ELBO stands alone.
+    Simulations reward a posterior as wide as the model's own uncertainty; the ELBO, one that is
+    too narrow. But simulations, drawn from priors, are harder and more various than data, and a
+    correction that saw nothing else is now and then far off on data. Where the loss has no
+    simulations the ELBO stands alone.
 
     Args:
         model: as it was fitted, with its latents' priors.
@@ -56,7 +55,7 @@ class Settling:
         rows = torch.randint(len(self.truth), (2 * len(batch),), device=batch.x.device)
         simulated = -self.guide.corrected(self.bank[rows]).log_prob(self.truth[rows]).mean()
         self.loss.record[SLEEP] = float(simulated.detach())
-        return simulated + HELD * missed
+        return simulated + missed / self.loss.weights[SLEEP]
 
     def _elbo(self, model: GreyBox, rows: Tensor) -> Tensor:
         batch = self.train[rows]

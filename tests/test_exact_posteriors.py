@@ -217,7 +217,7 @@ def test_gauss_newton_finds_the_posterior_of_a_linear_model_whatever_the_start()
     found = mode.factor @ mode.factor.mT
     torch.testing.assert_close(found, covariance.expand_as(found), atol=1e-8, rtol=1e-6)
     assert (mode.misfit[:, 1] < mode.misfit[:, 0]).all()
-    torch.testing.assert_close(mode.fitted, torch.full_like(mode.fitted, 16 / 17))
+    torch.testing.assert_close(mode.fitted, torch.full_like(mode.fitted, 18 / 19))
 
 
 @pytest.mark.parametrize("wrong", [0.3, 3.0])
