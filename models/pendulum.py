@@ -181,4 +181,4 @@ VARIANTS: Mapping[str, Callable[[], Pendulum]] = {
     "hybrid-reg": _hybrid,
 }
 NOISE = 0.1  # rad, where the learned noise scale starts
-AWAKE: Mapping[str, Any] = {"steps": 1600, "learning_rate": 4e-3, "warmup": 0.6}
+AWAKE: Mapping[str, Any] = {"steps": 1600, "learning_rate": 4e-3, "warmup": 0.6, "settle": 0.2}
