@@ -26,6 +26,8 @@ from groundvae.models.greybox import GreyBox, site_value
 from groundvae.models.latent import Grounding, PhysicsLatent
 from groundvae.models.prior import format_prior, parse_prior
 
+AROUND = [name for name in GUIDES if not name.startswith("laplace")]  # which refuses angles
+
 PERIOD = math.pi
 ANGLE = PhysicsLatent(
     "angle",
@@ -90,7 +92,7 @@ def test_whole_periods_make_no_difference() -> None:
     assert torch.isfinite(ANGLE.prior.log_prob(one)).all()
 
 
-@pytest.mark.parametrize("name", GUIDES)
+@pytest.mark.parametrize("name", AROUND)
 def test_draws_are_scored_as_they_were_drawn(name: str) -> None:
     model, guide, batch = pair(name)
     with plate("draw", 5, dim=-2):
@@ -102,7 +104,7 @@ def test_draws_are_scored_as_they_were_drawn(name: str) -> None:
     )
 
 
-@pytest.mark.parametrize("name", GUIDES)
+@pytest.mark.parametrize("name", AROUND)
 def test_gradient_reaches_every_parameter(name: str) -> None:
     model, guide, batch = pair(name)
     with torch.no_grad():

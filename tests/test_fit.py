@@ -24,6 +24,7 @@ from groundvae.models.intervention import Change
 
 OPTIONS = FitOptions(steps=12, sleep=1.0, settle=0.5, batch_size=20, validate_every=4)
 FEW = PosteriorOptions(draws=6, predictive_draws=4)
+PLAIN = "structured-normal"
 
 
 @pytest.fixture(autouse=True)
@@ -38,9 +39,9 @@ def data(n: int = 40, seed: int = 0) -> Dataset:
     return find_system("pendulum").simulate(n, seed)
 
 
-def fitted(options: FitOptions = OPTIONS, variant: str = "hybrid-reg") -> Run:
+def fitted(options: FitOptions = OPTIONS, variant: str = "hybrid-reg", guide: str = "") -> Run:
     loss = "regularized" if variant == "hybrid-reg" else "exact"
-    config = RunConfig("pendulum", length=50, variant=variant, loss=loss, options=options)
+    config = RunConfig("pendulum", 50, variant, guide, loss=loss, options=options)
     run = new_run(config)
     train, valid = Batch.of(data()), Batch.of(data(20, 1))
     run.fit = fit(run.model, run.guide, run.loss(), train, valid, options)
@@ -69,6 +70,29 @@ def test_fit_improves_and_logs_every_named_term() -> None:
     assert run.fit.steps == 60 + 60 + 30
 
 
+def test_settling_moves_the_correction_alone_and_sharpens_the_noise_to_the_data() -> None:
+    options = replace(OPTIONS, steps=2, sleep=1.0, settle=10.0)
+    run = new_run(RunConfig("pendulum", length=50, options=options))
+    train, valid = Batch.of(data()), Batch.of(data(20, 1))
+    trainer = Trainer(run.model, run.guide, run.loss(), train, valid, options)
+    run.guide.prepare(train)
+    phases = trainer.phases()
+    for phase in phases:
+        if phase.name == "settle":
+            break
+        trainer.step(phase)
+        trainer.keep()
+    assert run.guide.noise_ratio(train) == pytest.approx(1.0, abs=0.2)  # type: ignore[operator]
+    before = {k: v.clone() for k, v in trainer.both.state_dict().items()}
+    for _ in range(phase.steps):
+        trainer.step(phase)
+    after = trainer.both.state_dict()
+    moved = {name for name in before if not torch.equal(before[name], after[name])}
+    assert moved
+    assert all(name.startswith("1.correction.") for name in moved)
+    assert set(trainer.loss.record) == {"elbo", "hybrid_simulation"}
+
+
 def test_asleep_the_model_stands_still_and_the_guide_learns_to_invert_it() -> None:
     options = replace(OPTIONS, steps=1, sleep=100.0, settle=0.0, learning_rate=1e-2)
     run = new_run(RunConfig("pendulum", length=50, options=options))
@@ -86,19 +110,21 @@ def test_asleep_the_model_stands_still_and_the_guide_learns_to_invert_it() -> No
     assert all(torch.equal(run.model.state_dict()[k], v) for k, v in before.items())
 
 
-def test_without_simulations_in_the_loss_nothing_sleeps() -> None:
-    run = fitted(variant="hybrid")
-    assert run.fit.steps == OPTIONS.steps
+@pytest.mark.parametrize(("guide", "settling"), [(PLAIN, 0), ("laplace-normal", 6)])
+def test_without_simulations_in_the_loss_nothing_sleeps(guide: str, settling: int) -> None:
+    run = fitted(variant="hybrid", guide=guide)
+    assert run.fit.steps == OPTIONS.steps + settling
+    assert not any("hybrid_simulation" in row for row in run.fit.history)
 
 
 def test_the_best_state_is_kept() -> None:
-    run = fitted(replace(OPTIONS, steps=40, settle=0.0, learning_rate=5e-3))
+    run = fitted(replace(OPTIONS, steps=40, settle=0.0, learning_rate=5e-3), guide=PLAIN)
     trainer = Trainer(
         run.model, run.guide, run.loss(), Batch.of(data()), Batch.of(data(20, 1)), OPTIONS
     )
     known = [row["valid_elbo"] for row in run.fit.history if "valid_elbo" in row]
     assert len(known) == 10 + 1  # awake, and at the end of the sleep
-    assert trainer.validate() == pytest.approx(max(known[1:]), rel=1e-5)
+    assert trainer.validate(run.guide) == pytest.approx(max(known[1:]), rel=1e-5)
 
 
 def test_a_fit_without_progress_stops_early() -> None:

@@ -53,7 +53,11 @@ def test_every_option_changes_the_guide(name: str) -> None:
     ("arguments", "told"),
     [
         (("--guide.depth", "3"), f"guide options: {', '.join(KNOWN)}"),
-        (("--guide.transforms", "3"), "no option 'transforms', known: width, blocks"),
+        (("--guide.transforms", "3"), "no option 'transforms', known: rounds, width, blocks"),
+        (
+            ("--guide", "structured-normal", "--guide.rounds", "3"),
+            "no option 'rounds', known: width, blocks",
+        ),
         (("--guide.width", "0"), "width of the guide is 0, expected a whole number"),
         (("--guide.width", "x"), "--guide.width"),
     ],
