@@ -119,9 +119,9 @@ def sampled(run: Run, guide: str, seed: int, options: Options) -> az.InferenceDa
     return az.from_netcdf(str(path))
 
 
-def watch(chain: int, step: int) -> None:
+def watch(step: int) -> None:
     if step % 100 == 0:
-        console.print(f"  NUTS: chain {chain}, step {step}")
+        console.print(f"  NUTS: step {step}")
 
 
 def against_nuts(approximate: az.InferenceData, exact: az.InferenceData) -> dict[str, float]:

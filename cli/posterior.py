@@ -191,9 +191,9 @@ def told(options: NutsOptions) -> Report:
     """Lines about the progress of NUTS, on stderr."""
     total = options.warmup + options.draws
 
-    def report(chain: int, step: int) -> None:
+    def report(step: int) -> None:
         if step % max(1, total // 5) == 0:
-            note(f"NUTS: chain {chain}/{options.chains}, step {step}/{total}")
+            note(f"NUTS, {options.chains} chains: step {step}/{total}")
 
     return report
 

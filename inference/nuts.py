@@ -35,8 +35,8 @@ from groundvae.physics.solver import NonFiniteError
 WHITENING = 1000  # draws of the guide from which the coordinates are taken
 POINT = "point"
 
-Report = Callable[[int, int], None]
-"""Takes a chain and a step of it (both from 1) of all ``warmup + draws``."""
+Report = Callable[[int], None]
+"""Takes a step (from 1) of all ``warmup + draws`` of some observations."""
 
 
 @dataclass(frozen=True)
@@ -119,15 +119,15 @@ def _double(run: Run) -> Run:
 class Coordinates:
     """All latents of n observations as one vector (n, latent) that the guide makes standard.
 
+    From draws (draw, n, latent) of the guide, unconstrained:
     ``point`` = centre + factor @ (latents, unconstrained); log-densities are of ``point``.
     """
 
-    def __init__(self, model: GreyBox, guide_draws: Mapping[str, Tensor]) -> None:
+    def __init__(self, model: GreyBox, guide_draws: Tensor) -> None:
         self.model = model
-        flat = self._flat(guide_draws)
-        self.centre = flat.mean(0)
-        around = flat - self.centre
-        covariance = torch.einsum("dni,dnj->nij", around, around) / len(flat)
+        self.centre = guide_draws.mean(0)
+        around = guide_draws - self.centre
+        covariance = torch.einsum("dni,dnj->nij", around, around) / len(guide_draws)
         spread = covariance.diagonal(dim1=-2, dim2=-1)
         # A guide that is certain to many digits still gives coordinates: a millionth of its
         # largest variance is added.
@@ -136,12 +136,6 @@ class Coordinates:
         self.start = torch.linalg.solve_triangular(
             self.factor, around.unsqueeze(-1), upper=False
         ).squeeze(-1)
-
-    def _flat(self, latents: Mapping[str, Tensor]) -> Tensor:
-        grounding = self.model.grounding
-        parts = [grounding.unconstrain(latents)] if len(grounding) else []
-        parts += [latents[AUXILIARY]] if AUXILIARY in latents else []
-        return torch.cat(parts, -1)
 
     def latents(self, point: Tensor) -> tuple[dict[str, Tensor], Tensor]:
         """Latents by name of points (..., n, latent), and log |d latents / d point| (..., n)."""
@@ -165,46 +159,52 @@ def _sample(
         trace = poutine.trace(run.guide).get_trace(batch)
     drawn = {name: site_value(trace, name) for name in run.model.latent_names}
     hyper = population_of(run.guide).centres()
-    coordinates = Coordinates(run.model, drawn)
+    coordinates = Coordinates(run.model, run.guide.flat(drawn))
 
-    def potential(parameters: Mapping[str, Tensor]) -> Tensor:
-        latents, log_det = coordinates.latents(parameters[POINT])
+    def log_joint(point: Tensor) -> Tensor:
+        """Log density (chain, observation) of points (chain, observation, latent)."""
+        latents, log_det = coordinates.latents(point)
         world = poutine.condition(run.model, data=latents | hyper)
-        try:
-            joint = log_prob_of(poutine.trace(world).get_trace(batch, reduced=False), batch)
-        except NonFiniteError:  # a trajectory that ran away: no such step is taken
-            return parameters[POINT].sum() * torch.nan
-        return -(joint + log_det).sum()
+        with pyro.plate("chain", options.chains, dim=-2):
+            trace = poutine.trace(world).get_trace(batch, reduced=False)
+        return log_prob_of(trace, batch) + log_det
 
-    points, diverging = [], []
-    for chain in range(options.chains):
-        found, bad = _chain(potential, coordinates.start[chain], chain, options, report)
-        points.append(found)
-        diverging.append(bad)
+    points, diverging = _chains(log_joint, coordinates.start[: options.chains], options, report)
     with torch.no_grad():
-        latents, _ = coordinates.latents(torch.cat(points))
+        latents, _ = coordinates.latents(points)
         joint = _log_joint(run, batch, latents, hyper)
         every = max(1, options.chains * options.draws // options.predictive_draws)
         some = {k: v[::every] for k, v in latents.items()}
         prediction = predict(run, batch, batch, some | hyper)
-    flags = torch.cat(diverging)[:, None].expand(-1, len(batch))
+    flags = diverging.repeat(options.chains)[:, None].expand(-1, len(batch))
     stats = {"lp": joint, "diverging": flags}
     return {"posterior": latents, **prediction.groups, "sample_stats": stats}
 
 
-def _chain(
-    potential: Callable[[Mapping[str, Tensor]], Tensor],
+def _chains(
+    log_joint: Callable[[Tensor], Tensor],
     start: Tensor,
-    chain: int,
     options: NutsOptions,
     report: Report | None,
 ) -> tuple[Tensor, Tensor]:
-    """Points (draw, observation, latent) of one chain, and which draws diverged (draw,)."""
-    if not torch.isfinite(potential({POINT: start})):
-        raise NonFiniteError(f"the model is not finite where chain {chain + 1} of NUTS starts")
+    """Points (chain * draw, observation, latent), and which draws diverged (draw,).
+
+    All chains move as one, with one step size and one length of trajectory: a solve costs about
+    the same for all of them as for one.
+    """
+    finite = torch.isfinite(log_joint(start)).all(-1)
+    if not finite.all():
+        chain = int((~finite).nonzero()[0]) + 1
+        raise NonFiniteError(f"the model is not finite where chain {chain} of NUTS starts")
+
+    def potential(parameters: Mapping[str, Tensor]) -> Tensor:
+        try:
+            return -log_joint(parameters[POINT]).sum()
+        except NonFiniteError:  # a trajectory that ran away: no such step is taken
+            return parameters[POINT].sum() * torch.nan
+
     kernel = NUTS(potential_fn=potential, step_size=0.3, max_tree_depth=options.depth)
     step = 0
-
     bad = torch.zeros(options.draws, dtype=torch.bool)
 
     def told(kernel: NUTS, _: object, stage: str, __: int) -> None:
@@ -213,7 +213,7 @@ def _chain(
         if stage.startswith("Sample"):
             bad[[i for i in kernel.diagnostics()["divergences"] if i >= 0]] = True
         if report is not None:
-            report(chain + 1, step)
+            report(step)
 
     sampler = MCMC(
         kernel,
@@ -224,7 +224,7 @@ def _chain(
         disable_progbar=True,
     )
     sampler.run()
-    return sampler.get_samples()[POINT], bad
+    return sampler.get_samples()[POINT].transpose(0, 1).flatten(0, 1), bad
 
 
 def _log_joint(
