@@ -124,6 +124,7 @@ CATALOGUE: Mapping[str, Entry] = {
         options=gait.OPTIONS,
         weights=gait.WEIGHTS,
         pace=gait.PACE,
+        guide="laplace-normal",
         labels={"joint": gait_data.JOINTS},
     ),
 }
