@@ -51,8 +51,8 @@ class NutsOptions:
     """Draws before them, in which the step size and the scales are found."""
     predictive_draws: int = 100
     """Draws of all chains together that are decoded."""
-    together: int = 8
-    """Observations sampled as one: a solve costs about the same for eight as for one."""
+    together: int = 1
+    """Observations that move as one: cheaper a step, but the hardest of them sets its size."""
     depth: int = 8
     """Largest depth of a trajectory's tree: it has at most 2**depth steps."""
     seed: int = 0
