@@ -60,7 +60,7 @@ def advised(told: str) -> str:
     the parser's inner names.
 
     >>> advised("Unrecognized options: --guide.depth, 3")
-    'Unrecognized options: --guide.depth, 3; guide options: width, blocks, transforms, hidden, bins'
+    'Unrecognized options: --guide.depth, 3; guide options: width, blocks, transforms, hidden, bins, rounds'
     """
     told = INNER.sub("", told)
     if told.startswith("Unrecognized") and "--guide." in told:
