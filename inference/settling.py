@@ -17,7 +17,8 @@ from groundvae.inference.elbo import SLEEP, RegularizedELBO
 from groundvae.inference.simulation import simulate
 from groundvae.models.greybox import GreyBox
 
-BANK = 20_000  # simulations
+BANK = 20_000  # simulations at most
+EACH = 2  # simulations a step, for each observation
 
 
 class Settling:
@@ -33,16 +34,17 @@ class Settling:
         guide: whose first answer is learned.
         loss: that of the fit; takes the record of every step.
         train: the data, whole.
+        seen: how many observations all steps together will see; a bank need not be larger.
 
     """
 
     def __init__(
-        self, model: GreyBox, guide: LaplaceGuide, loss: RegularizedELBO, train: Batch
+        self, model: GreyBox, guide: LaplaceGuide, loss: RegularizedELBO, train: Batch, seen: int
     ) -> None:
         self.guide, self.loss, self.simulated = guide, loss, loss.sleeps(model, guide)
         self.train, self.known = train, guide.bearings(train)
         if self.simulated:
-            bank = simulate(model, train, BANK, guide.population)
+            bank = simulate(model, train, min(BANK, EACH * seen), guide.population)
             self.truth, self.bank = guide.flat(bank.latents), guide.bearings(bank.full)
 
     def __call__(self, model: GreyBox, guide: Guide, batch: Batch) -> Tensor:
@@ -52,7 +54,7 @@ class Settling:
         self.loss.record = {"elbo": -float(missed.detach())}
         if not self.simulated:
             return missed
-        rows = torch.randint(len(self.truth), (2 * len(batch),), device=batch.x.device)
+        rows = torch.randint(len(self.truth), (EACH * len(batch),), device=batch.x.device)
         simulated = -self.guide.corrected(self.bank[rows]).log_prob(self.truth[rows]).mean()
         self.loss.record[SLEEP] = float(simulated.detach())
         return simulated + missed / self.loss.weights[SLEEP]

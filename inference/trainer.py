@@ -126,7 +126,8 @@ class Trainer:
                 noise.sharpen(math.sqrt(guide.noise_ratio(self.train)))
         self.keep()
         if steps:
-            loss = Settling(self.model, guide, self.loss, self.train)
+            seen = steps * min(self.options.batch_size, len(self.train))
+            loss = Settling(self.model, guide, self.loss, self.train, seen)
             yield Phase("settle", steps, guide, loss, [guide.correction], self.options)
 
     def _batches(self) -> Iterator[Batch]:
