@@ -14,16 +14,18 @@ import tyro
 from pyro.distributions import TorchDistribution
 
 from groundvae.cli.console import note, say, set_threads
-from groundvae.cli.source import assigned, once, read_data
+from groundvae.cli.source import assigned, default_splits, once, read_data
 from groundvae.data.atomic import check_writable
 from groundvae.data.dataset import Dataset
 from groundvae.data.errors import InputError
+from groundvae.diagnostics.evidence import compute_evidence
 from groundvae.inference.importance import UNRELIABLE, guide_ratio, prior_ratio, resample
 from groundvae.inference.inferencedata import save_inference_data
 from groundvae.inference.nuts import NutsOptions, Report, nuts
 from groundvae.inference.posterior import PosteriorOptions, posterior
 from groundvae.inference.refine import RefineOptions, refine
 from groundvae.inference.run import Run, load_run
+from groundvae.inference.stacking import stack, stacking_weights
 from groundvae.models.intervention import parse_intervention
 from groundvae.models.prior import parse_prior
 
@@ -56,6 +58,11 @@ class Posterior:
     """Sample by NUTS on the fitted model, in so many chains; takes minutes for a handful."""
     warmup: int = 300
     """Draws of each chain of NUTS before those that are kept (`--draws` of each chain)."""
+    mix: tuple[Path, ...] = ()
+    """Further runs of the same system: draws of all, each run weighted by stacking."""
+    held_out: Path | None = None
+    """With `--mix`: the .npz whose density weighs the runs; default the system's own
+    validation data."""
     only: tuple[int, ...] = ()
     """Which observations, counted from 0; default all."""
     refuse_missing: bool = False
@@ -68,6 +75,10 @@ class Posterior:
         check_netcdf(self.out)
         if self.nuts is not None and (self.weighted or self.reprior):
             raise InputError("--nuts samples the model itself, expected no --weighted or --reprior")
+        if self.mix and (self.nuts or self.refine or self.weighted or self.reprior):
+            raise InputError("--mix draws from runs as they are, expected no other way of drawing")
+        if self.held_out is not None and not self.mix:
+            raise InputError("--held-out weighs runs against each other, expected --mix")
         refinement = None if self.refine is None else RefineOptions(steps=self.refine)
         sampling = None if self.nuts is None else self.sampling(self.nuts)
         set_threads(self.threads)
@@ -82,7 +93,9 @@ class Posterior:
             refined = refine(run, data, refinement)
             say(f"refined: mean ELBO {refined.before:.4g} -> {refined.after:.4g} nats")
             run = refined.run
-        if sampling is not None:
+        if self.mix:
+            result = self.mixed([run, *(load_run(folder) for folder in self.mix)], data)
+        elif sampling is not None:
             result = nuts(run, data, sampling, told(sampling))
             say(convergence(result))
         else:
@@ -110,6 +123,25 @@ class Posterior:
         result = resample(result, log_weight, seed=options.seed)
         say(reliability(result, REMEDY["new priors" if priors else "model"]))
         return result
+
+    def mixed(self, runs: Sequence[Run], data: Dataset) -> az.InferenceData:
+        """Draws of several runs, weighted by their densities of data held out."""
+        for run, folder in zip(runs[1:], self.mix, strict=True):
+            if run.config.system != runs[0].config.system:
+                system = runs[0].config.system
+                raise InputError(f"{folder}: is a run of {run.config.system}, expected {system}")
+        entry = runs[0].entry
+        held = read_data(self.held_out, entry) if self.held_out else default_splits(entry).valid
+        density = [
+            compute_evidence(posterior(run, held)["sample_stats"]["log_weight"])["iwae"].values
+            for run in runs
+        ]
+        weights = stacking_weights(np.stack(density, 1))
+        for folder, weight in zip((self.run_folder, *self.mix), weights, strict=True):
+            say(f"{folder}: weight {weight:.3f}")
+        return stack(
+            [posterior(run, data, self.options) for run in runs], weights, self.options.seed
+        )
 
     def sampling(self, chains: int) -> NutsOptions:
         """How NUTS is to run."""

@@ -42,6 +42,24 @@ def test_every_way_gives_the_same_groups(way: str, tiny, tmp_path: Path) -> None
     assert (tiny.run / "weights.safetensors").read_bytes() == weights
 
 
+def test_runs_are_mixed_by_their_density_of_what_is_held_out(
+    tiny,  # type: ignore[no-untyped-def]
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    other = tmp_path / "other"
+    quick = ["--steps", "2", "--sleep", "0", "--settle", "0", "--threads", "1"]
+    fit = ["fit", "pendulum", "--variant", "physics-only", "--data", str(tiny.data), *quick]
+    assert main([*fit, "--out", str(other)]) == 0
+    command = ["posterior", str(tiny.run), "--mix", str(other), "--held-out", str(tiny.data)]
+    found = stored(tmp_path, *command, "--data", str(tiny.data), *FEW)
+    shown = capsys.readouterr().out
+    assert f"{tiny.run}: weight" in shown
+    assert f"{other}: weight" in shown
+    assert float(found["stacking"]["weight"].sum()) == pytest.approx(1.0)
+    assert found["posterior"]["omega"].sizes == {"chain": 1, "draw": 12, "observation": 40}
+
+
 def test_nuts_gives_the_same_groups_and_its_convergence(
     tiny,  # type: ignore[no-untyped-def]
     tmp_path: Path,
@@ -68,6 +86,9 @@ def test_nuts_gives_the_same_groups_and_its_convergence(
         (("--refine", "0"), "steps and rows of a refinement must be 1 or more"),
         (("--nuts", "0"), "chains of NUTS is 0"),
         (("--nuts", "2", "--weighted"), "--nuts samples the model itself"),
+        (("--mix", "elsewhere", "--weighted"), "--mix draws from runs as they are"),
+        (("--mix", "elsewhere"), "elsewhere"),
+        (("--held-out", "held.npz"), "expected --mix"),
     ],
 )
 def test_bad_requests_are_one_sentence(
