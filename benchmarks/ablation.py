@@ -14,26 +14,65 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+import pyro.distributions as dist
 import torch
 import tyro
 from paper_table import read, write
 from pendulum import counterfactual_mae
 from rich.console import Console
 from rich.table import Table
+from torch import Tensor
 
 from groundvae.cli.source import TEST, TRAIN, VALID
 from groundvae.data.batch import Batch
+from groundvae.data.pendulum import TIMES
 from groundvae.diagnostics.metrics import compute_metrics
+from groundvae.guides.options import GuideOptions
 from groundvae.inference.fit import fit
 from groundvae.inference.posterior import posterior
 from groundvae.inference.run import Run, RunConfig, new_run
 from groundvae.inference.schedule import FitOptions
 from groundvae.models.catalogue import find_system
 from groundvae.models.network import FourierTime
+from groundvae.models.noise import GaussianNoise
 from groundvae.models.pendulum import AUXILIARY, Pendulum
 from groundvae.models.residual import BoundResidual, HarmonicResidual, NeuralResidual
+from groundvae.physics.solver import RK4, Midpoint, Solver
 
 COLUMNS = ("reconstruction_sse", "omega_mae", "omega_crps", "omega_cov50", "omega_cov90")
+
+
+class LowRankNoise(GaussianNoise):
+    """Noise correlated in time: three learned patterns beside the white noise (one grid only).
+
+    What the model misses is then no independent error of each sample. Source: Kennedy & O'Hagan
+    (2001), Bayesian calibration of computer models.
+    """
+
+    def __init__(self, scale: float) -> None:
+        super().__init__(scale)
+        self.patterns = torch.nn.Parameter(0.1 * scale * torch.randn(len(TIMES), 3))
+
+    def forward(
+        self, mean: Tensor, *, event_dim: int, observed: Tensor | None = None
+    ) -> dist.TorchDistribution:
+        white = (self.scale**2).expand_as(mean)
+        return dist.LowRankMultivariateNormal(mean, self.patterns.expand(*mean.shape, 3), white)
+
+
+class MotionNoise(GaussianNoise):
+    """Heteroscedastic noise: a series that is bent more sharply is reconstructed less well."""
+
+    def __init__(self, scale: float) -> None:
+        super().__init__(scale)
+        self.share = torch.nn.Parameter(torch.tensor(-4.0))  # of the bend, log
+
+    def forward(
+        self, mean: Tensor, *, event_dim: int, observed: Tensor | None = None
+    ) -> dist.TorchDistribution:
+        bend = mean.diff(n=2, dim=-1).pow(2).mean(-1, keepdim=True)
+        scale = (self.scale**2 + self.share.exp() ** 2 * bend).sqrt()
+        return dist.Normal(mean, scale.expand_as(mean)).to_event(event_dim)
 
 
 class ConstantForce(HarmonicResidual):
@@ -54,17 +93,26 @@ def observed(residual: NeuralResidual) -> Pendulum:
 
 @dataclass(frozen=True)
 class Ablation:
-    """One choice undone: other options of the fit, weights of penalties, or another system."""
+    """One choice undone: options of the fit, penalties, guide, system, noise or precision."""
 
     options: Mapping[str, float] = field(default_factory=dict)
     weights: Mapping[str, float] = field(default_factory=dict)
     system: Callable[[], Pendulum] = lambda: Pendulum(dynamics=HarmonicResidual(AUXILIARY))
+    guide: str = "laplace-normal"
+    guide_options: GuideOptions = field(default_factory=GuideOptions)
+    noise: Callable[[float], GaussianNoise] = GaussianNoise
+    dtype: torch.dtype = torch.float32
 
 
+def solved(solver: Solver) -> Callable[[], Pendulum]:
+    return lambda: Pendulum(dynamics=HarmonicResidual(AUXILIARY), solver=solver)
+
+
+PPC = (0.0, 1e-4, 1e-2, 1.0)  # weights of R_PPC; the second is the default
 ABLATIONS: Mapping[str, Ablation] = {
     "default": Ablation(),
     "no settling": Ablation({"settle": 0.0}),
-    "half the sleep": Ablation({"sleep": 3.0}),
+    "half the sleep": Ablation({"sleep": 4.0}),
     "no sleep": Ablation({"sleep": 0.0}),
     "no sleep, no settling": Ablation({"sleep": 0.0, "settle": 0.0}),
     "no sleep, no settling, 1600 steps, rate 0.004, warm-up 0.6": Ablation(
@@ -73,7 +121,30 @@ ABLATIONS: Mapping[str, Ablation] = {
     "hybrid_simulation 1": Ablation(weights={"hybrid_simulation": 1.0}),
     "hybrid_simulation 0": Ablation(weights={"hybrid_simulation": 0.0}),
     "physics_simulation 0.1": Ablation(weights={"physics_simulation": 0.1}),
-    "ppc 0.01": Ablation(weights={"ppc": 0.01}),
+    **{f"ppc {a:g}": Ablation(weights={"ppc": a}) for a in PPC if a != PPC[1]},
+    **{
+        f"ppc {a:g}, neural residual of velocity and time": Ablation(
+            weights={"ppc": a}, system=lambda: free((1,))
+        )
+        for a in PPC
+    },
+    **{
+        f"ppc {a:g}, neural residual of angle, velocity and time": Ablation(
+            weights={"ppc": a}, system=lambda: free((0, 1))
+        )
+        for a in PPC
+    },
+    "structured-normal guide": Ablation(guide="structured-normal"),
+    "structured-normal guide, noise correlated in time": Ablation(
+        guide="structured-normal", noise=LowRankNoise
+    ),
+    "structured-normal guide, noise grows with the motion": Ablation(
+        guide="structured-normal", noise=MotionNoise
+    ),
+    "guide of width 256": Ablation(guide_options=GuideOptions(width=256)),
+    "midpoint at 0.05 s": Ablation(system=solved(Midpoint(0.05))),
+    "RK4 at 0.025 s": Ablation(system=solved(RK4(0.025))),
+    "float64": Ablation(dtype=torch.float64),
     "residual on the observation, sees z": Ablation(
         system=lambda: observed(NeuralResidual(AUXILIARY, states=(0, 1), scale=0.1, width=32))
     ),
@@ -86,8 +157,6 @@ ABLATIONS: Mapping[str, Ablation] = {
         system=lambda: Pendulum(dynamics=ConstantForce(AUXILIARY))
     ),
     "two waves": Ablation(system=lambda: Pendulum(dynamics=HarmonicResidual(AUXILIARY, waves=2))),
-    "neural residual of velocity and time": Ablation(system=lambda: free((1,))),
-    "neural residual of angle, velocity and time": Ablation(system=lambda: free((0, 1))),
 }
 
 
@@ -105,12 +174,25 @@ def fitted(ablation: Ablation, seed: int) -> Run:
     """The default run with its options, system and weights replaced, and trained."""
     entry = find_system("pendulum")
     options = replace(FitOptions(seed=seed), **ablation.options)  # type: ignore[arg-type]
-    run = new_run(RunConfig("pendulum", length=50, weights=ablation.weights, options=options))
+    run = new_run(
+        RunConfig(
+            "pendulum",
+            length=50,
+            guide=ablation.guide,
+            guide_options=ablation.guide_options,
+            weights=ablation.weights,
+            options=options,
+        )
+    )
     torch.manual_seed(seed)
     system = ablation.system()
     system.grounding = run.model.grounding
-    run.model.system = system
-    train, valid = Batch.of(entry.simulate(*TRAIN)), Batch.of(entry.simulate(*VALID))
+    run.model.system, run.model.noise = system, ablation.noise(entry.noise)
+    for part in (run.model, run.guide):
+        part.to(ablation.dtype)
+    train, valid = (
+        Batch.of(entry.simulate(*split), dtype=ablation.dtype) for split in (TRAIN, VALID)
+    )
     run.fit = fit(run.model, run.guide, run.loss(), train, valid, options)
     return run
 
@@ -127,7 +209,7 @@ def measure(name: str, seed: int) -> dict[str, float]:
 def main(options: Options) -> None:
     torch.set_num_threads(options.threads)
     rows = read(options.out)
-    for name, seed in product(options.only, options.seeds):
+    for seed, name in product(options.seeds, options.only):
         if any((row["ablation"], row["seed"]) == (name, str(seed)) for row in rows):
             continue
         found = {key: f"{value:.4g}" for key, value in measure(name, seed).items()}

@@ -24,6 +24,7 @@ from torch import Tensor
 
 from groundvae.cli.source import TRAIN
 from groundvae.data.batch import Batch
+from groundvae.guides.laplace import LaplaceGuide
 from groundvae.inference.elbo import SLEEP
 from groundvae.inference.run import Run, RunConfig, new_run
 from groundvae.inference.schedule import FitOptions
@@ -62,13 +63,15 @@ def milliseconds(part: Callable[[], object], repeats: int) -> float:
 def parts(run: Run, train: Batch, options: Options) -> dict[str, float]:
     """Time of each part of a step."""
     settings = FitOptions(batch_size=options.batch_size)
+    run.guide.attach(run.model)
     run.guide.prepare(train)
+    guide = run.guide.first  # the part of it that learns with the model
     trainer = Trainer(run.model, run.guide, run.loss(), train, train, settings)
     batch, loss = next(trainer.stream), trainer.loss
-    penalties = loss.active(run.model, run.guide)
+    penalties = loss.active(run.model, guide)
 
     def step_parts() -> dict[str, float]:
-        made = loss._step(run.model, run.guide, batch, reduced=True)
+        made = loss._step(run.model, guide, batch, reduced=True)
         marks = {"": time.perf_counter()}
         _ = made.guide_trace
         marks["guide"] = time.perf_counter()
@@ -82,12 +85,15 @@ def parts(run: Run, train: Batch, options: Options) -> dict[str, float]:
 
     rows = [step_parts() for _ in range(options.repeats + 3)][3:]
     found = {name: median(row[name] for row in rows) for name in rows[0]}
-    wake = Phase("wake", 10**6, trainer.both, loss.differentiable_loss, settings)
-    sleep = Phase(SLEEP, 10**6, run.guide, loss.sleep, settings)
+    joint, many = loss.differentiable_loss, 10**6
+    wake = Phase("wake", many, guide, joint, [run.model, guide], settings, judged=True)
+    sleep = Phase(SLEEP, many, guide, loss.sleep, [guide], settings)
     whole = milliseconds(lambda: trainer.step(wake), options.repeats)
     found["backward and update"] = whole - sum(found.values())
     found["a step awake"] = whole
     found["a step asleep"] = milliseconds(lambda: trainer.step(sleep), options.repeats)
+    if isinstance(run.guide, LaplaceGuide):
+        found["the modes of all series"] = milliseconds(lambda: run.guide.bearings(train), 3)
     return found
 
 

@@ -31,7 +31,8 @@ class RegularizedELBO(ELBO):
     With no penalties and ``warmth=1`` it is the exact (single-sample) negative ELBO.
     Every term of the last evaluation stands in ``record`` under its own name: ``nll``
     (``-E log p(x|z)``), ``kl`` (``E log q(z|x) - log p(z)``, and each observation's share of
-    that of hyperparameters), the penalties (unweighted), and ``loss``.
+    that of hyperparameters and of the log prior of a system's weights), the penalties
+    (unweighted), and ``loss``.
 
     Args:
         penalties: by name; those that do not apply to a model and guide are left out.
@@ -56,10 +57,12 @@ class RegularizedELBO(ELBO):
             raise InputError(f"no penalty {unknown[0]!r}, known: {', '.join(self.penalties)}")
         self.warmth = warmth
         self.record: dict[str, float] = {}
+        self.observations: int | None = None  # that are fitted; None: those of each batch
         self._simulator: Simulator | None = None
 
-    def prepare(self, model: GreyBox) -> None:
-        """Called once before a fit; here it leaves the model as it is."""
+    def prepare(self, model: GreyBox, observations: int) -> None:
+        """Called once before a fit to so many observations; here it leaves the model as it is."""
+        self.observations = observations
 
     def active(self, model: GreyBox, guide: Guide) -> dict[str, Penalty]:
         """The penalties that have a weight and apply to this model and guide."""
@@ -79,7 +82,9 @@ class RegularizedELBO(ELBO):
         log_likelihood = step.model_trace.nodes[OBSERVATION]["log_prob"]
         terms = {
             "nll": -log_likelihood.mean(),
-            "kl": (log_q - (log_joint - log_likelihood)).mean() + shared_kl(step),
+            "kl": (log_q - (log_joint - log_likelihood)).mean()
+            + shared_kl(step)
+            - model.system.log_prior() / (self.observations or len(batch)),
         }
         for name, penalty in active.items():
             with _naming(name):
@@ -159,7 +164,8 @@ class PaperELBO(RegularizedELBO):
         super().__init__(penalties, weights)
         self.sigma = sigma
 
-    def prepare(self, model: GreyBox) -> None:
+    def prepare(self, model: GreyBox, observations: int) -> None:
+        super().prepare(model, observations)
         model.noise.log_scale.requires_grad_(False).fill_(math.log(self.sigma))
 
     def weigh(self, terms: Mapping[str, Tensor], model: GreyBox) -> Tensor:

@@ -48,7 +48,7 @@ def fit(
     torch.manual_seed(options.seed)
     guide.attach(model)
     guide.prepare(train)
-    loss.prepare(model)
+    loss.prepare(model, len(train))
     trainer = Trainer(model, guide, loss, train, valid, options)
     result = trainer.result
     start = time.perf_counter()

@@ -14,11 +14,13 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 from torch.distributions import constraints
+from torch.nn import functional
 
 from groundvae.data.gait import JOINTS
 from groundvae.models.latent import Grounding, PhysicsLatent
 from groundvae.models.network import FourierTime, perceptron
 from groundvae.models.system import Decoded, System
+from groundvae.models.waveform import Waveform
 from groundvae.physics.hamiltonian import Separable, hermite
 from groundvae.physics.solver import Leapfrog, Midpoint, Solver, solve
 
@@ -42,7 +44,7 @@ def _latents() -> tuple[PhysicsLatent, ...]:
 
 
 class LearnedHamiltonian(nn.Module):
-    """``H = 1/2 sum_i rate_i (p_i^2 + q_i^2) + V(q)``, V a perceptron of two hidden layers.
+    """``H = 1/2 sum_i rate_i (p_i^2 + q_i^2) + V(q)``, V a perceptron of one hidden layer.
 
     Quadratic in the momenta, so separable: an explicit symplectic solver keeps it. It begins
     as oscillators at the first harmonics of a stride. The gradient is written out: it is asked
@@ -53,54 +55,24 @@ class LearnedHamiltonian(nn.Module):
         super().__init__()
         harmonics = 2 * math.pi / STRIDE * torch.arange(1.0, dimension + 1)
         self.log_rate = nn.Parameter(torch.log(harmonics))  # rad/s
-        self.first = nn.Linear(dimension, width)
-        self.second = nn.Linear(width, width)
-        self.last = nn.Parameter(0.1 * torch.randn(width) / math.sqrt(width))
+        self.hidden = nn.Linear(dimension, width)
+        self.height = nn.Parameter(0.1 * torch.randn(width) / math.sqrt(width))
 
     def forward(self, state: Tensor) -> Tensor:
         """H (...) of states (..., 2 dimension), 1/s."""
         q, p = state.chunk(2, dim=-1)
-        hidden = torch.tanh(self.second(torch.tanh(self.first(q))))
         quadratic = 0.5 * (self.log_rate.exp() * (q**2 + p**2)).sum(-1)
-        return quadratic + hidden @ self.last
+        return quadratic + functional.softplus(self.hidden(q)) @ self.height
 
     def field(self) -> Separable:
         """Hamilton's equations."""
         rate = self.log_rate.exp()
-        inward, across = self.first.weight, self.second.weight
+        pull = -(self.height[:, None] * self.hidden.weight).T.contiguous()
 
         def force(q: Tensor) -> Tensor:
-            one = torch.tanh(self.first(q))
-            two = torch.tanh(self.second(one))
-            slope = ((self.last * (1 - two**2)) @ across * (1 - one**2)) @ inward
-            return -rate * q - slope
+            return functional.linear(torch.sigmoid(self.hidden(q)), pull) - rate * q
 
         return Separable(lambda p: rate * p, force)
-
-
-class WaveformResidual(nn.Module):
-    """Angles over time as Fourier features whose weights are linear in z.
-
-    Linear by measurement: 400 strides are too few for a perceptron, which fits them better
-    and others worse. Fine detail begins small: the features' weights fall with frequency.
-    """
-
-    damping: Tensor
-
-    def __init__(self, auxiliary: int, *, pairs: int = 40, highest: float = 10.0) -> None:
-        super().__init__()
-        self.auxiliary = auxiliary
-        self.time = FourierTime(pairs, highest)
-        outputs = len(JOINTS) * self.time.features
-        self.linear = nn.Linear(auxiliary, outputs)
-        order = torch.arange(1, pairs + 1).repeat(2)
-        self.register_buffer("damping", 0.3 / order)
-
-    def forward(self, auxiliary: Tensor, times: Tensor) -> Tensor:
-        """Angles (..., time, joint), rad, for ``auxiliary`` (..., auxiliary)."""
-        weights = self.linear(auxiliary).unflatten(-1, (len(JOINTS), -1)) * self.damping
-        angles: Tensor = (weights @ self.time(times).T).transpose(-1, -2)
-        return angles
 
 
 class NeuralField(nn.Module):
@@ -140,7 +112,7 @@ class Gait(System):
         self,
         *,
         hamiltonian: LearnedHamiltonian | None = None,
-        observation: WaveformResidual | None = None,
+        observation: Waveform | None = None,
         neural: NeuralField | None = None,
         solver: Solver | None = None,
     ) -> None:
@@ -181,6 +153,9 @@ class Gait(System):
         residual = self.observation(auxiliary, times)
         return Decoded(residual if alone is None else alone + residual, alone)
 
+    def log_prior(self) -> Tensor | float:
+        return 0.0 if self.observation is None else self.observation.log_prior()
+
     def path(self, physics: Mapping[str, Tensor], times: Tensor) -> Tensor:
         """(q, p) over time, (..., time, 2 dimension), from the initial state at ``times[0]``."""
         assert self.hamiltonian is not None
@@ -195,12 +170,16 @@ class Gait(System):
 AUXILIARY = 15
 
 
+def _waveform(auxiliary: int) -> Waveform:
+    return Waveform(auxiliary, len(JOINTS), FourierTime(40, 10.0), length=2.0, spread=0.06)
+
+
 def _hybrid() -> Gait:
-    return Gait(hamiltonian=LearnedHamiltonian(), observation=WaveformResidual(AUXILIARY))
+    return Gait(hamiltonian=LearnedHamiltonian(), observation=_waveform(AUXILIARY))
 
 
 VARIANTS: Mapping[str, Callable[[], Gait]] = {
-    "nn-only": lambda: Gait(observation=WaveformResidual(AUXILIARY + 2 * DIMENSION)),
+    "nn-only": lambda: Gait(observation=_waveform(AUXILIARY + 2 * DIMENSION)),
     "nn-solver": lambda: Gait(neural=NeuralField(AUXILIARY + 2 * DIMENSION)),
     "physics-only": lambda: Gait(hamiltonian=LearnedHamiltonian()),
     "hybrid": _hybrid,

@@ -44,6 +44,41 @@ class ResidualMLP(nn.Module):
         return outputs
 
 
+class SmoothMap(nn.Module):
+    """A smooth function of z, ``linear(z) + weights @ features(z)``, under a prior on its weights.
+
+    The features are cosines of random directions, the same for every seed of a fit: with normal
+    weights they are draws from a Gaussian process whose values at two places are alike where
+    these are nearer than ``length``. ``spread`` is the standard deviation of the process. A
+    perceptron of this size follows a few hundred observations and misses others; a prior on
+    smooth functions does not. Source: Rahimi & Recht (2007), Random features.
+    """
+
+    directions: Tensor
+    phases: Tensor
+
+    def __init__(
+        self, inputs: int, outputs: int, *, features: int = 512, length: float, spread: float
+    ) -> None:
+        super().__init__()
+        generator = torch.Generator().manual_seed(0)
+        directions = torch.randn(inputs, features, generator=generator) / length
+        self.register_buffer("directions", directions)
+        self.register_buffer("phases", 2 * math.pi * torch.rand(features, generator=generator))
+        self.linear = nn.Linear(inputs, outputs)
+        self.weights = nn.Parameter(torch.zeros(outputs, features))
+        self.size = spread * math.sqrt(2 / features)
+
+    def forward(self, z: Tensor) -> Tensor:
+        features = torch.cos(z @ self.directions + self.phases)
+        bent: Tensor = nn.functional.linear(features, self.size * self.weights)
+        return self.linear(z) + bent
+
+    def log_prior(self) -> Tensor:
+        """Log density of the weights, each a standard normal, up to a constant."""
+        return -0.5 * self.weights.square().sum()
+
+
 class FourierTime(nn.Module):
     """Sines and cosines of time: (...,) -> (..., 2 * pairs).
 

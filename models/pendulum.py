@@ -20,6 +20,7 @@ from groundvae.models.latent import Grounding, PhysicsLatent
 from groundvae.models.network import FourierTime
 from groundvae.models.residual import BoundResidual, HarmonicResidual, NeuralResidual
 from groundvae.models.system import Decoded, System, from_start, gate
+from groundvae.models.waveform import Waveform
 from groundvae.physics.pendulum import gravity
 from groundvae.physics.solver import RK4, Solver, solve
 
@@ -50,6 +51,7 @@ class Pendulum(System):
         physics: whether gravity is known; without it the residual has to be all of the force.
         dynamics: adds to the angular acceleration (rad/s^2).
         observation: adds to the angle that is observed (rad).
+        free: gives the whole angle in their place (rad).
         solver: default by measurement, see ``benchmarks/solvers.py``.
 
     """
@@ -62,17 +64,22 @@ class Pendulum(System):
         physics: bool = True,
         dynamics: DynamicsResidual | None = None,
         observation: NeuralResidual | None = None,
+        free: Waveform | None = None,
         solver: Solver | None = None,
     ) -> None:
         super().__init__()
         self.grounded = physics
         self.dynamics = dynamics
         self.observation = observation
+        self.free = free
         self.solver = RK4() if solver is None else solver
-        self.moves = physics or dynamics is not None
-        used = [OMEGA] * physics + [THETA0] * self.moves
+        if (free is None) != (physics or dynamics is not None):
+            raise InputError("expected either physics or a residual in the dynamics, or free")
+        used = [OMEGA] * physics + [THETA0] * (free is None)
         self.grounding = Grounding(tuple(used))
-        sizes = {r.auxiliary for r in (dynamics, observation) if r is not None and r.auxiliary}
+        sizes = {
+            r.auxiliary for r in (dynamics, observation, free) if r is not None and r.auxiliary
+        }
         if len(sizes) > 1:
             raise InputError(f"the residuals see z_aux of sizes {sorted(sizes)}, expected one")
         self.auxiliary = sizes.pop() if sizes else 0
@@ -86,10 +93,9 @@ class Pendulum(System):
         reduced: bool = True,
     ) -> Decoded:
         times = inputs["t"]
-        if not self.moves:
+        if self.free is not None:
             assert auxiliary is not None
-            still = auxiliary.new_zeros(*auxiliary.shape[:-1], len(times), 2)
-            return Decoded(full=self._observe(still, auxiliary, times))
+            return Decoded(self.free(auxiliary, times).squeeze(-1))
         residual = self.dynamics is not None and auxiliary is not None
         worlds = 1 + (reduced and residual and self.grounded)
         paths = self._solve(physics, auxiliary, times, worlds)
@@ -102,6 +108,9 @@ class Pendulum(System):
             partial["observation"] = self._observe(alone, auxiliary, times)
             partial["dynamics"] = paths[0][..., 0]
         return Decoded(full, alone[..., 0], partial)
+
+    def log_prior(self) -> Tensor | float:
+        return 0.0 if self.free is None else self.free.log_prior()
 
     def _observe(self, path: Tensor, auxiliary: Tensor | None, times: Tensor) -> Tensor:
         if self.observation is None:
@@ -168,7 +177,7 @@ def _hybrid() -> Pendulum:
 VARIANTS: Mapping[str, Callable[[], Pendulum]] = {
     "nn-only": lambda: Pendulum(
         physics=False,
-        observation=NeuralResidual(AUXILIARY + 2, states=(), time=FourierTime(), width=128),
+        free=Waveform(AUXILIARY + 2, 1, FourierTime(40, 8.0), length=1.5, spread=1.0),
     ),
     "nn-solver": lambda: Pendulum(
         physics=False,

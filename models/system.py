@@ -60,6 +60,10 @@ class System(nn.Module):
         ``reduced=False`` leaves out ``physics`` and ``partial`` where they cost time.
         """
 
+    def log_prior(self) -> Tensor | float:
+        """Log density (nats) of weights that have a prior of their own; the others have none."""
+        return 0.0
+
     def vary(self, batch: Batch) -> Batch:
         """Observations that are as likely as those of the batch, to train on in their place.
 

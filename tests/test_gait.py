@@ -205,7 +205,7 @@ def test_leapfrog_keeps_the_energy_that_midpoint_loses() -> None:
     torch.manual_seed(0)
     mechanics = LearnedHamiltonian().double()
     with torch.no_grad():
-        mechanics.last.mul_(30.0)  # far from an oscillator
+        mechanics.height.mul_(30.0)  # far from an oscillator
     start = torch.randn(20, 6, dtype=torch.float64)
     times = 0.02 * torch.arange(1001, dtype=torch.float64)
     field = mechanics.field()
