@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from groundvae.cli.main import main
+from groundvae.diagnostics import looseries, subject
 
 SMALL_FIT = ("--steps", "6", "--sleep", "2", "--batch-size", "10", "--validate-every", "3")
 SMALL_FIT += ("--learning-rate", "1e-3", "--threads", "1")  # six steps leave no time to rise
@@ -30,6 +32,15 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Tiny:
     fit = ["fit", "pendulum", "--data", str(made.data), "--out", str(made.run), *SMALL_FIT]
     assert main(fit) == 0
     return made
+
+
+@pytest.fixture(scope="module")
+def few_simulations() -> Iterator[None]:
+    """Fewer simulations than a report needs, where their number is not what is tested."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(subject, "SIMULATIONS", 60)
+        patch.setattr(looseries, "SAMPLES", 500)
+        yield
 
 
 @pytest.fixture

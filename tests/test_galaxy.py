@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from pathlib import Path
 
 import h5py
@@ -36,7 +37,7 @@ from groundvae.models.intervention import Change
 from groundvae.models.symmetry import turn_and_flip, turned
 from groundvae.physics.galaxy import disc, positions
 
-MEASURED = Path(__file__).resolve().parents[1] / "shared" / "data" / "galaxy"
+MEASURED = Path(os.environ.get("GROUNDVAE_DATA", "no-such-folder")) / "galaxy"
 measured = pytest.mark.skipif(not MEASURED.is_dir(), reason="no measured galaxies here")
 SIDE = 69
 AT = positions(SIDE)

@@ -27,6 +27,7 @@ from groundvae.inference.posterior import PosteriorOptions, posterior
 from groundvae.inference.run import Run, RunConfig, new_run
 from groundvae.models.catalogue import find_system
 
+pytestmark = pytest.mark.usefixtures("few_simulations")
 FEW = PosteriorOptions(draws=6, predictive_draws=4)
 
 

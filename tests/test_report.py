@@ -7,7 +7,6 @@ import math
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,7 +21,6 @@ from torch.distributions import constraints
 from groundvae.data.batch import Batch
 from groundvae.data.dataset import Dataset
 from groundvae.data.pendulum import TIMES, simulate
-from groundvae.diagnostics import looseries, subject
 from groundvae.diagnostics.diagnose import diagnose, read_verdicts
 from groundvae.diagnostics.verdict import LEVELS
 from groundvae.guides.guide import Guide
@@ -40,13 +38,7 @@ OPTIONS = PosteriorOptions(draws=60, predictive_draws=30)
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
 
-@pytest.fixture(autouse=True, scope="module")
-def quick() -> Iterator[None]:
-    """Fewer simulations than a report needs: their number is not what is tested here."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(subject, "SIMULATIONS", 60)
-        patch.setattr(looseries, "SAMPLES", 500)
-        yield
+pytestmark = pytest.mark.usefixtures("few_simulations")
 
 
 def unfitted(variant: str = "hybrid-reg") -> Run:
