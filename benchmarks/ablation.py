@@ -57,6 +57,8 @@ class LowRankNoise(GaussianNoise):
         self, mean: Tensor, *, event_dim: int, observed: Tensor | None = None
     ) -> dist.TorchDistribution:
         white = (self.scale**2).expand_as(mean)
+        if not event_dim:  # each sample by itself
+            return dist.Normal(mean, (white + self.patterns.square().sum(-1)).sqrt())
         return dist.LowRankMultivariateNormal(mean, self.patterns.expand(*mean.shape, 3), white)
 
 

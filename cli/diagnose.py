@@ -34,7 +34,7 @@ class Diagnose:
     root: Path | None = None
     """Folder of measured data, for systems that have them; see the command `data`."""
     keep_posterior: bool = False
-    """Store the posterior as RUN/posterior.nc as well."""
+    """Store the posterior as RUN/posterior.nc as well, and that of --nuts as RUN/nuts.nc."""
     nuts: int = 0
     """Compare the guide with NUTS on so many of the observations; takes minutes."""
     threads: int = 2
@@ -72,5 +72,8 @@ class Diagnose:
         chosen = mcmc.choose(len(data), self.nuts)
         settings = NutsOptions()
         drawn = nuts(run, data.subset(chosen), settings, told(settings))
+        if self.keep_posterior:
+            sampled = drawn.assign_coords(observation=chosen)
+            save_inference_data(sampled, self.run_folder / "nuts.nc")
         posterior = drawn["posterior"].assign_coords(observation=chosen)
         return az.InferenceData(posterior=posterior)

@@ -89,30 +89,31 @@ class Posterior:
         data = read_data(self.data, run.entry, refuse_missing=self.refuse_missing)
         chosen = chosen_observations(self.only, len(data))
         data = data.subset(chosen)
+        judge = run  # novelty is told by the guide that validation data were scored by
         if refinement is not None:
             refined = refine(run, data, refinement)
             say(f"refined: mean ELBO {refined.before:.4g} -> {refined.after:.4g} nats")
-            run = refined.run
+            judge, run = run, refined.run
         if self.mix:
             result = self.mixed([run, *(load_run(folder) for folder in self.mix)], data)
         elif sampling is not None:
-            result = nuts(run, data, sampling, told(sampling))
+            result = nuts(run, data, sampling, told(sampling), judge=judge)
             say(convergence(result))
         else:
-            result = self.drawn(run, data, priors)
+            result = self.drawn(run, data, priors, judge)
         result = result.assign_coords(observation=chosen)
         warn_of_novel(result)
         save_inference_data(result, self.out)
         say(f"wrote the posterior of {len(data)} observations to {self.out}")
 
     def drawn(
-        self, run: Run, data: Dataset, priors: Mapping[str, TorchDistribution]
+        self, run: Run, data: Dataset, priors: Mapping[str, TorchDistribution], judge: Run
     ) -> az.InferenceData:
         """Draws of the guide, weighted and taken again where that was asked for."""
         options = self.options
         if self.weighted:  # a draw has a weight only if it is decoded
             options = replace(options, predictive_draws=options.draws)
-        result = posterior(run, data, options)
+        result = posterior(run, data, options, judge=judge)
         if not self.weighted and not priors:
             return result
         log_weight = np.zeros(())
@@ -197,7 +198,8 @@ def warn_of_novel(result: az.InferenceData) -> None:
     if not len(novel):
         return
     usual = sum(float(v.attrs.get("rate", 0.0)) for v in marked.values())
-    which = ", ".join(str(i) for i in novel[:SHOWN]) + (", ..." if len(novel) > SHOWN else "")
+    names = marked["observation"].values[novel[:SHOWN]]
+    which = ", ".join(str(i) for i in names) + (", ..." if len(novel) > SHOWN else "")
     note(
         f"WARNING: {len(novel)} of {marked.sizes['observation']} observations are unlike those "
         f"that the run was validated on (of which {100 * usual:.1f} % would be): {which}; their "

@@ -140,7 +140,10 @@ def _check_one(part: xr.Dataset, latent: str) -> Verdict:
     level = uniform_level(part)
     informed = float(part["contraction"].median()) > UNINFORMED
     if level == "good" and not informed and not is_auxiliary(latent):
-        meaning = "It passes only because the guide returns the prior: no evidence of calibration."
+        meaning = (
+            "It passes only because the guide returns the prior, which is no evidence of "
+            "calibration: train longer, or take a richer guide or data that tell more."
+        )
         return Verdict(name, "doubtful", meaning, value, part.attrs["limit"], n)
     how = departure(part)
     meaning = worded(

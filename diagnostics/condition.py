@@ -18,6 +18,13 @@ def group(name: str) -> Condition:
     return condition
 
 
+def weighted(subject: Subject) -> None:
+    """Draws that carry importance weights; those of NUTS or of a mixture of runs have none."""
+    data = subject.inference_data
+    if "sample_stats" not in data or "log_weight" not in data["sample_stats"]:
+        raise LeftOutError("the draws carry no importance weights")
+
+
 def enough_draws(subject: Subject) -> None:
     """Enough predictive draws for the tail of importance weights."""
     if subject.inference_data["log_likelihood"].sizes["draw"] < looseries.DRAWS:

@@ -37,7 +37,9 @@ def decode_worlds(model: GreyBox, batch: Batch, posterior: xr.Dataset) -> dict[s
     ``full``. ``posterior`` holds the draws of each latent.
     """
     draws = {
-        str(k): torch.as_tensor(np.concatenate(v.values)[:DRAWS]) for k, v in posterior.items()
+        str(k): torch.as_tensor(np.concatenate(v.values)[:DRAWS])
+        for k, v in posterior.items()
+        if "observation" in v.dims  # hyperparameters are not decoded
     }
     device = batch.x.device
     chunks = []
@@ -121,6 +123,7 @@ def plot_decomposition(result: xr.Dataset) -> Figure:
     colors = [BAND if n == "noise" else colors[i] for i, n in enumerate(names)]
     share = result["share"].sel(part=names[0]).values
     n = int(np.isfinite(share).sum())
+    order = np.argsort(share)[:n]  # those without a share come last
     percent = 100 * (np.arange(n) + 0.5) / max(n, 1)
     with house_style():
         figure, (left, right) = plt.subplots(1, 2, figsize=(6.4, 3.4))
@@ -129,9 +132,9 @@ def plot_decomposition(result: xr.Dataset) -> Figure:
         left.invert_yaxis()
         left.set_xlabel("share of the variance")
         for name, color in zip(names, colors, strict=True):
-            values = np.sort(result["share"].sel(part=name).values)[:n]
-            right.plot(percent, np.clip(values, -1, 1.5), color=color, lw=1.6)
-        right.set_xlabel("observations, sorted (%)")
+            values = np.clip(result["share"].sel(part=name).values[order], -1, 1.5)
+            right.plot(percent, values, ".", ms=2, color=color)
+        right.set_xlabel(f"observations by the share of {WORDS[names[0]]} (%)")
         right.set_ylabel("share of its variance")
         pooled = 100 * float(result["pooled"].isel(part=0))
         headline(figure, f"{WORDS[names[0]].capitalize()} explains {pooled:.0f} % of the variance")

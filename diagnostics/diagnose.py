@@ -20,7 +20,7 @@ from groundvae.diagnostics.subject import Subject
 from groundvae.diagnostics.verdict import Verdict
 from groundvae.inference.run import Run
 
-FEW = (ArithmeticError, ValueError, IndexError, RuntimeError)
+FEW = (ArithmeticError, ValueError, LookupError, RuntimeError)
 """What degenerate data can raise inside a section; the report then says so."""
 
 
@@ -71,7 +71,11 @@ def diagnose(
 
 def examine(subject: Subject, folder: Path) -> Diagnosis:
     """Run every section; figures go to ``folder`` at once."""
-    diagnosis = Diagnosis(compute_metrics(subject.inference_data, subject.periods))
+    diagnosis = Diagnosis({})
+    try:
+        diagnosis.metrics |= compute_metrics(subject.inference_data, subject.periods)
+    except FEW as error:
+        diagnosis.notes.append(f"Metrics: could not be computed ({_sentence(error)}).")
     for title, section in SECTIONS.items():
         try:
             diagnosis.add(section(subject), folder)
@@ -80,11 +84,13 @@ def examine(subject: Subject, folder: Path) -> Diagnosis:
         except LeftOutError as reason:
             diagnosis.notes.append(f"{title}: {reason}.")
         except FEW as error:
-            first = str(error).strip().splitlines()[0] if str(error).strip() else "no message"
-            diagnosis.notes.append(
-                f"{title}: could not be computed ({type(error).__name__}: {first})."
-            )
+            diagnosis.notes.append(f"{title}: could not be computed ({_sentence(error)}).")
     return diagnosis
+
+
+def _sentence(error: Exception) -> str:
+    first = str(error).strip().splitlines()[0] if str(error).strip() else "no message"
+    return f"{type(error).__name__}: {first}"
 
 
 def read_verdicts(folder: Path) -> list[Verdict]:

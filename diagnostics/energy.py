@@ -15,10 +15,12 @@ from torch import Tensor
 
 from groundvae.data.batch import Batch
 from groundvae.diagnostics.style import PHYSICS, house_style
+from groundvae.diagnostics.verdict import FEWEST, Verdict, grade, too_few, worded
 from groundvae.inference.run import Run
 from groundvae.models.gait import Gait
 from groundvae.physics.hamiltonian import drift
 
+GOOD, DOUBTFUL = 0.05, 0.2  # relative change of H, median over observations
 GRID = 81  # points of the map along each direction
 SHOWN = 12  # paths drawn
 BEYOND = 1.15  # of the paths' extent, how far the map reaches
@@ -60,6 +62,22 @@ def compute_energy(run: Run, inference_data: az.InferenceData, batch: Batch) -> 
         {"first": first.numpy(), "second": second.numpy()},
         {"share": float((sizes[:2] ** 2).sum() / (sizes**2).sum())},
     )
+
+
+def check_energy(result: xr.Dataset) -> Verdict:
+    """Whether the solver keeps H."""
+    n = result.sizes["observation"]
+    if n < FEWEST:
+        return too_few("conservation of H", n, FEWEST, GOOD)
+    value = float(result["drift"].median())
+    level = grade(value, GOOD, DOUBTFUL)
+    meaning = worded(
+        level,
+        good="The solver keeps H: what moves is the mechanics that was learned.",
+        bad=f"H changes by {100 * value:.2g} % along an observation: the steps are too long for "
+        "the mechanics that was learned; take a smaller step.",
+    )
+    return Verdict("conservation of H", level, meaning, value, GOOD, n)
 
 
 def plot_energy(result: xr.Dataset) -> Figure:

@@ -59,12 +59,16 @@ def scalar_latents(
 ) -> dict[str, np.ndarray]:
     """Draws (draw, observation) of every scalar latent; ``z_aux`` by its parts, angles unwrapped.
 
+    Hyperparameters, which belong to no observation, are none of them.
+
     >>> z = xr.Variable(("chain", "draw", "observation", "z_aux_dim"), np.zeros((1, 5, 2, 2)))
     >>> list(scalar_latents(xr.Dataset({"z_aux": z})))
     ['z_aux[0]', 'z_aux[1]']
     """
     found: dict[str, np.ndarray] = {}
     for name, variable in posterior.data_vars.items():
+        if "observation" not in variable.dims:
+            continue
         draws = np.concatenate(variable.values)
         if draws.ndim == 2:
             period = period_of(variable, periods)

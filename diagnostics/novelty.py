@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import matplotlib.pyplot as plt
 import numpy as np
 import xarray as xr
@@ -50,7 +52,10 @@ def check_novelty(result: xr.Dataset) -> Verdict:
     n, known = result.sizes["observation"], result.attrs["known"]
     name, limit = "novelty of the observations", result.attrs["limit"]
     if n < FEWEST or not result.attrs["expected"]:
-        return too_few(name, min(n, known), FEWEST, limit)
+        if n >= FEWEST:
+            meaning = f"No verdict from {known} validation observations: fit with {FEWEST} or more."
+            return Verdict(name, "not enough data", meaning, math.nan, limit, known)
+        return too_few(name, n, FEWEST, limit)
     value = result.attrs["share"]
     level = grade(value, limit, max(limit, DOUBTFUL))
     meaning = worded(

@@ -13,9 +13,11 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
 from groundvae.diagnostics.contactsheet import draw_image
-from groundvae.diagnostics.score import interval
+from groundvae.diagnostics.score import explained, interval
 from groundvae.diagnostics.style import DATA, FULL, PHYSICS, headline, house_style, labelled
+from groundvae.diagnostics.verdict import FEWEST, Verdict, grade, too_few, worded
 
+GOOD, DOUBTFUL = 0.9, 0.5  # share of an observation's variance, median
 PANELS = 6
 PICTURES = 4
 IMAGES = 12
@@ -50,6 +52,23 @@ def compute_reconstruction(inference_data: az.InferenceData) -> xr.Dataset:
         axes = tuple(range(1, x.ndim))
         result["sse"] = (dims[:1], np.nansum((draws.mean(axis=0) - x) ** 2, axis=axes))
     return result
+
+
+def check_reconstruction(result: xr.Dataset) -> Verdict:
+    """How much of an observation's variation the mean prediction reconstructs."""
+    n = result.sizes["observation"]
+    if n < FEWEST:
+        return too_few("reconstruction", n, FEWEST, GOOD)
+    x, mean = result["x"].values, result["mean"].values
+    value = float(np.nanmedian([explained(m - y, y) for m, y in zip(mean, x, strict=True)]))
+    level = grade(value, GOOD, DOUBTFUL)
+    meaning = worded(
+        level,
+        good="The model reconstructs what it sees.",
+        bad=f"The model reconstructs {100 * value:.0f} % of an observation's variance: fit longer, "
+        "or let the residual see more, before reading any latent.",
+    )
+    return Verdict("reconstruction", level, meaning, value, GOOD, n)
 
 
 def plot_reconstruction(result: xr.Dataset, quantity: str, unit: str) -> Figure:

@@ -99,7 +99,7 @@ SECTIONS: Mapping[str, Callable[[Subject], Finding]] = {
     "Reconstruction": Section(
         "reconstruction",
         lambda s: _named(reconstruction.compute_reconstruction(s.inference_data), s),
-        lambda _: [],
+        reconstruction.check_reconstruction,
         lambda r: reconstruction.plot_reconstruction(r, r.attrs["quantity"], r.attrs["unit"]),
         attributes(predictive_cov90="band_coverage"),
         "Observed data of a few observations with the full model's mean, its 90 % band and the "
@@ -170,7 +170,7 @@ SECTIONS: Mapping[str, Callable[[Subject], Finding]] = {
         "Pareto k-hat of each observation with its limit, and effective draws.",
         "Above the limit the guide's draws cannot be corrected by weights. With as many latents "
         "as here k-hat is strict: means may be fine where it is high.",
-        needs=(condition.group("sample_stats"), condition.enough_draws),
+        needs=(condition.weighted, condition.enough_draws),
     ),
     "Guide against NUTS": Section(
         "mcmc",
@@ -197,7 +197,7 @@ SECTIONS: Mapping[str, Callable[[Subject], Finding]] = {
         "Histogram of the log predictive density of the observations.",
         "Use it to compare models on the same data, and to find the observations that the model "
         "expects least. It is a lower bound, and looser where k-hat is high.",
-        needs=(condition.group("sample_stats"), condition.enough_draws),
+        needs=(condition.weighted, condition.enough_draws),
     ),
     "Predictive bands": Section(
         "predictive",
@@ -279,7 +279,7 @@ SECTIONS: Mapping[str, Callable[[Subject], Finding]] = {
     "Energy": Section(
         "energy",
         lambda s: energy.compute_energy(s.run, s.inference_data, s.batch),
-        lambda _: [],
+        energy.check_energy,
         energy.plot_energy,
         lambda r: {"energy_drift": float(r["drift"].mean())},
         "The learned Hamiltonian on the plane of the first two principal directions of the states "

@@ -166,7 +166,7 @@ def mark(scores: Mapping[str, np.ndarray], known: Mapping[str, np.ndarray]) -> x
     """
     variables, novel = {}, np.zeros(len(next(iter(scores.values()))), dtype=bool)
     for name, (threshold, rate) in thresholds({k: known[k] for k in scores}).items():
-        n = int(np.isfinite(known[name]).sum())
+        n = int((~np.isnan(known[name])).sum())
         attrs = {"threshold": threshold, "rate": rate, "known": n}
         variables[name] = xr.Variable(("observation",), scores[name], attrs)
         novel |= scores[name] > threshold

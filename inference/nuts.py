@@ -26,6 +26,7 @@ from groundvae.data.errors import InputError
 from groundvae.guides.guide import log_prob_of
 from groundvae.guides.population import population_of
 from groundvae.inference.inferencedata import hand_over
+from groundvae.inference.posterior import novelty_marks
 from groundvae.inference.prediction import predict
 from groundvae.inference.run import Run
 from groundvae.inference.simulation import simulate
@@ -65,12 +66,18 @@ class NutsOptions:
 
 
 def nuts(
-    run: Run, data: Dataset, options: NutsOptions | None = None, report: Report | None = None
+    run: Run,
+    data: Dataset,
+    options: NutsOptions | None = None,
+    report: Report | None = None,
+    *,
+    judge: Run | None = None,
 ) -> az.InferenceData:
     """The posterior of every observation of ``data`` under the fitted model, by NUTS.
 
     Takes minutes for a handful of observations; the run is left as it is. In double precision.
-    Hyperparameters of hierarchical priors stay at the centre of what the fit found.
+    Hyperparameters of hierarchical priors stay at the centre of what the fit found. ``judge``
+    as in ``posterior``.
 
     Returns:
         The groups of ``posterior.posterior`` with ``options.chains`` chains; ``sample_stats``
@@ -101,7 +108,8 @@ def nuts(
         prior = simulate(exact.model, batch, options.predictive_draws)
     groups["prior"] = prior.latents
     groups["prior_predictive"] = {OBSERVATION: prior.full.x}
-    result = hand_over(exact, data, groups, batch.inputs, chains=options.chains)
+    marks = novelty_marks(judge or run, Batch.of(data))
+    result = hand_over(exact, data, groups, batch.inputs, marks, chains=options.chains)
     result.add_groups(
         {"convergence": compute_convergence(result["posterior"])}, warn_on_custom_groups=False
     )

@@ -51,6 +51,7 @@ def posterior(
     *,
     changes: Mapping[str, Change] | None = None,
     until: float | None = None,
+    judge: Run | None = None,
 ) -> az.InferenceData:
     """The posterior of each observation of ``data``, and what it predicts.
 
@@ -61,6 +62,7 @@ def posterior(
         changes: interventions on latents after they are inferred (counterfactuals); all other
             latents keep their draws.
         until: predict up to this time (s), at the time step of the data.
+        judge: the run whose guide scores novelty, where that of ``run`` was trained further.
 
     Returns:
         Groups ``posterior``, ``posterior_predictive`` (with noise), ``physics_predictive``
@@ -96,10 +98,11 @@ def posterior(
     groups["posterior"] |= population
     groups["prior"] = prior.latents
     groups["prior_predictive"] = {OBSERVATION: prior.full.x}
-    return hand_over(run, data, groups, ahead.inputs, _marks(run, batch))
+    return hand_over(run, data, groups, ahead.inputs, novelty_marks(judge or run, batch))
 
 
-def _marks(run: Run, batch: Batch) -> xr.Dataset | None:
+def novelty_marks(run: Run, batch: Batch) -> xr.Dataset | None:
+    """Which observations are unlike those that the run knows; None where it knows none."""
     if run.familiarity is None:
         return None
     scores = score_novelty(run.familiarity, run.model, run.guide, batch)

@@ -20,6 +20,7 @@ from groundvae.physics.solver import NonFiniteError
 
 ROUNDS = 3  # in which the noise scale settles
 GENTLE = 0.5  # of the learning rate, the share that is left after a guide slept
+HUGE = 1e10  # of a gradient's entry: the squares of some million such are finite
 SHARP = 0.2  # of a fresh model's noise, the share that is left before a guide sleeps
 
 Loss = Callable[[GreyBox, Guide, Batch], Tensor]
@@ -70,6 +71,19 @@ class Phase:
         self.schedule = torch.optim.lr_scheduler.LambdaLR(
             self.optimizer, lambda step: rate_at(step, steps)
         )
+
+
+def shorten(parameters: Sequence[nn.Parameter], longest: float) -> Tensor:
+    """Shorten a gradient to a norm of ``longest`` at most; the norm before, up to ``HUGE``.
+
+    An odd simulation far out in a fresh guide's tail can have a gradient whose entries are finite
+    and whose squares are not: it is brought down to ``HUGE`` first, in its own direction.
+    """
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    largest = nn.utils.get_total_norm(gradients, math.inf)
+    if HUGE < largest < math.inf:
+        torch._foreach_mul_(gradients, float(HUGE / largest))
+    return nn.utils.clip_grad_norm_(parameters, longest)
 
 
 class Trainer:
@@ -149,7 +163,7 @@ class Trainer:
         phase.optimizer.zero_grad(set_to_none=True)
         phase.loss(self.model, phase.guide, batch).backward()
         # Each by itself: a model far from the data would drown what its guide has to learn.
-        norms = [nn.utils.clip_grad_norm_(part, self.options.clip) for part in phase.parts]
+        norms = [shorten(part, self.options.clip) for part in phase.parts]
         if not all(torch.isfinite(norm) for norm in norms):
             raise NonFiniteError(f"the gradient of {self._worst_term(phase, batch)} is not finite")
         phase.optimizer.step()

@@ -18,7 +18,7 @@ from groundvae.inference.fit import fit
 from groundvae.inference.posterior import PosteriorOptions, posterior
 from groundvae.inference.run import Run, RunConfig, load_run, new_run
 from groundvae.inference.schedule import FitOptions, rate_at
-from groundvae.inference.trainer import Trainer
+from groundvae.inference.trainer import Trainer, shorten
 from groundvae.models.catalogue import find_system
 from groundvae.models.intervention import Change
 
@@ -58,6 +58,16 @@ def test_same_seed_same_numbers_other_seed_others() -> None:
     assert first.fit.history[-1][term] == again.fit.history[-1][term]
     assert all(torch.equal(a, b) for a, b in zip(weights(first), weights(again), strict=True))
     assert first.fit.history[-1][term] != other.fit.history[-1][term]
+
+
+def test_a_gradient_whose_squares_overflow_is_shortened_in_its_own_direction() -> None:
+    one, two = (torch.nn.Parameter(torch.zeros(2)) for _ in range(2))
+    one.grad, two.grad = torch.tensor([3e30, 0.0]), torch.tensor([0.0, -4e30])
+    assert torch.isfinite(shorten([one, two], 5.0))
+    torch.testing.assert_close(one.grad, torch.tensor([3.0, 0.0]))
+    torch.testing.assert_close(two.grad, torch.tensor([0.0, -4.0]))
+    one.grad = torch.tensor([torch.inf, 0.0])
+    assert not torch.isfinite(shorten([one, two], 5.0))
 
 
 def test_fit_improves_and_logs_every_named_term() -> None:

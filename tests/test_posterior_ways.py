@@ -75,6 +75,7 @@ def test_nuts_gives_the_same_groups_and_its_convergence(
     assert set(found.groups()) >= GROUPS | {"convergence", "sample_stats"}
     assert found["posterior"]["omega"].sizes == {"chain": 2, "draw": 5, "observation": 1}
     assert set(found["convergence"]) == {"r_hat", "ess_bulk", "ess_tail"}
+    assert found["constant_data"]["novel"].sizes == {"observation": 1}
     assert found["convergence"]["latent"].values.tolist() == ["omega", "theta0"]
 
 

@@ -149,6 +149,42 @@ def test_few_draws(tmp_path: Path) -> None:
     assert "predictive draws" in left_out(page)
 
 
+def test_a_hierarchical_prior(tmp_path: Path) -> None:
+    priors = {"omega": "LogNormal(mu, 0.3)", "mu": "Normal(0.5, 0.3)"}
+    run = new_run(RunConfig("pendulum", len(TIMES), "physics-only", priors=priors))
+    page = report_of(run, simulate(25, 0), tmp_path)
+    assert_sound(page, tmp_path)
+    assert "could not be computed" not in page
+
+
+def test_draws_without_importance_weights(tmp_path: Path) -> None:
+    run, data = unfitted(), simulate(25, 0)
+    drawn = posterior(run, data, OPTIONS)
+    del drawn.sample_stats
+    diagnose(run, drawn, tmp_path)
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert_sound(page, tmp_path)
+    assert "carry no importance weights" in left_out(page)
+
+
+def test_predictions_beyond_the_data(tmp_path: Path) -> None:
+    run, data = unfitted(), simulate(25, 0)
+    diagnose(run, posterior(run, data, OPTIONS, until=3.0), tmp_path)
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "predictions and data have different shapes" in left_out(page)
+
+
+def test_one_observation_of_a_run_that_knows_its_data(tmp_path: Path) -> None:
+    run = unfitted()
+    train = Batch.of(simulate(30, 1))
+    run.guide.prepare(train)
+    run.familiarity = become_familiar(run.model, run.guide, train, train)
+    page = report_of(run, simulate(1, 0), tmp_path)
+    assert_sound(page, tmp_path)
+    levels = {v.name: v.level for v in read_verdicts(tmp_path)}
+    assert levels["novelty of the observations"] == "not enough data"
+
+
 @pytest.mark.parametrize(("variant", "n"), [("nn-only", 25), ("hybrid-reg", 25), ("hybrid-reg", 1)])
 def test_gait(variant: str, n: int, tmp_path: Path) -> None:
     data = catalogue.find_system("gait").simulate(n, 0)
