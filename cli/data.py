@@ -37,6 +37,8 @@ class Data:
             raise InputError(f"{entry.name} has no class {self.number}, known: {known}")
         for line in report(entry, self.root, self.number):
             say(line)
+        if entry.splits is not None:
+            _splits(entry, self.root, self.number)  # what is there but cannot be used is refused
         if self.out is not None:
             self._write(entry, self.out)
 
@@ -46,6 +48,11 @@ class Data:
         if out.suffix != ".npz":
             raise InputError(f"{out}: expected a name that ends in .npz")
         splits = _splits(entry, self.root, self.number)
+        if splits.stand_in:
+            raise InputError(
+                f"no measured {entry.name} was found to be written, expected --root; `simulate "
+                f"{entry.name}` writes a stand-in"
+            )
         whole = joined([splits.train, splits.valid, splits.test])
         whole.save(out)
         say(f"wrote {len(whole)} observations ({splits.source}) to {out}")

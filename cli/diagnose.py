@@ -53,6 +53,7 @@ class Diagnose:
         else:
             data = read_data(self.data, run.entry)
         inference_data = posterior(run, data, self.options)
+        inference_data.attrs["source"] = splits.source if self.data is None else str(self.data)
         if self.keep_posterior:
             save_inference_data(inference_data, self.run_folder / "posterior.nc")
         reference = self.reference(run, data) if self.nuts else None

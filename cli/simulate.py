@@ -10,11 +10,12 @@ from typing import Annotated
 import numpy as np
 import tyro
 
-from groundvae.cli.console import say
+from groundvae.cli.console import note, say
 from groundvae.cli.source import once
 from groundvae.data.atomic import check_writable
 from groundvae.data.dataset import Dataset
 from groundvae.data.errors import InputError
+from groundvae.data.root import STAND_IN
 from groundvae.diagnostics.contactsheet import SHOWN, plot_contact_sheet
 from groundvae.diagnostics.style import save_figure
 from groundvae.inference.generation import generate
@@ -68,6 +69,8 @@ class Simulate:
         """The observations, and what a contact sheet shows of them."""
         if self.run_folder is None:
             data = entry.simulate(self.n, self.seed)
+            if entry.splits is not None:
+                note(f"WARNING: {self.system}: {STAND_IN}, nothing of it is measured")
             return data, data.x
         run = load_run(self.run_folder)
         if run.config.system != self.system:

@@ -118,13 +118,21 @@ def read_data(path: Path, entry: Entry, *, refuse_missing: bool = False) -> Data
     if missing.reshape(len(data), -1).all(axis=1).any():
         where = int(missing.reshape(len(data), -1).all(axis=1).argmax())
         raise InputError(f"{path}: observation {where} has no samples at all, expected some")
+    low, high = np.nanmin(data.x), np.nanmax(data.x)
+    if low < entry.limits[0] or high > entry.limits[1]:
+        raise InputError(
+            f"{path}: x reaches from {low:.3g} to {high:.3g}, expected {entry.quantity} within "
+            f"{entry.limits[0]:.3g} .. {entry.limits[1]:.3g} {entry.unit}".rstrip()
+        )
     return _with_coordinates(data, entry, path)
 
 
 def _with_coordinates(data: Dataset, entry: Entry, path: Path) -> Dataset:
     """The system's own times (or places) where the file has none and its size allows it."""
     found = dict(data.coordinates)
-    own = entry.simulate(1, 0).coordinates if set(entry.coordinates) - set(found) else {}
+    usual = entry.simulate(1, 0)
+    own = usual.coordinates
+    _check_places(data, usual, entry, path)
     for name, axis in entry.coordinates.items():
         if name in found:
             continue
@@ -137,6 +145,26 @@ def _with_coordinates(data: Dataset, entry: Entry, path: Path) -> Dataset:
             )
         found[name] = own[name]
     return replace(data, coordinates=found)
+
+
+def _check_places(data: Dataset, usual: Dataset, entry: Entry, path: Path) -> None:
+    """Refuse axes other than time that are not the system's own: models know no others."""
+    names = {axis: name for name, axis in entry.coordinates.items()}
+    for place, axis in enumerate(entry.axes, start=1):
+        if axis == "time":
+            continue
+        known, given = usual.x.shape[place], data.x.shape[place]
+        if given != known:
+            raise InputError(f"{path}: x has {given} {_plural(axis)}, expected {known}")
+        name = names.get(axis, "")
+        if name not in data.coordinates:
+            continue
+        values, expected = data.coordinates[name], usual.coordinates[name]
+        if values.shape != expected.shape or not np.allclose(values, expected, atol=1e-4):
+            raise InputError(
+                f"{path}: {name!r} does not hold the system's own {_plural(axis)}, expected "
+                f"{known} from {expected[0]:.3g} to {expected[-1]:.3g}"
+            )
 
 
 def _plural(axis: str) -> str:

@@ -59,7 +59,7 @@ def advised(told: str) -> str:
     """The sentence with the guide options listed where one of them is unknown, and without
     the parser's inner names.
 
-    >>> advised("Unrecognized options: --guide.depth, 3")[:60]
+    >>> advised("Unrecognized options: --guide.depth, 3")[:61]
     'Unrecognized options: --guide.depth, 3; guide options: width,'
     """
     told = INNER.sub("", told)

@@ -21,9 +21,12 @@ ROWS = (3, 6, 9)  # of a trial's Ang: flexion of these joints, counted from 0
 POINTS = 101  # 0 .. 100 % of the stride
 TIMES = 0.02 * np.arange(POINTS)  # s; every stride is laid out on the same two seconds
 COVARIATES = ("foot", "speed", "stride_length", "step_width", "cadence")
+NAMES = ("HipFlx", "KneeFlx", "AnkleFlx")  # of these rows, as published
+SMALLEST = 7.0  # degrees that some angle of a stride reaches; radians reach less
 PUBLISHED = {"stride_length": "strideLength", "step_width": "stepWidth"}
 FEET = {"RX": 0.0, "LX": 1.0}
 TASK = "Walking"
+FEWEST = 4  # strides of a folder, to fit, validate and test on
 SPLITS = ("train", "valid", "test")
 FILES = {
     "gait.npz": "strides in three splits, angles_train and so on",
@@ -64,7 +67,8 @@ def read_subject(path: Path) -> Dataset:
         InputError: not such a file, or one without walking.
 
     """
-    trials = [trial for trial in _trials(path) if str(trial.Task).strip() == TASK]
+    content = _content(path)
+    trials = [trial for trial in _trials(content, path) if str(trial.Task).strip() == TASK]
     if not trials:
         raise InputError(f"{path}: has no trial of the task {TASK!r}")
     try:
@@ -74,6 +78,14 @@ def read_subject(path: Path) -> Dataset:
         raise InputError(f"{path}: a walking trial cannot be read ({error})") from error
     if angles.shape[1:] != (12, POINTS):
         raise InputError(f"{path}: Ang has shape {angles.shape[1:]}, expected (12, {POINTS})")
+    names = tuple(str(name).strip() for name in np.atleast_1d(getattr(content, "AngVarName", ())))
+    if names and tuple(names[row] for row in ROWS if row < len(names)) != NAMES:
+        rows = ", ".join(str(row + 1) for row in ROWS)
+        raise InputError(f"{path}: rows {rows} of Ang are not named {', '.join(NAMES)}")
+    if np.isfinite(angles).all() and np.abs(angles[:, ROWS]).max() < SMALLEST:
+        raise InputError(
+            f"{path}: angles reach {np.abs(angles[:, ROWS]).max():.3g}, expected degrees"
+        )
     return _dataset(np.deg2rad(angles[:, ROWS].transpose(0, 2, 1)), covariates, path)
 
 
@@ -95,6 +107,8 @@ def splits(root: Path | None = None) -> Splits:
         return Splits(parts["train"], parts["valid"], parts["test"], "measured, gait.npz")
     if folder is not None and any(folder.glob("Subject*.mat")):
         strides = read_subjects(folder)
+        if len(strides) < FEWEST:
+            raise InputError(f"{folder}: holds {len(strides)} strides, expected {FEWEST} or more")
         train, rest = strides.split(0.6, seed=0)
         valid, test = rest.split(0.4, seed=0)
         return Splits(train, valid, test, f"measured, {len(strides)} strides of SubjectN.mat")
@@ -137,21 +151,28 @@ def _dataset(angles: np.ndarray, covariates: dict[str, np.ndarray], path: Path) 
     return Dataset(angles.astype(np.float32), {"t": TIMES}, truth)
 
 
-def _trials(path: Path) -> list[Any]:
-    """The structs ``s.Data`` of a file."""
+def _content(path: Path) -> Any:
+    """The struct ``s`` of a file, None where it has none."""
     if not path.is_file():
         raise InputError(f"{path}: no such file, expected a SubjectN.mat")
     try:
         content = loadmat(path, squeeze_me=True, struct_as_record=False)
     except Exception as error:  # a damaged file can make the reader fail in any way
         raise InputError(f"{path}: cannot be read as a MATLAB v5 file") from error
-    trials = np.atleast_1d(getattr(content.get("s"), "Data", np.empty(0)))
+    return content.get("s")
+
+
+def _trials(content: Any, path: Path) -> list[Any]:
+    """The structs ``s.Data``."""
+    trials = np.atleast_1d(getattr(content, "Data", np.empty(0)))
     if not len(trials) or not all(hasattr(trial, "Task") for trial in trials):
         raise InputError(f"{path}: has no struct 's' with trials in 's.Data'")
     return list(trials)
 
 
 def _covariate(trial: Any, name: str) -> float:
+    """One covariate; NaN where it was not measured."""
     if name == "foot":
         return FEET[str(trial.Foot).strip()]
-    return float(getattr(trial, PUBLISHED.get(name, name)))
+    value = getattr(trial, PUBLISHED.get(name, name), np.nan)
+    return float(value) if np.size(value) else np.nan

@@ -108,6 +108,8 @@ def _axes(arrays: dict[str, np.ndarray], n: int, path: Path) -> dict[str, np.nda
         if values.shape != (n,) or values.dtype.kind != "f" or not np.isfinite(values).all():
             raise InputError(f"{path}: {name} is not one finite number for each of {n} images")
         if name == "axis_ratio":
+            if not ((values > 0) & (values <= 1)).all():
+                raise InputError(f"{path}: axis_ratio is not within 0 .. 1")
             truth["ellipticity"] = 1 - values.astype(float)
         else:
             truth["position_angle"] = np.deg2rad(values.astype(float)) % math.pi
@@ -161,6 +163,8 @@ def _picture(path: Path) -> np.ndarray:
             if picture.size != (SIDE, SIDE):
                 size = " by ".join(map(str, picture.size))
                 raise InputError(f"{path}: is {size} pixels, expected {SIDE} by {SIDE}")
+            if picture.mode.startswith("I"):
+                raise InputError(f"{path}: has 16 bits a band, expected 8")
             return np.asarray(picture.convert("RGB"))
     except InputError:
         raise
@@ -180,19 +184,19 @@ def splits(root: Path | None = None, number: int = EDGE_ON) -> Splits:
     if folder is not None and (folder / "Galaxy10.h5").is_file():
         images = read_galaxy10(folder / "Galaxy10.h5", number)
         what = f"{len(images)} images of class {number} ({CLASSES[number]}) of Galaxy10.h5"
-        return _cut(images, f"measured, {what}")
+        return _cut(images, f"measured, {what}", folder)
     if folder is not None and any(p.suffix.lower() in PICTURES for p in folder.iterdir()):
         images = read_pictures(folder)
-        return _cut(images, f"measured, {len(images)} PNG and JPEG files")
+        return _cut(images, f"measured, {len(images)} PNG and JPEG files", folder)
     if root is not None:
         raise InputError(f"{root}: holds neither edge_on.npz, Galaxy10.h5 nor PNG or JPEG files")
     source = f"{STAND_IN}, no measured galaxies were found"
     return Splits(simulate(200, 1), simulate(50, 2), simulate(50, 3), source, stand_in=True)
 
 
-def _cut(images: Dataset, source: str) -> Splits:
+def _cut(images: Dataset, source: str, folder: Path) -> Splits:
     if len(images) < 4:
-        raise InputError(f"{len(images)} images are too few to fit, validate and test on")
+        raise InputError(f"{folder}: holds {len(images)} images, expected 4 or more")
     train, rest = images.split(0.8 if len(images) >= FEW else 0.5, seed=0)
     valid, test = rest.split(0.5, seed=0)
     return Splits(train, valid, test, source)

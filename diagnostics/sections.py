@@ -88,7 +88,7 @@ def _scaling(result: xr.Dataset) -> dict[str, float]:
 
 def measured_data(subject: Subject) -> Finding:
     """Whether the run knows measurements, or a stand-in for them; silent where it does."""
-    if not standin.is_stand_in(subject.run):
+    if not standin.is_stand_in(subject.run, str(subject.inference_data.attrs.get("source", ""))):
         return Finding()
     verdict = standin.check_stand_in(subject.run, subject.observations)
     return Finding([verdict], {standin.METRIC: 1.0})

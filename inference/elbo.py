@@ -166,7 +166,7 @@ class PaperELBO(RegularizedELBO):
 
     def prepare(self, model: GreyBox, observations: int) -> None:
         super().prepare(model, observations)
-        model.noise.log_scale.requires_grad_(False).fill_(math.log(self.sigma))
+        model.noise.hold(self.sigma)
 
     def weigh(self, terms: Mapping[str, Tensor], model: GreyBox) -> Tensor:
         variance = model.noise.scale.detach() ** 2

@@ -167,7 +167,7 @@ def _sample(
         trace = poutine.trace(run.guide).get_trace(batch)
     drawn = {name: site_value(trace, name) for name in run.model.latent_names}
     hyper = population_of(run.guide).centres()
-    coordinates = Coordinates(run.model, run.guide.flat(drawn))
+    coordinates = Coordinates(run.model, run.model.grounding.lifted(run.guide.flat(drawn)))
 
     def log_joint(point: Tensor) -> Tensor:
         """Log density (chain, observation) of points (chain, observation, latent)."""
@@ -252,9 +252,11 @@ def _log_joint(
 def compute_convergence(posterior: xr.Dataset) -> xr.Dataset:
     """R-hat, bulk and tail effective size of each latent of each observation.
 
-    Of a vector, its worst component. Below 1.01 and above 400 are good. Source: Vehtari et
-    al. (2021), Rank-normalization, folding, and localization: an improved R-hat.
+    Of a vector, its worst component; of an angle that wraps (attribute ``period``), on the line
+    that is cut opposite to its mean direction. Below 1.01 and above 400 are good.
+    Source: Vehtari et al. (2021), Rank-normalization, folding, and localization.
     """
+    posterior = posterior.map(_lifted, keep_attrs=True)
     found = {
         "r_hat": _each(az.rhat(posterior), np.fmax),
         "ess_bulk": _each(az.ess(posterior, method="bulk"), np.fmin),
@@ -262,6 +264,18 @@ def compute_convergence(posterior: xr.Dataset) -> xr.Dataset:
     }
     coords = {"latent": list(posterior.data_vars), "observation": posterior["observation"]}
     return xr.Dataset({k: (("latent", "observation"), v) for k, v in found.items()}, coords)
+
+
+def _lifted(variable: xr.DataArray) -> xr.DataArray:
+    period = variable.attrs.get("period")
+    if period is None:
+        return variable
+    turn = 2 * np.pi / period
+    over = ("chain", "draw")
+    centre = np.arctan2(np.sin(turn * variable).mean(over), np.cos(turn * variable).mean(over))
+    away = variable - centre / turn
+    lifted: xr.DataArray = centre / turn + (away + period / 2) % period - period / 2
+    return lifted.transpose(*variable.dims)
 
 
 def _each(statistic: xr.Dataset, worst: np.ufunc) -> np.ndarray:

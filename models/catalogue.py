@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -45,6 +46,7 @@ class Entry:
     classes: Mapping[int, str] = field(default_factory=dict)  # of measured data, one is chosen
     pace: float = 1.0  # of the learned noise scale, see GaussianNoise
     guide: str = "structured-normal"  # the usual one
+    limits: tuple[float, float] = (-math.inf, math.inf)  # of x; beyond, it is in other units
 
     def build(
         self, variant: str = "hybrid-reg", priors: Mapping[str, TorchDistribution] | None = None
@@ -106,6 +108,7 @@ CATALOGUE: Mapping[str, Entry] = {
         pace=galaxy.PACE,
         labels={"band": galaxy_data.BANDS},
         classes=galaxy_data.CLASSES,
+        limits=(-0.5, 1.5),
     ),
     "gait": Entry(
         name="gait",
@@ -126,6 +129,7 @@ CATALOGUE: Mapping[str, Entry] = {
         pace=gait.PACE,
         guide="laplace-normal",
         labels={"joint": gait_data.JOINTS},
+        limits=(-math.pi, math.pi),
     ),
 }
 

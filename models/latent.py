@@ -142,6 +142,19 @@ class Grounding:
         empty = unconstrained.new_zeros(unconstrained.shape)
         return values, torch.stack(logdets, -1) if logdets else empty
 
+    def lifted(self, draws: Tensor) -> Tensor:
+        """Draws (draw, ..., latent), unconstrained, each circle cut opposite to their direction."""
+        columns = []
+        for i, latent in enumerate(self.latents):
+            values = draws[..., i]
+            if latent.period is not None and latent.circular:
+                turn = 2 * math.pi / latent.period
+                sine, cosine = (f(turn * values).mean(0) for f in (torch.sin, torch.cos))
+                centre = torch.atan2(sine, cosine) / turn
+                values = centre + latent.difference(values, centre)
+            columns.append(values)
+        return torch.stack([*columns, *draws[..., len(self) :].unbind(-1)], -1)
+
     def unconstrain(self, values: Mapping[str, Tensor]) -> Tensor:
         """The inverse of ``constrain``: named values to (..., latent)."""
         return torch.stack(

@@ -29,6 +29,11 @@ class GaussianNoise(nn.Module):
         return (self.pace * self.log_scale).exp()
 
     @torch.no_grad()
+    def hold(self, scale: float) -> None:
+        """Set the scale, which is then no longer learned."""
+        self.log_scale.requires_grad_(False).fill_(math.log(scale) / self.pace)
+
+    @torch.no_grad()
     def sharpen(self, factor: float) -> None:
         """Multiply the scale, which goes on being learned from there."""
         self.log_scale.add_(math.log(factor) / self.pace)

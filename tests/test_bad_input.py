@@ -105,6 +105,35 @@ def test_bad_arrays(command: str, case: str, tmp_path: Path, tiny: Tiny, refused
     assert "d.npz" in said
 
 
+OTHER_PLACES: dict[str, tuple[str, dict[str, np.ndarray], str]] = {
+    "five joints": ("gait", {"x": np.zeros((6, 101, 5))}, "x has 5 joints, expected 3"),
+    "degrees": ("gait", {"x": np.full((6, 101, 3), 30.0)}, "expected flexion within -3.14"),
+    "two bands": ("galaxy", {"x": np.zeros((6, 69, 69, 2))}, "x has 2 bands, expected 3"),
+    "not square": ("galaxy", {"x": np.zeros((6, 40, 69, 3))}, "x has 40 rows, expected 69"),
+    "bytes": ("galaxy", {"x": np.full((6, 69, 69, 3), 255, np.uint8)}, "brightness within -0.5"),
+    "another grid": (
+        "advection_diffusion",
+        {"x": np.zeros((6, 50, 20)), "t": 0.02 * np.arange(50), "s": 5.0 * np.arange(20)},
+        "'s' does not hold the system's own",
+    ),
+    "a short grid": (
+        "advection_diffusion",
+        {"x": np.zeros((6, 50, 20)), "t": 0.02 * np.arange(50), "s": 0.1 * np.arange(5)},
+        "'s' does not hold the system's own",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", OTHER_PLACES)
+def test_places_and_ranges_that_no_model_knows(case: str, tmp_path: Path, refused: Refused) -> None:
+    system, arrays, named = OTHER_PLACES[case]
+    path = tmp_path / "d.npz"
+    np.savez(path, **arrays)
+    said = refused("fit", system, "--data", path, "--out", tmp_path / "o")
+    assert named in said
+    assert "d.npz" in said
+
+
 def write_garbage(path: Path) -> None:
     path.write_bytes(b"PK\x03\x04 no archive")
 

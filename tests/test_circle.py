@@ -8,6 +8,7 @@ import numpy as np
 import pyro.distributions as dist
 import pytest
 import torch
+import xarray as xr
 from pyro import plate, poutine
 from torch.distributions import constraints
 
@@ -19,6 +20,7 @@ from groundvae.guides.family import FAMILIES, NormalFamily
 from groundvae.guides.guide import Guide, log_prob_of
 from groundvae.guides.options import GuideOptions
 from groundvae.inference.elbo import RegularizedELBO
+from groundvae.inference.nuts import compute_convergence
 from groundvae.inference.penalty import PENALTIES
 from groundvae.models.axial import AxialVonMises
 from groundvae.models.catalogue import find_system
@@ -153,3 +155,30 @@ def test_a_prior_of_axes_has_no_seam_and_keeps_the_circle() -> None:
     batch = Batch.of(simulate(3, 0))
     guide = build_guide("joint-flow", found, 69)
     assert math.isfinite(RegularizedELBO().loss(found, guide, batch))
+
+
+@pytest.mark.parametrize("angle", [1.0, 0.0])
+def test_nuts_moves_and_is_judged_on_a_line_that_is_cut_far_from_the_draws(angle: float) -> None:
+    torch.manual_seed(0)
+    place = [z.circular for z in GROUNDING.latents].index(True)
+    period = GROUNDING.latents[place].period
+    assert period is not None
+    draws = torch.zeros(500, 3, len(GROUNDING) + 1)
+    draws[..., place] = torch.remainder(angle + 0.01 * torch.randn(500, 3), period)
+    lifted = GROUNDING.lifted(draws)
+    assert float(lifted[..., place].std(0).max()) < 0.012
+    torch.testing.assert_close(torch.remainder(lifted[..., place], period), draws[..., place])
+    assert lifted.shape == draws.shape
+
+
+def test_chains_that_disagree_at_the_seam_are_found_out() -> None:
+    rng = np.random.default_rng(0)
+    around = 0.01 * rng.normal(size=(4, 200, 2)) + 0.01 * np.arange(4)[:, None, None]
+    found = []
+    for angle in (1.0, 0.0):
+        variable = xr.Variable(
+            ("chain", "draw", "observation"), (angle + around) % math.pi, {"period": math.pi}
+        )
+        found.append(compute_convergence(xr.Dataset({"angle": variable}))["r_hat"].values)
+    assert found[0].min() > 1.1
+    np.testing.assert_allclose(found[1], found[0], rtol=1e-6)

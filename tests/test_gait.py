@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from scipy.io import savemat
+from scipy.io import loadmat, savemat
 
 from groundvae.cli.data import report
+from groundvae.cli.main import main
 from groundvae.data.batch import Batch
 from groundvae.data.errors import InputError
 from groundvae.data.gait import (
@@ -38,6 +39,9 @@ MEASURED = Path(os.environ.get("GROUNDVAE_DATA", "no-such-folder")) / "gait"
 measured = pytest.mark.skipif(not MEASURED.is_dir(), reason="no measured gait is here")
 
 
+PARTS = ("Pelvis", "Hip", "Knee", "Ankle")
+
+
 def trial(task: str = "Walking", foot: str = "RX", **other: object) -> dict[str, object]:
     made: dict[str, object] = {
         "Task": task,
@@ -51,8 +55,12 @@ def trial(task: str = "Walking", foot: str = "RX", **other: object) -> dict[str,
     return made | other
 
 
-def save_subject(path: Path, *trials: dict[str, object]) -> Path:
-    savemat(path, {"s": {"name": "S", "Data": list(trials)}})
+ROW_NAMES = [f"{part}{way}" for part in PARTS for way in ("Flx", "Add", "Rot")]
+
+
+def save_subject(path: Path, *trials: dict[str, object], names: list[str] | None = None) -> Path:
+    rows = ROW_NAMES if names is None else names
+    savemat(path, {"s": {"name": "S", "AngVarName": rows, "Data": list(trials)}})
     return path
 
 
@@ -93,6 +101,11 @@ def test_walking_trials_of_all_subjects_are_found_with_their_covariates(tmp_path
         (lambda p: savemat(p, {"s": {"Data": [{"a": 1}]}}), "no struct 's' with trials"),
         (lambda p: save_subject(p, trial("StepUp")), "no trial of the task 'Walking'"),
         (lambda p: save_subject(p, trial(Ang=np.ones((12, 50)))), r"expected \(12, 101\)"),
+        (lambda p: save_subject(p, trial(Ang=np.ones((12, 101)))), "expected degrees"),
+        (
+            lambda p: save_subject(p, trial(), names=ROW_NAMES[::-1]),
+            "are not named HipFlx",
+        ),
         (lambda p: save_subject(p, trial(Foot="?")), "a walking trial cannot be read"),
         (lambda p: save_subject(p, trial(speed="fast")), "a walking trial cannot be read"),
         (lambda p: save_subject(p, trial(Ang=np.full((12, 101), np.nan))), "not all finite"),
@@ -108,6 +121,40 @@ def test_a_file_that_is_no_subject_is_refused_in_one_sentence(
     with pytest.raises(InputError, match=reason) as refusal:
         read_subject(path)
     assert "\n" not in str(refusal.value)
+
+
+def test_a_covariate_that_was_not_measured_is_missing(tmp_path: Path) -> None:
+    without = trial()
+    del without["cadence"]
+    strides = read_subject(save_subject(tmp_path / "Subject1.mat", trial(), without))
+    np.testing.assert_array_equal(np.isnan(strides.truth["cadence"]), [False, True])
+
+
+@measured
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        (lambda s: s.pop("Data"), "no struct 's' with trials"),
+        (lambda s: s.update(AngVarName=ROW_NAMES[::-1]), "are not named"),
+        (lambda s: s.update(Data=[trial(Ang=np.ones((12, 7)))]), "expected (12, 101)"),
+    ],
+)
+def test_damaged_copies_of_a_published_file_end_the_fit_in_one_sentence(
+    damage: Callable[[dict[str, object]], object],
+    reason: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    published = loadmat(MEASURED / "raw" / "Subject25.mat", simplify_cells=True)["s"]
+    content = {k: published[k] for k in ("name", "AngVarName", "Data")}
+    damage(content)
+    savemat(tmp_path / "Subject25.mat", {"s": content})
+    out = tmp_path / "run"
+    assert main(["fit", "gait", "--root", str(tmp_path), "--out", str(out)]) == 2
+    said = capsys.readouterr().err.strip()
+    assert reason in said
+    assert said.count("\n") == 0
+    assert not out.exists()
 
 
 @pytest.mark.parametrize("share", [0.01, 0.3, 0.9])

@@ -123,6 +123,17 @@ def test_a_run_on_a_stand_in_says_so_everywhere(tmp_path: Path) -> None:
     assert (tmp_path / "energy.png").is_file()
 
 
+def test_a_run_on_measurements_diagnosed_on_a_stand_in_says_so(tmp_path: Path) -> None:
+    data = simulate_pendulum(6, 0)
+    run = unfitted("pendulum", data, "measured, by hand")
+    drawn = posterior(run, data, FEW)
+    drawn.attrs["source"] = f"{STAND_IN}, nothing measured was found"
+    diagnose(run, drawn, tmp_path)
+    first = json.loads((tmp_path / "verdicts.json").read_text())[0]
+    assert (first["name"], first["level"]) == ("measured data", "bad")
+    assert "was not diagnosed on measurements" in first["meaning"]
+
+
 def test_a_run_on_measurements_is_not_marked(tmp_path: Path) -> None:
     data = simulate(4, 0)
     run = unfitted("galaxy", data, "measured, edge_on.npz")

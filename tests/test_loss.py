@@ -30,7 +30,7 @@ from groundvae.inference.penalty import (
 )
 from groundvae.inference.preset import build_loss
 from groundvae.inference.simulation import Simulation, Simulator
-from groundvae.models.catalogue import find_system
+from groundvae.models.catalogue import CATALOGUE, find_system
 from groundvae.models.greybox import GreyBox
 from groundvae.models.latent import Grounding
 from groundvae.models.noise import GaussianNoise
@@ -117,6 +117,14 @@ def test_missing_samples_add_nothing_to_the_likelihood() -> None:
     z = poutine.trace(ExactGuide()).get_trace(batch).nodes["z_aux"]["value"]
     first_two = dist.Normal((z @ LOADINGS)[:, :2], SIGMA).log_prob(batch.x[:, :2]).sum(-1)
     assert float(terms["nll"].detach()) == pytest.approx(-float(first_two.detach().mean()))
+
+
+@pytest.mark.parametrize("system", CATALOGUE)
+def test_the_paper_fixes_the_noise_of_every_system_at_its_own(system: str) -> None:
+    model, loss = CATALOGUE[system].build(), build_loss("paper")
+    loss.prepare(model, 10)
+    assert float(model.noise.scale) == pytest.approx(loss.sigma)
+    assert not model.noise.log_scale.requires_grad
 
 
 def test_svi_updates_model_and_guide() -> None:
