@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import warnings
 from collections.abc import Sequence
 from typing import Annotated
 
@@ -39,7 +38,6 @@ DESCRIPTION = "Generative models in which part of the latent space is grounded b
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code: 0 well, 2 bad input, 130 interrupted."""
-    warnings.filterwarnings("ignore", category=FutureWarning, module="arviz")
     try:
         read(arguments).run()
     except (InputError, NonFiniteError) as error:
@@ -69,7 +67,8 @@ def read(arguments: Sequence[str] | None) -> Command:
 
 def refuse(reason: str) -> int:
     """Say in one line what is wrong; returns the exit code of bad input."""
-    note("error: " + " ".join(reason.splitlines()))
+    sentence = reason.split("Trace Shapes:")[0]  # Pyro's table of sites is no sentence
+    note("error: " + " ".join(sentence.split()))
     return 2
 
 

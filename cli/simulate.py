@@ -9,6 +9,7 @@ from typing import Annotated
 
 import numpy as np
 import tyro
+from matplotlib.figure import Figure
 
 from groundvae.cli.console import note, say
 from groundvae.cli.source import once
@@ -32,8 +33,9 @@ class Simulate:
 
     system: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="SYSTEM")]
     """Name of the system, see `list`."""
-    out: Path
-    """The .npz file to write: x, t and the true latents; or a .png, for images."""
+    out: Path | None = None
+    """The .npz file to write: x, t and the true latents; or a .png, for images (the default with
+    --run: RUN/sheet.png)."""
     n: int = 1000
     """Number of observations."""
     seed: int = 1
@@ -47,23 +49,31 @@ class Simulate:
         entry = find_system(self.system)
         if self.n < 1 or self.seed < 0:
             raise InputError("--n must be 1 or more and --seed 0 or more")
-        self._check_name(entry)
+        out = self._named(entry)
         chosen = once("--set", (_setting(text) for text in self.set))
         if chosen and self.run_folder is None:
             raise InputError("--set needs a fitted run to generate from, expected --run")
         data, clean = self._draw(entry, chosen)
-        if self.out.suffix == ".npz":
-            data.save(self.out)
+        if out.suffix == ".npz":
+            data.save(out)
         else:
-            self._save_sheet(clean, chosen)
-        say(f"wrote {self.n} observations of {self.system} to {self.out}")
+            save_figure(self._sheet(clean, chosen), out)
+        say(f"wrote {self.n} observations of {self.system} to {out}")
 
-    def _check_name(self, entry: Entry) -> None:
-        if self.out.suffix == ".png" and len(entry.axes) != IMAGE_RANK:
-            raise InputError(f"{self.out}: {self.system} has no images, expected .npz")
-        if self.out.suffix not in (".npz", ".png"):
-            raise InputError(f"{self.out}: expected a name that ends in .npz, or .png for images")
-        check_writable(self.out)
+    def _named(self, entry: Entry) -> Path:
+        """Where to write."""
+        images = len(entry.axes) == IMAGE_RANK
+        out = self.out
+        if out is None and images and self.run_folder is not None:
+            out = self.run_folder / "sheet.png"
+        if out is None:
+            raise InputError("simulate writes a file, expected --out FILE.npz")
+        if out.suffix == ".png" and not images:
+            raise InputError(f"{out}: {self.system} has no images, expected .npz")
+        if out.suffix not in (".npz", ".png"):
+            raise InputError(f"{out}: expected a name that ends in .npz, or .png for images")
+        check_writable(out)
+        return out
 
     def _draw(self, entry: Entry, chosen: Mapping[str, float]) -> tuple[Dataset, np.ndarray]:
         """The observations, and what a contact sheet shows of them."""
@@ -77,11 +87,11 @@ class Simulate:
             raise InputError(f"{self.run_folder}: is a run of {run.config.system}")
         return generate(run, self.n, self.seed, chosen)
 
-    def _save_sheet(self, images: np.ndarray, chosen: Mapping[str, float]) -> None:
+    def _sheet(self, images: np.ndarray, chosen: Mapping[str, float]) -> Figure:
         where = "the fitted model" if self.run_folder else "the simulator"
         given = ", ".join(f"{name} = {value:g}" for name, value in chosen.items())
         title = f"{min(self.n, SHOWN)} images of {where}" + (f" at {given}" if given else "")
-        save_figure(plot_contact_sheet(images, title), self.out)
+        return plot_contact_sheet(images, title)
 
 
 def _setting(text: str) -> tuple[str, float]:

@@ -46,8 +46,10 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_contact_sheet_is_written_for_chosen_latents(saved: Path, tmp_path: Path) -> None:
     out = tmp_path / "sheet.png"
-    command = ["simulate", "galaxy", "--run", str(saved), "--n", "3", "--out", str(out)]
+    command = ["simulate", "galaxy", "--run", str(saved), "--n", "3"]
     assert main([*command, "--set", "position_angle=0.5"]) == 0
+    assert main([*command, "--out", str(out), "--set", "position_angle=0.5"]) == 0
+    assert (saved / "sheet.png").read_bytes() == out.read_bytes()
     assert out.read_bytes().startswith(b"\x89PNG")
 
 
