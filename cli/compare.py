@@ -80,10 +80,23 @@ class Compare:
             note(f"[{i}/{len(cells)}] {cell.variant} {cell.guide} {cell.prior} seed {cell.seed}")
             rows.append(self.measure(cell))
             write_tables(rows, self.out)
-        drawn = plot_comparison(rows, KEYS[:3], self.out / "comparison.png")
+        drawn = plot_comparison(rows, KEYS[:3], self.out / "comparison.png", self.units())
         figure = f" and {self.out / 'comparison.png'}" if drawn else "; no cell to draw"
         say(f"wrote {self.out / 'table.csv'}, {self.out / 'table.md'}{figure}")
         say((self.out / "table.md").read_text().rstrip())
+
+    def units(self) -> dict[str, str]:
+        """Of the metrics that are drawn."""
+        entry = find_system(self.system)
+        found = {
+            "reconstruction_sse": f"{entry.unit}²" if entry.unit != "1" else "",
+            "elbo": "nats",
+        }
+        found["iwae"] = "nats"
+        for latent in entry.build().grounding.latents:
+            found |= {f"{latent.name}_{what}": latent.unit for what in ("mae", "crps")}
+            found[f"{latent.name}_cov90"] = "share of truths"
+        return found
 
     def check(self) -> None:
         """Refuse unknown names before hours of work."""

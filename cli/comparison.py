@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -18,17 +18,21 @@ Row = dict[str, str | float]
 
 
 def chosen_metrics(rows: Sequence[Row], columns: Sequence[str]) -> list[str]:
-    """Which metrics to draw: the general ones, then those of the physics latents in turn."""
+    """Which metrics to draw: the general ones, then all of the first physics latent, and so on."""
     there = [c for c in columns if any(_number(row, c) is not None for row in rows)]
-    of_latents = [c for end in LAST for c in there if c.endswith(end) and c not in FIRST]
-    of_latents = [c for c in of_latents if not c.startswith("reconstruction")]
+    named = [c.removesuffix(LAST[0]) for c in there if c.endswith(LAST[0])]
+    latents = [name for name in named if name != "reconstruction"]
+    of_latents = [name + end for name in latents for end in LAST if name + end in there]
     return [*(c for c in FIRST if c in there), *of_latents][:PANELS]
 
 
-def plot_comparison(rows: Sequence[Row], keys: Sequence[str], path: Path) -> bool:
+def plot_comparison(
+    rows: Sequence[Row], keys: Sequence[str], path: Path, units: Mapping[str, str]
+) -> bool:
     """Write the figure; False where no cell has anything to show.
 
-    ``keys`` name the columns whose values make a group; the other columns are measured.
+    ``keys`` name the columns whose values make a group; the other columns are measured, in
+    ``units``. Points are seeds, bars their means; dashed is what is asked of coverage.
     """
     columns = list(dict.fromkeys(c for row in rows for c in row if c not in (*keys, "seed")))
     metrics = chosen_metrics(rows, columns)
@@ -51,6 +55,7 @@ def plot_comparison(rows: Sequence[Row], keys: Sequence[str], path: Path) -> boo
                 if found:
                     axes.plot(np.mean(found), place, "|", ms=14, mew=2, color="black")
             axes.set_title(metric.replace("_", " "))
+            axes.set_xlabel(units.get(metric, ""))
             if metric.endswith("_cov90"):
                 axes.axvline(0.9, color="black", lw=1, ls="--")
         panels[0][0].set_yticks(range(len(groups)), labels)

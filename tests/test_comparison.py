@@ -36,8 +36,8 @@ def test_guides_priors_and_seeds_are_crossed_and_drawn(
 def test_a_figure_is_drawn_of_what_did_not_fail(tmp_path: Path) -> None:
     good = {"variant": "a", "guide": "g", "prior": "p", "seed": 0, "iwae": 1.0, "failure": ""}
     bad = {"variant": "b", "guide": "g", "prior": "p", "seed": 0, "failure": "it diverged"}
-    assert plot_comparison([good, bad], KEYS, tmp_path / "f.png")
-    assert not plot_comparison([bad], KEYS, tmp_path / "g.png")
+    assert plot_comparison([good, bad], KEYS, tmp_path / "f.png", {"iwae": "nats"})
+    assert not plot_comparison([bad], KEYS, tmp_path / "g.png", {})
     assert (tmp_path / "f.png").is_file()
     assert not (tmp_path / "g.png").exists()
 
