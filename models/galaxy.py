@@ -178,7 +178,7 @@ VARIANTS: Mapping[str, Callable[[], Galaxy]] = {
 }
 NOISE, PACE = 0.1, 3.0  # where the learned noise scale starts, of an image's range; its pace
 OPTIONS: Mapping[str, Any] = {
-    "steps": 900,
+    "steps": 800,
     "sleep": 0.0,  # moments tell the axis before the first step, and images are costly
     "settle": 0.0,
     "batch_size": 50,
