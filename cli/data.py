@@ -37,17 +37,17 @@ class Data:
             raise InputError(f"{entry.name} has no class {self.number}, known: {known}")
         for line in report(entry, self.root, self.number):
             say(line)
-        if entry.splits is not None:
-            _splits(entry, self.root, self.number)  # what is there but cannot be used is refused
-        if self.out is not None:
-            self._write(entry, self.out)
-
-    def _write(self, entry: Entry, out: Path) -> None:
         if entry.splits is None:
-            raise InputError(f"{entry.name} is simulated, expected `simulate {entry.name}`")
+            if self.out is not None:
+                raise InputError(f"{entry.name} is simulated, expected `simulate {entry.name}`")
+            return
+        splits = _splits(entry, self.root, self.number)  # what cannot be used is refused
+        if self.out is not None:
+            self._write(entry, splits, self.out)
+
+    def _write(self, entry: Entry, splits: Splits, out: Path) -> None:
         if out.suffix != ".npz":
             raise InputError(f"{out}: expected a name that ends in .npz")
-        splits = _splits(entry, self.root, self.number)
         if splits.stand_in:
             raise InputError(
                 f"no measured {entry.name} was found to be written, expected --root; `simulate "

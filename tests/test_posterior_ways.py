@@ -26,6 +26,14 @@ def stored(folder: Path, *arguments: str) -> az.InferenceData:
     return az.from_netcdf(str(out))
 
 
+def physics_only(data: Path, run: Path) -> Path:
+    """A run of physics alone, fitted for two steps."""
+    quick = ["--steps", "2", "--sleep", "0", "--settle", "0", "--threads", "1"]
+    fit = ["fit", "pendulum", "--variant", "physics-only", "--data", str(data), *quick]
+    assert main([*fit, "--out", str(run)]) == 0
+    return run
+
+
 @pytest.mark.parametrize("way", WAYS)
 def test_every_way_gives_the_same_groups(way: str, tiny, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     command = ["posterior", str(tiny.run), "--data", str(tiny.data), *FEW, *WAYS[way]]
@@ -47,10 +55,7 @@ def test_runs_are_mixed_by_their_density_of_what_is_held_out(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    other = tmp_path / "other"
-    quick = ["--steps", "2", "--sleep", "0", "--settle", "0", "--threads", "1"]
-    fit = ["fit", "pendulum", "--variant", "physics-only", "--data", str(tiny.data), *quick]
-    assert main([*fit, "--out", str(other)]) == 0
+    other = physics_only(tiny.data, tmp_path / "other")
     command = ["posterior", str(tiny.run), "--mix", str(other), "--held-out", str(tiny.data)]
     found = stored(tmp_path, *command, "--data", str(tiny.data), *FEW)
     shown = capsys.readouterr().out
@@ -65,10 +70,7 @@ def test_nuts_gives_the_same_groups_and_its_convergence(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    run = tmp_path / "run"
-    quick = ["--steps", "2", "--sleep", "0", "--settle", "0", "--threads", "1"]
-    fit = ["fit", "pendulum", "--variant", "physics-only", "--data", str(tiny.data), *quick]
-    assert main([*fit, "--out", str(run)]) == 0
+    run = physics_only(tiny.data, tmp_path / "run")
     command = ["posterior", str(run), "--data", str(tiny.data), "--nuts", "2", "--warmup", "4"]
     found = stored(tmp_path, *command, "--draws", "5", "--only", "1", "--threads", "1")
     assert "R-hat" in capsys.readouterr().out
