@@ -77,6 +77,27 @@ class MotionNoise(GaussianNoise):
         return dist.Normal(mean, scale.expand_as(mean)).to_event(event_dim)
 
 
+class OwnNoise(GaussianNoise):
+    """Heteroscedastic noise: each series has a scale of its own, which is integrated out.
+
+    Its precision has a gamma prior of mean ``scale**-2`` whose shape is learned: a series is then
+    a multivariate t. Source: Gelman et al. (2013), Bayesian Data Analysis, section 17.2.
+    """
+
+    def __init__(self, scale: float) -> None:
+        super().__init__(scale)
+        self.log_freedom = torch.nn.Parameter(torch.tensor(2.0))
+
+    def forward(
+        self, mean: Tensor, *, event_dim: int, observed: Tensor | None = None
+    ) -> dist.TorchDistribution:
+        freedom = 2 + self.log_freedom.exp()
+        if not event_dim:  # each sample by itself
+            return dist.StudentT(freedom, mean, self.scale)
+        factor = self.scale * torch.eye(mean.shape[-1], dtype=mean.dtype)
+        return dist.MultivariateStudentT(freedom, mean, factor)
+
+
 class ConstantForce(HarmonicResidual):
     """The default residual, its force not scaled with omega squared."""
 
@@ -143,6 +164,7 @@ ABLATIONS: Mapping[str, Ablation] = {
     "structured-normal guide, noise grows with the motion": Ablation(
         guide="structured-normal", noise=MotionNoise
     ),
+    "noise of each series its own": Ablation(noise=OwnNoise),
     "guide of width 256": Ablation(guide_options=GuideOptions(width=256)),
     "midpoint at 0.05 s": Ablation(system=solved(Midpoint(0.05))),
     "RK4 at 0.025 s": Ablation(system=solved(RK4(0.025))),

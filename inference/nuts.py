@@ -1,8 +1,9 @@
 """NUTS on the same Pyro program: the exact posterior of a few observations, to any accuracy.
 
 The model is the fitted one and stays as it is; only the latents of the given observations are
-sampled. Chains start from draws of the guide and move in coordinates in which the guide's
-posterior is a standard normal. Source: Hoffman & Gelman (2014), The No-U-Turn sampler.
+sampled. Chains start about the modes that lie near the guide's draws, and move in coordinates in
+which the heaviest of them is a standard normal. Source: Hoffman & Gelman (2014), The No-U-Turn
+sampler.
 """
 
 from __future__ import annotations
@@ -25,15 +26,15 @@ from groundvae.data.dataset import Dataset
 from groundvae.data.errors import InputError
 from groundvae.guides.guide import log_prob_of
 from groundvae.guides.population import population_of
+from groundvae.inference.coordinates import find_coordinates, log_joint
 from groundvae.inference.inferencedata import hand_over
 from groundvae.inference.posterior import novelty_marks
 from groundvae.inference.prediction import predict
 from groundvae.inference.run import Run
 from groundvae.inference.simulation import simulate
-from groundvae.models.greybox import AUXILIARY, OBSERVATION, GreyBox, site_value
+from groundvae.models.greybox import OBSERVATION
 from groundvae.physics.solver import NonFiniteError
 
-WHITENING = 1000  # draws of the guide from which the coordinates are taken
 POINT = "point"
 
 Report = Callable[[int], None]
@@ -45,7 +46,7 @@ class NutsOptions:
     """How long to sample."""
 
     chains: int = 4
-    """Chains, each from a draw of the guide."""
+    """Chains, which start about modes near the guide's draws."""
     draws: int = 500
     """Draws kept of each chain."""
     warmup: int = 300
@@ -124,52 +125,14 @@ def _double(run: Run) -> Run:
     return replace(run, model=model, guide=guide)
 
 
-class Coordinates:
-    """All latents of n observations as one vector (n, latent) that the guide makes standard.
-
-    From draws (draw, n, latent) of the guide, unconstrained:
-    ``point`` = centre + factor @ (latents, unconstrained); log-densities are of ``point``.
-    """
-
-    def __init__(self, model: GreyBox, guide_draws: Tensor) -> None:
-        self.model = model
-        self.centre = guide_draws.mean(0)
-        around = guide_draws - self.centre
-        covariance = torch.einsum("dni,dnj->nij", around, around) / len(guide_draws)
-        spread = covariance.diagonal(dim1=-2, dim2=-1)
-        # A guide that is certain to many digits still gives coordinates: a millionth of its
-        # largest variance is added.
-        floor = 1e-6 * spread.max(-1, keepdim=True).values + 1e-12
-        self.factor = torch.linalg.cholesky(covariance + torch.diag_embed(floor.expand_as(spread)))
-        self.start = torch.linalg.solve_triangular(
-            self.factor, around.unsqueeze(-1), upper=False
-        ).squeeze(-1)
-
-    def latents(self, point: Tensor) -> tuple[dict[str, Tensor], Tensor]:
-        """Latents by name of points (..., n, latent), and log |d latents / d point| (..., n)."""
-        flat = self.centre + torch.einsum("nij,...nj->...ni", self.factor, point)
-        count = len(self.model.grounding)
-        values: dict[str, Tensor] = {}
-        log_det = self.factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
-        if count:
-            values, stretch = self.model.grounding.constrain(flat[..., :count])
-            log_det = log_det + stretch.sum(-1)
-        if self.model.system.auxiliary:
-            values[AUXILIARY] = flat[..., count:]
-        return values, log_det
-
-
 def _sample(
     run: Run, batch: Batch, options: NutsOptions, report: Report | None
 ) -> dict[str, dict[str, Tensor]]:
     """All groups of a few observations, each array (chain * draw, observation, ...)."""
-    with torch.no_grad(), pyro.plate("draw", WHITENING, dim=-2):
-        trace = poutine.trace(run.guide).get_trace(batch)
-    drawn = {name: site_value(trace, name) for name in run.model.latent_names}
     hyper = population_of(run.guide).centres()
-    coordinates = Coordinates(run.model, run.model.grounding.lifted(run.guide.flat(drawn)))
+    coordinates, start = find_coordinates(run, batch, hyper, options.chains)
 
-    def log_joint(point: Tensor) -> Tensor:
+    def density(point: Tensor) -> Tensor:
         """Log density (chain, observation) of points (chain, observation, latent)."""
         latents, log_det = coordinates.latents(point)
         world = poutine.condition(run.model, data=latents | hyper)
@@ -177,10 +140,10 @@ def _sample(
             trace = poutine.trace(world).get_trace(batch, reduced=False)
         return log_prob_of(trace, batch) + log_det
 
-    points, diverging = _chains(log_joint, coordinates.start[: options.chains], options, report)
+    points, diverging = _chains(density, start, options, report)
     with torch.no_grad():
         latents, _ = coordinates.latents(points)
-        joint = _log_joint(run, batch, latents, hyper)
+        joint = log_joint(run, batch, latents, hyper)
         every = max(1, options.chains * options.draws // options.predictive_draws)
         some = {k: v[::every] for k, v in latents.items()}
         prediction = predict(run, batch, batch, some | hyper)
@@ -190,7 +153,7 @@ def _sample(
 
 
 def _chains(
-    log_joint: Callable[[Tensor], Tensor],
+    density: Callable[[Tensor], Tensor],
     start: Tensor,
     options: NutsOptions,
     report: Report | None,
@@ -200,14 +163,14 @@ def _chains(
     All chains move as one, with one step size and one length of trajectory: a solve costs about
     the same for all of them as for one.
     """
-    finite = torch.isfinite(log_joint(start)).all(-1)
+    finite = torch.isfinite(density(start)).all(-1)
     if not finite.all():
         chain = int((~finite).nonzero()[0]) + 1
         raise NonFiniteError(f"the model is not finite where chain {chain} of NUTS starts")
 
     def potential(parameters: Mapping[str, Tensor]) -> Tensor:
         try:
-            return -log_joint(parameters[POINT]).sum()
+            return -density(parameters[POINT]).sum()
         except NonFiniteError:  # a trajectory that ran away: no such step is taken
             return parameters[POINT].sum() * torch.nan
 
@@ -233,20 +196,6 @@ def _chains(
     )
     sampler.run()
     return sampler.get_samples()[POINT].transpose(0, 1).flatten(0, 1), bad
-
-
-def _log_joint(
-    run: Run, batch: Batch, latents: Mapping[str, Tensor], hyper: Mapping[str, Tensor]
-) -> Tensor:
-    """Log p(x, z) (draw, observation), some draws at a time."""
-    parts = []
-    total = len(next(iter(latents.values())))
-    for first in range(0, total, 200):
-        some = {name: value[first : first + 200] for name, value in latents.items()}
-        world = poutine.condition(run.model, data={**some, **hyper})
-        with pyro.plate("draw", min(200, total - first), dim=-2):
-            parts.append(log_prob_of(poutine.trace(world).get_trace(batch, reduced=False), batch))
-    return torch.cat(parts)
 
 
 def compute_convergence(posterior: xr.Dataset) -> xr.Dataset:

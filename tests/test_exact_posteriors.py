@@ -24,6 +24,7 @@ from groundvae.guides.catalogue import GUIDES, build_guide
 from groundvae.guides.gaussnewton import GaussNewton
 from groundvae.guides.guide import Guide
 from groundvae.guides.options import GuideOptions
+from groundvae.inference.coordinates import find_coordinates, log_joint
 from groundvae.inference.elbo import RegularizedELBO
 from groundvae.inference.importance import UNRELIABLE, guide_ratio, resample
 from groundvae.inference.nuts import NutsOptions, nuts
@@ -291,6 +292,33 @@ def exact(data: Dataset) -> tuple[np.ndarray, np.ndarray]:
     """Posterior means (observation, latent) and sds (latent,) of the correlated toy."""
     mean, covariance, _ = Linear(DIFFERENCE).double().exact(torch.as_tensor(data.x))
     return mean.numpy(), covariance.diagonal().sqrt().numpy()
+
+
+def test_coordinates_are_those_of_the_exact_posterior(run: Run) -> None:
+    data = run.entry.simulate(5, 5)
+    double = Run(run.config, run.model.double(), run.guide.double())
+    batch = Batch.of(data, dtype=torch.float64)
+    coordinates, start = find_coordinates(double, batch, {}, chains=400)
+    mean, covariance, evidence = Linear(DIFFERENCE).double().exact(batch.x)
+    torch.testing.assert_close(coordinates.centre, mean, atol=1e-6, rtol=0)
+    found = coordinates.factor @ coordinates.factor.mT
+    torch.testing.assert_close(found, covariance.expand_as(found), atol=1e-6, rtol=1e-6)
+    assert float(start.mean(0).abs().max()) < 0.25  # 400 standard normal numbers: sd 0.05
+    assert float((start.std(0) - 1).abs().max()) < 0.2
+    torch.testing.assert_close(coordinates.point(coordinates.flat(start)), start)
+    latents, log_det = coordinates.latents(start)
+    joint = log_joint(double, batch, latents, {}) + log_det
+    normal = dist.Normal(0.0, 1.0).log_prob(start).sum(-1)
+    torch.testing.assert_close(joint, normal + evidence, atol=1e-5, rtol=0)
+
+
+def test_chains_start_at_each_mode_as_often_as_its_mass_says() -> None:
+    made = trained(toy(Sign(), "structured-flow"), 200, asleep=True)
+    clear = made.batch[made.batch.x.mean(-1) > 1.0]
+    double = Run(RunConfig("pendulum", 4), made.model, made.guide)
+    coordinates, start = find_coordinates(double, clear, {}, chains=1000)
+    a = coordinates.latents(start)[0]["a"]
+    np.testing.assert_allclose((a > 0).double().mean(0), 0.5, atol=0.08)
 
 
 @pytest.mark.slow
