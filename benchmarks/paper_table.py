@@ -1,8 +1,9 @@
 """The paper's comparison: five variants on the pendulum and on advection-diffusion, over seeds.
 
 Restartable: every finished row stands in the CSV, and a row that is there is not fitted again.
-Prints mean and standard deviation over seeds, with PCA of as many numbers as baseline, and
-writes the same as Markdown beside the CSV.
+Prints mean and standard deviation over seeds, beside them what re-runs of the method's public
+code gave (``public_code.csv``) and PCA of as many numbers, and writes the same as Markdown
+beside the CSV.
 
     python benchmarks/paper_table.py --seeds 0 1 2 3 4 --out runs/paper_table.csv
 """
@@ -49,6 +50,7 @@ FIGURES: Mapping[str, Mapping[str, str]] = {
         "fit_seconds": "fit, s",
     },
 }
+PUBLIC_CODE = Path(__file__).with_name("public_code.csv")
 COMPONENTS = {"pendulum": (5, 8), "advection_diffusion": (5, 6)}
 
 
@@ -92,12 +94,15 @@ def write(rows: Sequence[Row], path: Path) -> None:
 def table(system: str, rows: Sequence[Row]) -> str:
     """Markdown: a line a variant, mean and standard deviation over seeds."""
     figures = FIGURES[system]
-    lines = [f"| {system} | seeds | " + " | ".join(figures.values()) + " |"]
+    lines = [f"| {system} | runs | " + " | ".join(figures.values()) + " |"]
     lines.append("| --- " * (len(figures) + 2) + "|")
-    for variant in dict.fromkeys(row["variant"] for row in rows):
-        group = [row for row in rows if row["variant"] == variant]
-        cells = [spread(float(r[key]) for r in group if r.get(key)) for key in figures]
-        lines.append(f"| {variant} | {len(group)} | " + " | ".join(cells) + " |")
+    published = [row for row in read(PUBLIC_CODE) if row["system"] == system]
+    for source, every in (("", rows), ("public code, ", published)):
+        for variant in VARIANTS:
+            group = [row for row in every if row["variant"] == variant]
+            cells = [spread(float(r[key]) for r in group if r.get(key)) for key in figures]
+            if group:
+                lines.append(f"| {source}{variant} | {len(group)} | " + " | ".join(cells) + " |")
     lines += [f"| PCA, {k} components | | {pca(system, k):.3g} |" for k in COMPONENTS[system]]
     return "\n".join(lines)
 

@@ -8,7 +8,7 @@ from pyro.contrib.zuko import ZukoToPyro
 from torch import Tensor, nn
 from torch.distributions import Transform, TransformedDistribution
 
-from groundvae.guides.flow import Couplings, PlacedFlow
+from groundvae.guides.flow import PlacedFlow, Splines
 from groundvae.guides.options import GuideOptions
 from groundvae.models.network import ResidualMLP
 
@@ -108,10 +108,10 @@ class FlowFamily(nn.Module):
     ) -> None:
         super().__init__()
         self.place = FullRankFamily(features, latents, options, reach=reach, context=self.CONTEXT)
-        self.flow = Couplings(
+        self.flow = Splines(
             latents,
             self.CONTEXT,
-            transforms=options.pick("transforms", min(2, latents)),
+            transforms=options.pick("transforms", 1),
             bins=options.pick("bins", 8),
             hidden=options.pick("hidden", 64),
         )

@@ -1,7 +1,7 @@
-"""Conditional coupling flows of zuko's splines, at one network evaluation in each direction.
+"""Conditional flows of zuko's autoregressive splines, placed by a normal of full covariance.
 
-Source: Durkan et al. (2019), Neural spline flows. Splines and couplings are zuko's; its own
-masked flows evaluate every network twice to sample, and once more to score the sample.
+Source: Durkan et al. (2019), Neural spline flows. Splines and networks are zuko's; here a draw
+is scored by the last of its passes, where zuko's own flows evaluate the network once more.
 """
 
 from __future__ import annotations
@@ -11,29 +11,33 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution, constraints
-from zuko.flows import GeneralCouplingTransform
-from zuko.transforms import CouplingTransform, MonotonicRQSTransform
+from zuko.flows import MaskedAutoregressiveTransform
+from zuko.transforms import AutoregressiveTransform, MonotonicRQSTransform
 
 Bend = Any  # a Transform of torch with the ``call_and_ladj`` that zuko gives it
 Shape = torch.Size | list[int] | tuple[int, ...]
+PASSES = 4  # network evaluations of a draw, at most
 EVERY = torch.Size()  # one draw of each distribution of the batch
 
 
-class Couplings(nn.Module):
-    """Coupling layers that take turns: every latent is bent by every second of them.
+class Splines(nn.Module):
+    """Autoregressive splines: every latent is bent given those before it, and the context.
 
-    A single latent has nothing to be coupled to, and is bent by the context alone.
+    A second transform has the order reversed. Up to ``PASSES`` latents each has a place of its
+    own in the order; of more, groups share one, so that a draw takes no more passes.
     """
 
     def __init__(
         self, latents: int, context: int, *, transforms: int, bins: int, hidden: int
     ) -> None:
         super().__init__()
+        order = torch.arange(latents)
         self.layers = nn.ModuleList(
-            GeneralCouplingTransform(
+            MaskedAutoregressiveTransform(
                 latents,
                 context,
-                torch.arange(latents) % 2 == (i + 1) % 2,
+                passes=min(latents, PASSES),
+                order=order.flip(0) if i % 2 else order,
                 univariate=MonotonicRQSTransform,
                 shapes=[(bins,), (bins,), (bins - 1,)],
                 hidden_features=(hidden, hidden),
@@ -99,12 +103,15 @@ def _standard(value: Tensor) -> Tensor:
 
 
 def _invert(transform: Bend, value: Tensor) -> tuple[Tensor, Tensor]:
-    """The inverse at ``value``, and the log-determinant of the transform there."""
-    if not isinstance(transform, CouplingTransform):
+    """The inverse at ``value``, and the log-determinant of the transform there.
+
+    The last pass of an autoregressive inverse knows the spline that belongs to its result.
+    """
+    if not isinstance(transform, AutoregressiveTransform):  # of a single latent
         bent = transform.inv(value)
         return bent, transform.call_and_ladj(bent)[1]
-    kept, moved = transform.split(value)
-    univariate = transform.meta(kept)
-    before = univariate.inv(moved)
-    _, log_det = univariate.call_and_ladj(before)
-    return transform.merge(kept, before, value.shape), log_det
+    before = torch.zeros_like(value)
+    for _ in range(transform.passes):
+        spline = transform.meta(before)
+        before = spline.inv(value)
+    return before, spline.call_and_ladj(before)[1]

@@ -21,7 +21,7 @@ class GuideOptions:
     blocks: int | None = None
     """Skip blocks of these networks: 2, or 3 in a joint guide."""
     transforms: int | None = None
-    """Of a flow: coupling transforms; 2, or 1 of a single latent."""
+    """Of a flow: autoregressive transforms; 1."""
     hidden: int | None = None
     """Of a flow: units of both hidden layers of a transform; 64."""
     bins: int | None = None
