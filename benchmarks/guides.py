@@ -1,10 +1,10 @@
-"""Guides compared: accuracy, calibration, bound, step time, and each against NUTS.
+"""Guides compared: accuracy, calibration, bound and step time (against NUTS: ``nuts.py``).
 
 python benchmarks/guides.py [--seeds 0 1 2 3 4] [--guides structured-normal joint-flow] [--steps N]
 python benchmarks/guides.py --only-speed
 
-The table goes to ``--out`` as guides.csv and guides.md; fits and NUTS are kept there, so that a
-second call goes on where the first one stopped. ``steps=None`` is the published fit.
+The table goes to ``--out`` as guides.csv and guides.md; fits are kept there, so that a second
+call goes on where the first one stopped. ``steps=None`` is the published fit.
 """
 
 from __future__ import annotations
@@ -16,28 +16,23 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 
-import arviz as az
 import torch
 import tyro
 from paper_table import spread
 from rich.console import Console
-from scipy.stats import wasserstein_distance
 
 from groundvae.cli.source import TEST, TRAIN, VALID
 from groundvae.data.batch import Batch
 from groundvae.diagnostics.metrics import compute_metrics
 from groundvae.guides.catalogue import GUIDES
 from groundvae.inference.fit import fit
-from groundvae.inference.inferencedata import save_inference_data
-from groundvae.inference.nuts import NutsOptions, nuts
-from groundvae.inference.posterior import PosteriorOptions, posterior
+from groundvae.inference.posterior import posterior
 from groundvae.inference.preset import build_loss
 from groundvae.inference.run import Run, RunConfig, load_run, new_run
 from groundvae.inference.schedule import FitOptions
 from groundvae.models.catalogue import find_system
 
 COLUMNS = ("reconstruction_sse", "omega_mae", "omega_crps", "omega_cov90", "elbo", "iwae")
-SERIES = 8  # of the test data, for NUTS
 Row = dict[str, str | float]
 console = Console(width=160)
 
@@ -53,12 +48,6 @@ class Options:
     threads: int = 2
     only_speed: bool = False
     """Time the steps; fit nothing."""
-    chains: int = 4
-    """Of NUTS, on the first eight test series; 0 leaves it out."""
-    draws: int = 500
-    """Of each chain."""
-    warmup: int = 300
-    """Of each chain."""
 
 
 def step_seconds(guide: str, repeats: int = 12) -> tuple[float, float]:
@@ -109,51 +98,12 @@ def fitted(guide: str, seed: int, options: Options) -> Run:
     return run
 
 
-def sampled(run: Run, guide: str, seed: int, options: Options) -> az.InferenceData:
-    """NUTS of the first test series under this run's model, sampled now or before."""
-    path = options.out / f"nuts-{guide}-{seed}-{options.steps}-{options.draws}.nc"
-    if not path.is_file():
-        data = find_system("pendulum").simulate(*TEST).subset(slice(SERIES))
-        how = NutsOptions(chains=options.chains, draws=options.draws, warmup=options.warmup)
-        save_inference_data(nuts(run, data, how, watch), path)
-    return az.from_netcdf(str(path))
-
-
-def watch(step: int) -> None:
-    if step % 100 == 0:
-        console.print(f"  NUTS: step {step}")
-
-
-def against_nuts(approximate: az.InferenceData, exact: az.InferenceData) -> dict[str, float]:
-    """Median over series of the sd ratio of omega and of the distance of the posteriors.
-
-    The distance is Wasserstein's, in standard deviations of NUTS; series whose chains disagree
-    (R-hat of 1.05 or more) are counted, not left out.
-    """
-    ratios, distances = [], []
-    for i in range(SERIES):
-        ours = approximate["posterior"]["omega"].values[..., i].ravel()
-        theirs = exact["posterior"]["omega"].values[..., i].ravel()
-        ratios.append(float(ours.std() / theirs.std()))
-        distances.append(float(wasserstein_distance(ours, theirs) / theirs.std()))
-    r_hat = exact["convergence"]["r_hat"].sel(latent="omega")
-    return {
-        "nuts_sd_ratio": median(ratios),
-        "nuts_wasserstein": median(distances),
-        "nuts_unconverged": float((~(r_hat < 1.05)).sum()),
-    }
-
-
 def measure(guide: str, seed: int, options: Options) -> Row:
     run = fitted(guide, seed, options)
     test = find_system("pendulum").simulate(*TEST)
     metrics = compute_metrics(posterior(run, test))
     row: Row = {"guide": guide, "seed": seed, "fit_seconds": run.fit.seconds}
     row |= {column: metrics[column] for column in COLUMNS}
-    if options.chains:
-        few = test.subset(slice(SERIES))
-        ours = posterior(run, few, PosteriorOptions(draws=2000))
-        row |= against_nuts(ours, sampled(run, guide, seed, options))
     return row
 
 
