@@ -192,3 +192,4 @@ def _overlay(axes: Axes, one: xr.Dataset) -> None:
     if legend is not None:
         legend.remove()
     axes.set_yticks([])
+    axes.locator_params(axis="x", nbins=4)
