@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import csv
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,14 +20,13 @@ from rich.console import Console
 from rich.table import Table
 
 from groundvae.cli.fit import Fit
-from groundvae.cli.source import TEST, TRAIN
+from groundvae.cli.source import TEST, TRAIN, usual_options
 from groundvae.data.dataset import Dataset
 from groundvae.data.pendulum import TIMES, solve
 from groundvae.diagnostics.metrics import compute_metrics
 from groundvae.inference.fit import peak_memory_mb
 from groundvae.inference.posterior import PosteriorOptions, posterior
 from groundvae.inference.run import Run, load_run
-from groundvae.inference.schedule import FitOptions
 from groundvae.models.catalogue import find_system
 from groundvae.models.intervention import Change
 
@@ -64,7 +63,7 @@ def counterfactual_mae(run: Run, test: Dataset) -> float:
 def measure(options: Options, seed: int, test: Dataset) -> dict[str, float]:
     folder = options.out / f"{options.variant}-{seed}"
     if not (folder / "config.json").is_file():
-        settings = FitOptions(seed=seed)
+        settings = replace(usual_options(), seed=seed)
         Fit(
             "pendulum",
             variant=options.variant,

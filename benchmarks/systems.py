@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from pendulum import pca_sse
 from scipy.stats import spearmanr
 
 from groundvae.cli.fit import usual_preset
-from groundvae.cli.source import default_splits, own_weights, tuned
+from groundvae.cli.source import default_splits, own_weights, tuned, usual_options
 from groundvae.data.advection_diffusion import TIMES, solve
 from groundvae.data.batch import Batch
 from groundvae.data.dataset import Dataset
@@ -26,7 +27,6 @@ from groundvae.diagnostics.score import circular_difference, circular_mean
 from groundvae.inference.fit import fit
 from groundvae.inference.posterior import PosteriorOptions, posterior
 from groundvae.inference.run import Run, RunConfig, new_run
-from groundvae.inference.schedule import FitOptions
 from groundvae.models.catalogue import find_system
 from groundvae.models.gait import Gait
 from groundvae.models.intervention import Change
@@ -107,7 +107,7 @@ def measure(name: str, variant: str, seed: int, root: Path | None) -> dict[str, 
         variant=variant,
         loss=loss,
         weights=own_weights(entry, loss),
-        options=tuned(entry, FitOptions(seed=seed), loss),
+        options=tuned(entry, replace(usual_options(), seed=seed), loss),
     )
     run = new_run(config)
     batches = Batch.of(splits.train), Batch.of(splits.valid)

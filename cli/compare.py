@@ -16,7 +16,7 @@ import tyro
 from groundvae.cli.comparison import plot_comparison
 from groundvae.cli.console import note, say, set_threads
 from groundvae.cli.fit import Fit, check_converged, usual_preset
-from groundvae.cli.source import assigned, default_splits, tuned
+from groundvae.cli.source import assigned, default_splits, tuned, usual_options
 from groundvae.data.atomic import check_writable, replacing
 from groundvae.data.errors import InputError
 from groundvae.diagnostics import standin
@@ -69,7 +69,7 @@ class Compare:
     """Folder of measured data, for systems that have them; see the command `data`."""
     threads: int = 2
     """Processor threads."""
-    options: Annotated[FitOptions, tyro.conf.arg(name="")] = field(default_factory=FitOptions)
+    options: Annotated[FitOptions, tyro.conf.arg(name="")] = field(default_factory=usual_options)
 
     def run(self) -> None:
         self.check()

@@ -13,7 +13,15 @@ from pyro.distributions import TorchDistribution
 
 from groundvae.cli.console import err, note, say, set_threads
 from groundvae.cli.progress import reporting
-from groundvae.cli.source import assigned, default_splits, once, own_weights, read_data, tuned
+from groundvae.cli.source import (
+    assigned,
+    default_splits,
+    once,
+    own_weights,
+    read_data,
+    tuned,
+    usual_options,
+)
 from groundvae.data.batch import Batch
 from groundvae.data.dataset import Dataset
 from groundvae.data.errors import InputError
@@ -67,7 +75,7 @@ class Fit:
     """Folder of the run; default runs/SYSTEM."""
     overwrite: bool = False
     """Replace a run that is there already."""
-    options: Annotated[FitOptions, tyro.conf.arg(name="")] = field(default_factory=FitOptions)
+    options: Annotated[FitOptions, tyro.conf.arg(name="")] = field(default_factory=usual_options)
 
     def run(self) -> None:
         """The command."""

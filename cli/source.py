@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
@@ -83,11 +83,30 @@ def default_splits(entry: Entry, root: Path | None = None) -> Splits | Simulated
     return splits
 
 
+class Usual:
+    """Marks the default of an option, which a typed value of the same size does not carry."""
+
+
+class UsualInt(int, Usual):
+    """A whole number that nobody typed."""
+
+
+class UsualFloat(float, Usual):
+    """A number that nobody typed."""
+
+
+def usual_options() -> FitOptions:
+    """The options of a fit as they come, marked so that ``tuned`` can tell."""
+    options = FitOptions()
+    values = {field.name: getattr(options, field.name) for field in fields(options)}
+    marked = {k: (UsualInt if isinstance(v, int) else UsualFloat)(v) for k, v in values.items()}
+    return FitOptions(**marked)  # type: ignore[arg-type]
+
+
 def tuned(entry: Entry, options: FitOptions, preset: str) -> FitOptions:
-    """The system's own options of a fit wherever ``options`` are as they come."""
-    usual = FitOptions()
+    """The system's own options of a fit wherever ``options`` are still those that come."""
     chosen = {**entry.options, **({} if preset == "regularized" else entry.awake)}
-    own = {k: v for k, v in chosen.items() if getattr(options, k) == getattr(usual, k)}
+    own = {k: v for k, v in chosen.items() if isinstance(getattr(options, k), Usual)}
     return replace(options, **own)
 
 

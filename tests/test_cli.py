@@ -9,6 +9,7 @@ import re
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,12 +17,15 @@ from typing import TYPE_CHECKING
 import arviz as az
 import numpy as np
 import pytest
+import tyro
 import xarray as xr
 
 from groundvae.cli import source
+from groundvae.cli.fit import Fit
 from groundvae.cli.main import main
 from groundvae.guides.catalogue import GUIDES
 from groundvae.inference.run import load_run
+from groundvae.inference.schedule import FitOptions
 from groundvae.models.catalogue import CATALOGUE
 
 if TYPE_CHECKING:
@@ -41,6 +45,17 @@ GROUPS = {
 }
 METRICS = ["reconstruction_sse", "reconstruction_mae", "elbo"]
 METRICS += ["omega_mae", "omega_crps", "omega_cov50", "omega_cov90"]
+
+
+@pytest.mark.parametrize("name", CATALOGUE)
+def test_a_typed_option_is_kept_and_others_are_the_system_s_own(name: str) -> None:
+    """Also one that is typed as large as the usual one is."""
+    entry, usual = CATALOGUE[name], FitOptions()
+    for typed in ({}, {"steps": usual.steps}, {"sleep": usual.sleep, "batch_size": 7}):
+        words = [word for k, v in typed.items() for word in (f"--{k.replace('_', '-')}", str(v))]
+        command = tyro.cli(Fit, args=[name, *words])
+        options = source.tuned(entry, command.options, command.preset())
+        assert options == replace(usual, **{**entry.options, **typed})
 
 
 @pytest.fixture(scope="module")
