@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 
+import pyro
 import torch
 import tyro
 from paper_table import spread
@@ -33,6 +34,7 @@ from groundvae.inference.schedule import FitOptions
 from groundvae.models.catalogue import find_system
 
 COLUMNS = ("reconstruction_sse", "omega_mae", "omega_crps", "omega_cov90", "elbo", "iwae")
+USUAL = "structured-normal"
 Row = dict[str, str | float]
 console = Console(width=160)
 
@@ -50,35 +52,45 @@ class Options:
     """Time the steps; fit nothing."""
 
 
-def step_seconds(guide: str, repeats: int = 12) -> tuple[float, float]:
-    """Median seconds of a gradient of model and guide, and of one asleep, of a fresh run."""
-    run = new_run(RunConfig("pendulum", 50, guide=guide))
-    batch = Batch.of(find_system("pendulum").simulate(200, 1))
-    run.guide.prepare(batch)
-    loss = build_loss("regularized")
-    both = torch.nn.ModuleList([run.model, run.guide])
+class Stepper:
+    """Gradients of a fresh run with one guide, awake (model and guide) or asleep, timed.
 
-    def once(asleep: bool) -> float:
+    Of a laplace guide, those of its first answer: the rest of it learns when both are done.
+    """
+
+    def __init__(self, guide: str) -> None:
+        self.run = new_run(RunConfig("pendulum", 50, guide=guide))
+        self.batch = Batch.of(find_system("pendulum").simulate(200, 1))
+        self.run.guide.prepare(self.batch)
+        self.guide = self.run.guide.first
+        self.loss = build_loss("regularized")
+        self.both = torch.nn.ModuleList([self.run.model, self.run.guide])
+
+    def seconds(self, asleep: bool) -> float:
+        self.both.zero_grad(set_to_none=True)
+        measure = self.loss.sleep if asleep else self.loss.differentiable_loss
         start = time.perf_counter()
-        both.zero_grad(set_to_none=True)
-        measure = loss.sleep if asleep else loss.differentiable_loss
-        measure(run.model, run.guide, batch).backward()
+        measure(self.run.model, self.guide, self.batch).backward()
         return time.perf_counter() - start
 
-    found = []
-    for asleep in (False, True):
-        once(asleep), once(asleep)
-        found.append(median(once(asleep) for _ in range(repeats)))
-    return found[0], found[1]
 
-
-def show_speed(guides: Sequence[str]) -> None:
-    usual = step_seconds("structured-normal")
+def show_speed(guides: Sequence[str], rounds: int = 20) -> None:
+    """Medians of gradients taken in turn, so that a busy moment meets every guide."""
+    steppers = {guide: Stepper(guide) for guide in dict.fromkeys((USUAL, *guides))}
+    with pyro.validation_enabled(False):
+        found = {
+            asleep: [
+                {guide: stepper.seconds(asleep) for guide, stepper in steppers.items()}
+                for _ in range(rounds)
+            ][3:]
+            for asleep in (False, True)
+        }
     for guide in guides:
-        awake, asleep = step_seconds(guide)
+        of = {k: median(row[guide] for row in rows) for k, rows in found.items()}
+        ratio = {k: median(row[guide] / row[USUAL] for row in rows) for k, rows in found.items()}
         console.print(
-            f"{guide}: {1000 * awake:.1f} ms a gradient, {awake / usual[0]:.2f} x the usual; "
-            f"asleep {1000 * asleep:.1f} ms, {asleep / usual[1]:.2f} x"
+            f"{guide}: {1000 * of[False]:.1f} ms a gradient, {ratio[False]:.2f} x {USUAL}; "
+            f"asleep {1000 * of[True]:.1f} ms, {ratio[True]:.2f} x"
         )
 
 
