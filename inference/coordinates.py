@@ -85,8 +85,8 @@ def find_coordinates(
     mass = log_joint(run, batch, latents, hyper) + log_det
     # A mode at which several searches ended has its mass once.
     apart = modes.point(modes.centre.unsqueeze(1)).norm(dim=-1)  # (search, from search, n)
-    mass = mass - (apart < SAME).sum(0).log()
-    chosen = torch.distributions.Categorical(logits=mass.T).sample(torch.Size([chains]))
+    share = mass - (apart < SAME).sum(0).log()
+    chosen = torch.distributions.Categorical(logits=share.T).sample(torch.Size([chains]))
     best = modes.pick(mass.argmax(0))
     about = modes.pick(chosen)
     return best, best.point(about.flat(torch.randn_like(about.centre)))
