@@ -38,6 +38,7 @@ from groundvae.diagnostics.metrics import compute_metrics
 from groundvae.guides.family import START
 from groundvae.guides.guide import Guide
 from groundvae.guides.laplace import Around, Bearings, LaplaceGuide
+from groundvae.inference.elbo import SLEEP
 from groundvae.inference.posterior import posterior
 from groundvae.inference.run import Run, load_run
 from groundvae.inference.settling import EACH, Settling
@@ -92,7 +93,7 @@ class SettlingAmongWorlds(Settling):
         missed = -self._elbo(model, rows)
         rows = torch.randint(len(self.truth), (EACH * len(batch),))
         simulated = -self._log_density(self.bank[rows], self.truth[rows]).mean()
-        return simulated + missed / self.loss.weights["hybrid_simulation"]
+        return simulated + missed / self.loss.weights[SLEEP]
 
     def _log_density(self, bearings: Bearings, truth: Tensor) -> Tensor:
         n = self.count
@@ -121,18 +122,24 @@ def settled_among(run: Run, worlds: Sequence[GreyBox]) -> Run:
 
 
 @torch.no_grad()
-def predictive_coverage(run: Run, data: Dataset, factor: float, draws: int = 100) -> float:
-    """What predictive 90 % intervals hold if draws are moved from their mean by ``factor``."""
-    batch, grounding = Batch.of(data), run.model.grounding
+def guide_draws(run: Run, batch: Batch, draws: int = 100) -> Tensor:
+    """All latents, unconstrained, (draw, observation, latent)."""
     torch.manual_seed(0)
     with pyro.validation_enabled(False), pyro.plate("draw", draws, dim=-2):
         trace = poutine.trace(run.guide).get_trace(batch)
-    drawn = run.guide.flat({name: site_value(trace, name) for name in run.model.latent_names})
+    return run.guide.flat({name: site_value(trace, name) for name in run.model.latent_names})
+
+
+@torch.no_grad()
+def predictive_coverage(run: Run, batch: Batch, drawn: Tensor, factor: float) -> float:
+    """What predictive 90 % intervals hold if draws are moved from their mean by ``factor``."""
+    grounding = run.model.grounding
     centre = drawn.mean(0)
     wide = centre + factor * (drawn - centre)
     physics, _ = grounding.constrain(wide[..., : len(grounding)])
     auxiliary = wide[..., len(grounding) :]
     decoded = run.model.system.decode(physics, auxiliary, batch.inputs, reduced=False).full
+    torch.manual_seed(1)
     seen = run.model.noise(decoded, event_dim=1).sample()
     low, high = seen.quantile(torch.tensor([0.5 - NOMINAL / 2, 0.5 + NOMINAL / 2]), 0)
     return float(((batch.x > low) & (batch.x < high)).float().mean())
@@ -156,7 +163,9 @@ def widened(run: Run, found: az.InferenceData, factor: float) -> az.InferenceDat
 
 def tempered(run: Run, found: az.InferenceData, valid: Dataset) -> tuple[float, az.InferenceData]:
     """The factor whose predictive coverage is nearest to nominal, and the posterior with it."""
-    coverage = [predictive_coverage(run, valid, float(f)) for f in FACTORS]
+    batch = Batch.of(valid)
+    drawn = guide_draws(run, batch)  # once: every draw begins with a search of the modes
+    coverage = [predictive_coverage(run, batch, drawn, float(f)) for f in FACTORS]
     factor = float(FACTORS[int(np.argmin(np.abs(np.array(coverage) - NOMINAL)))])
     return factor, widened(run, found, factor)
 

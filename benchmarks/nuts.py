@@ -76,7 +76,8 @@ def main(options: Options) -> None:
     run = load_run(options.run)
     data = find_system("pendulum").simulate(*TEST)
     sample(run, data, options)
-    parts = [compare(run, data, path) for path in sorted(options.out.glob("*-*.nc"))]
+    paths = sorted(options.out.glob("*-*.nc"))
+    parts = [compare(run, data, path) for path in paths]
     of_latent = xr.concat(
         [part[list(COLUMNS)].sel(latent=options.latent) for part in parts], "observation"
     )
@@ -86,7 +87,7 @@ def main(options: Options) -> None:
         table.add_row(str(series), *(f"{float(row[column]):.3g}" for column in COLUMNS))
     table.add_row("median", *(f"{float(of_latent[c].median()):.3g}" for c in COLUMNS))
     console.print(table)
-    for part, path in zip(parts, sorted(options.out.glob("*-*.nc")), strict=True):
+    for part, path in zip(parts, paths, strict=True):
         plot_mcmc(part).savefig(path.with_suffix(".png"), dpi=150)
 
 

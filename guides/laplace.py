@@ -36,7 +36,7 @@ TOGETHER = 2000  # observations searched at once: a solve costs about the same f
 
 
 class Around(Transform):
-    """``centre + factor @ value``, of each observation its own."""
+    """``centre + factor @ value``, of each observation its own; ``factor`` is lower triangular."""
 
     domain = constraints.real_vector
     codomain = constraints.real_vector
@@ -47,7 +47,7 @@ class Around(Transform):
         self.centre, self.factor = centre, factor
 
     def _call(self, x: Tensor) -> Tensor:
-        return self.centre + torch.einsum("nij,...nj->...ni", self.factor, x)
+        return self.centre + torch.einsum("...ij,...j->...i", self.factor, x)
 
     def _inverse(self, y: Tensor) -> Tensor:
         off = (y - self.centre).unsqueeze(-1)

@@ -18,6 +18,7 @@ from torch import Tensor
 from groundvae.data.batch import Batch
 from groundvae.guides.gaussnewton import GaussNewton
 from groundvae.guides.guide import log_prob_of
+from groundvae.guides.laplace import Around
 from groundvae.inference.run import Run
 from groundvae.models.greybox import AUXILIARY, GreyBox, site_value
 
@@ -37,28 +38,30 @@ class Coordinates:
 
     def __init__(self, model: GreyBox, centre: Tensor, factor: Tensor) -> None:
         self.model, self.centre, self.factor = model, centre, factor
+        self.onto = Around(centre, factor)
 
     def latents(self, point: Tensor) -> tuple[dict[str, Tensor], Tensor]:
         """Latents by name of points (..., n, latent), and log |d latents / d point| (..., n)."""
         flat = self.flat(point)
         count = len(self.model.grounding)
         values: dict[str, Tensor] = {}
-        log_det = self.factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+        log_det = self.onto.log_abs_det_jacobian(point, flat)
         if count:
             values, stretch = self.model.grounding.constrain(flat[..., :count])
             log_det = log_det + stretch.sum(-1)
         if self.model.system.auxiliary:
             values[AUXILIARY] = flat[..., count:]
-        return values, log_det.expand(flat.shape[:-1])
+        return values, log_det
 
     def flat(self, point: Tensor) -> Tensor:
         """Unconstrained latents (..., n, latent) of points."""
-        return self.centre + torch.einsum("...ij,...j->...i", self.factor, point)
+        flat: Tensor = self.onto(point)
+        return flat
 
     def point(self, flat: Tensor) -> Tensor:
         """The inverse of ``flat``."""
-        off = (flat - self.centre).unsqueeze(-1)
-        return torch.linalg.solve_triangular(self.factor, off, upper=False).squeeze(-1)
+        point: Tensor = self.onto.inv(flat)
+        return point
 
     def pick(self, mode: Tensor) -> Coordinates:
         """Of coordinates about several modes (mode, n, ...), those about ``mode`` (..., n)."""
