@@ -38,7 +38,7 @@ from groundvae.models.network import FourierTime
 from groundvae.models.noise import GaussianNoise
 from groundvae.models.pendulum import AUXILIARY, Pendulum
 from groundvae.models.residual import BoundResidual, HarmonicResidual, NeuralResidual
-from groundvae.physics.solver import RK4, Midpoint, Solver
+from groundvae.physics.solver import RK4, Midpoint, ParallelAdjoint, Solver
 
 COLUMNS = ("reconstruction_sse", "omega_mae", "omega_crps", "omega_cov50", "omega_cov90")
 
@@ -170,8 +170,8 @@ ABLATIONS: Mapping[str, Ablation] = {
     ),
     "noise of each series its own": Ablation(noise=OwnNoise),
     "guide of width 256": Ablation(guide_options=GuideOptions(width=256)),
-    "midpoint at 0.05 s": Ablation(system=solved(Midpoint(0.05))),
-    "RK4 at 0.025 s": Ablation(system=solved(RK4(0.025))),
+    "midpoint at 0.05 s": Ablation(system=solved(ParallelAdjoint(Midpoint(0.05)))),
+    "RK4 at 0.025 s": Ablation(system=solved(ParallelAdjoint(RK4(0.025)))),
     "float64": Ablation(dtype=torch.float64),
     "residual on the observation, sees z": Ablation(
         system=lambda: observed(NeuralResidual(AUXILIARY, states=(0, 1), scale=0.1, width=32))

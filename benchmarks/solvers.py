@@ -21,7 +21,15 @@ from torch import Tensor
 
 from groundvae.data.pendulum import TIMES, simulate, solve
 from groundvae.physics.pendulum import gravity
-from groundvae.physics.solver import RK4, Dopri5, Euler, Leapfrog, Midpoint, Solver
+from groundvae.physics.solver import (
+    RK4,
+    Dopri5,
+    Euler,
+    Leapfrog,
+    Midpoint,
+    ParallelAdjoint,
+    Solver,
+)
 
 SERIES = 200
 REPEATS = 5
@@ -33,6 +41,7 @@ SOLVERS: list[Solver] = [
     Leapfrog(0.05),
     Leapfrog(0.025),
     RK4(0.05),
+    ParallelAdjoint(RK4(0.05)),
     RK4(0.025),
     Dopri5(1e-5, 1e-6),
 ]

@@ -22,7 +22,7 @@ from groundvae.models.residual import BoundResidual, HarmonicResidual, NeuralRes
 from groundvae.models.system import Decoded, System, from_start, gate
 from groundvae.models.waveform import Waveform
 from groundvae.physics.pendulum import gravity
-from groundvae.physics.solver import RK4, Midpoint, Solver, solve
+from groundvae.physics.solver import Midpoint, ParallelAdjoint, Solver, solve
 
 OMEGA = PhysicsLatent(
     "omega",
@@ -72,7 +72,7 @@ class Pendulum(System):
         self.dynamics = dynamics
         self.observation = observation
         self.free = free
-        self.solver = RK4() if solver is None else solver
+        self.solver = ParallelAdjoint() if solver is None else solver
         if (free is None) != (physics or dynamics is not None):
             raise InputError("expected either physics or a residual in the dynamics, or free")
         used = [OMEGA] * physics + [THETA0] * (free is None)

@@ -18,22 +18,26 @@ from torch import Tensor, nn
 from groundvae.models.network import FourierTime, perceptron
 
 BoundResidual = Callable[[Tensor, Sequence[Tensor]], Tensor]
-"""Takes a scalar time and the components of a state, each ``(...)``, gives a push ``(...)``."""
+"""Takes a time, scalar or one for each of many states, and the components of a state, each
+``(...)``; gives a push ``(...)``."""
 
 
 class Table:
     """A function of time, tabulated at the times at which a solver will ask, (stage, ...)."""
 
     def __init__(self, times: Tensor, values: Tensor) -> None:
-        self._times = times.tolist()
+        self._times, self._all = times.tolist(), values
         self._values = values.unbind(0)  # one backward node for all look-ups, not one for each
 
     def __call__(self, time: Tensor) -> Tensor:
-        """The value at the known time nearest to ``time``, (...)."""
-        wanted = float(time)
+        """The value at the known time nearest to ``time``, (...); of many times, (time, ...)."""
+        nearest = [self._nearest(wanted) for wanted in time.reshape(-1).tolist()]
+        return self._values[nearest[0]] if len(nearest) == 1 else self._all[nearest]
+
+    def _nearest(self, wanted: float) -> int:
         after = bisect.bisect_left(self._times, wanted)
         near = [i for i in (after - 1, after) if 0 <= i < len(self._times)]
-        return self._values[min(near, key=lambda i: abs(self._times[i] - wanted))]
+        return min(near, key=lambda i: abs(self._times[i] - wanted))
 
 
 class HarmonicResidual(nn.Module):
@@ -104,7 +108,7 @@ class HarmonicResidual(nn.Module):
             waves = angular**2 * (cosine * torch.cos(phase) + sine * torch.sin(phase))
             return strength * waves.sum(-1).unsqueeze(1)
 
-        force = Table(times, waves(times)) if times is not None else lambda t: waves(t)[0]
+        force = Table(times, waves(times)) if times is not None else lambda t: waves(t).squeeze(0)
         return lambda time, states: force(time) - braking * states[-1]
 
 

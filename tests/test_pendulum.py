@@ -12,9 +12,10 @@ from torch import Tensor
 
 from groundvae.data.errors import InputError
 from groundvae.data.pendulum import NOISE, RANGES, TIMES, simulate, solve
+from groundvae.models.network import FourierTime
 from groundvae.models.pendulum import AUXILIARY, VARIANTS, Pendulum
 from groundvae.models.residual import HarmonicResidual, NeuralResidual
-from groundvae.physics.solver import RK4, Dopri5, Leapfrog
+from groundvae.physics.solver import RK4, Dopri5, Leapfrog, Midpoint, ParallelAdjoint
 
 
 def latents(n: int = 5, dtype: torch.dtype = torch.float64) -> dict[str, Tensor]:
@@ -128,6 +129,25 @@ def test_solvers_agree_on_the_hybrid() -> None:
     reference = hybrid(dynamics=slow, solver=Dopri5()).decode(latents(), z_aux(), EVEN).full
     found = hybrid(dynamics=slow, solver=RK4()).decode(latents(), z_aux(), EVEN).full
     torch.testing.assert_close(found, reference, atol=2e-3, rtol=0)
+
+
+@pytest.mark.parametrize("waves", [1, 2])
+@pytest.mark.parametrize("times", [EVEN, grid(*TIMES[[0, 1, 5]]), grid(0.0, 0.05), grid(0.2)])
+def test_the_parallel_adjoint_gives_the_same_gradient(waves: int, times: dict[str, Tensor]) -> None:
+    """Of both worlds, whatever a residual tabulates; also where it sees states and features."""
+    seen = NeuralResidual(AUXILIARY, states=(0, 1), time=FourierTime())
+    torch.nn.init.normal_(seen.network[-1].weight)
+    for residual in (HarmonicResidual(AUXILIARY, waves=waves), seen):
+        found = []
+        for solver in (Midpoint(0.05), ParallelAdjoint(Midpoint(0.05))):
+            system = hybrid(dynamics=residual, solver=solver)
+            z = {name: value.requires_grad_() for name, value in latents().items()}
+            decoded = system.decode(z, z_aux(), times)
+            assert decoded.physics is not None
+            total = decoded.full.square().sum() + 2 * decoded.physics.square().sum()
+            found.append(torch.autograd.grad(total, [*z.values(), *system.parameters()]))
+        for a, b in zip(*found, strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-8, atol=1e-9)
 
 
 def test_uneven_times_and_longer_horizons_agree_with_the_even_grid() -> None:

@@ -16,6 +16,7 @@ from groundvae.physics.solver import (
     Leapfrog,
     Midpoint,
     NonFiniteError,
+    ParallelAdjoint,
     Solver,
     solve,
     step_grid,
@@ -120,6 +121,54 @@ def test_stage_times_are_where_the_field_is_evaluated(kind: type[Euler]) -> None
     assert len(stages) == len(torch.unique(stages))
     for time in asked:
         assert float((stages - time).abs().min()) < 1e-6
+
+
+def forced(state: Tensor, solver: Solver, times: Tensor) -> tuple[Tensor, ...]:
+    """The path of a forced oscillator, and its gradient in start, stiffness and phases."""
+    torch.manual_seed(3)
+    stiffness = torch.rand(4, dtype=torch.float64, requires_grad=True)
+    phase = torch.rand(4, dtype=torch.float64, requires_grad=True)
+
+    def field(time: Tensor, at: Tensor) -> Tensor:
+        position, velocity = at.unbind(-1)
+        force = torch.cos(5 * time + phase) - stiffness * torch.sin(position) - 0.3 * velocity
+        return torch.stack([velocity, force], -1)
+
+    path = solve(field, state, times, solver)
+    weights = torch.rand(path.shape, dtype=torch.float64)
+    return path, *torch.autograd.grad((weights * path).sum(), [state, stiffness, phase])
+
+
+@pytest.mark.parametrize("kind", [Euler, Midpoint, RK4])
+def test_the_parallel_adjoint_is_the_gradient_of_the_steps(kind: type[Euler]) -> None:
+    state = torch.randn(3, 4, 2, dtype=torch.float64, requires_grad=True)
+    for times in ([0.0, 0.3, 0.31, 1.0], [0.0, 0.04]):
+        grid = torch.tensor(times, dtype=torch.float64)
+        expected = forced(state, kind(0.05), grid)
+        for a, b in zip(forced(state, ParallelAdjoint(kind(0.05)), grid), expected, strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-12)
+
+
+def test_the_parallel_adjoint_leaves_no_graph_where_none_is_needed() -> None:
+    times = torch.linspace(0, 1, 11, dtype=torch.float64)
+    assert not solve(swing(2.0), released(1.0), times, ParallelAdjoint()).requires_grad
+    with torch.no_grad():
+        moving = released(1.0).requires_grad_()
+        assert not solve(swing(2.0), moving, times, ParallelAdjoint()).requires_grad
+
+
+def test_the_parallel_adjoint_names_what_diverges() -> None:
+    start = torch.tensor([[0.0, 0.0], [50.0, 50.0]], requires_grad=True)
+    with pytest.raises(NonFiniteError, match=r"sample 1 is not finite from t = "):
+        solve(lambda t, y: y**3, start, torch.linspace(0, 2, 20), ParallelAdjoint(Euler(0.1)))
+
+
+def test_the_parallel_adjoint_has_no_second_derivative() -> None:
+    start = torch.tensor([1.0, 0.0], requires_grad=True)
+    path = solve(swing(2.0), start.double(), torch.linspace(0, 1, 11).double(), ParallelAdjoint())
+    (first,) = torch.autograd.grad(path[-1, 0] ** 2, start, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        first.sum().backward()
 
 
 def test_steps_end_on_every_requested_time() -> None:
