@@ -27,6 +27,7 @@ from paper_table import spread
 from pyro import poutine
 from rich.console import Console
 from rich.table import Table
+from settling import COLUMNS, settle
 from torch import Tensor
 from torch.distributions import Independent, Normal
 
@@ -44,19 +45,9 @@ from groundvae.inference.run import Run, load_run
 from groundvae.inference.settling import EACH, Settling
 from groundvae.inference.simulation import simulate
 from groundvae.inference.stacking import stack, stacking_weights
-from groundvae.inference.trainer import Phase, Trainer
 from groundvae.models.catalogue import find_system
 from groundvae.models.greybox import AUXILIARY, GreyBox, site_value
 
-COLUMNS = (
-    "reconstruction_sse",
-    "omega_mae",
-    "omega_crps",
-    "omega_cov50",
-    "omega_cov90",
-    "theta0_cov50",
-    "theta0_cov90",
-)
 EACH_WORLD = 4000  # simulations of each model
 FACTORS = np.linspace(0.5, 2.0, 16)  # by which draws are widened
 NOMINAL = 0.9
@@ -108,16 +99,10 @@ class SettlingAmongWorlds(Settling):
 def settled_among(run: Run, worlds: Sequence[GreyBox]) -> Run:
     """A copy of the run whose correction has learned from all worlds' simulations."""
     run = replace(run, guide=deepcopy(run.guide))
-    entry, options = run.entry, run.config.options
-    train, valid = Batch.of(entry.simulate(*TRAIN)), Batch.of(entry.simulate(*VALID))
-    torch.manual_seed(options.seed)
+    train = Batch.of(run.entry.simulate(*TRAIN))
+    torch.manual_seed(run.config.options.seed)
     with pyro.validation_enabled(False):
-        loss = SettlingAmongWorlds(run, worlds, train)
-        trainer = Trainer(run.model, run.guide, loss.loss, train, valid, options)
-        steps = round(options.settle * options.steps)
-        phase = Phase("settle", steps, run.guide, loss, [loss.guide.correction], options)
-        for _ in range(steps):
-            trainer.step(phase)
+        settle(run, SettlingAmongWorlds(run, worlds, train))
     return run
 
 

@@ -1,7 +1,8 @@
 """Where the time of a pendulum's training step goes, awake and asleep, in milliseconds.
 
-Each part is timed on its own, median over repeats. The last column undoes one thing: the
-residual's force is then computed at every stage of the solver, not tabulated for all at once.
+Each part is timed on its own, median over repeats. Each further column undoes one more thing:
+steps of the solver are differentiated one by one, not all at once; and the residual's force is
+computed at every stage of the solver, not tabulated for all.
 
     python benchmarks/profile_step.py --threads 1
 """
@@ -32,6 +33,7 @@ from groundvae.inference.trainer import Phase, Trainer
 from groundvae.models.catalogue import find_system
 from groundvae.models.pendulum import AUXILIARY, Pendulum
 from groundvae.models.residual import BoundResidual, HarmonicResidual
+from groundvae.physics.solver import RK4
 
 
 @dataclass(frozen=True)
@@ -101,13 +103,16 @@ def main(options: Options) -> None:
     torch.set_num_threads(options.threads)
     entry = find_system("pendulum")
     train = Batch.of(entry.simulate(*TRAIN))
+    systems = {
+        "as it is": Pendulum(dynamics=HarmonicResidual(AUXILIARY)),
+        "step by step": Pendulum(dynamics=HarmonicResidual(AUXILIARY), solver=RK4()),
+        "and not tabulated": Pendulum(dynamics=Untabulated(AUXILIARY), solver=RK4()),
+    }
     columns = {}
     with pyro.validation_enabled(False):
-        for name in ("as it is", "not tabulated"):
+        for name, system in systems.items():
             run = new_run(RunConfig("pendulum", length=train.x.shape[1]))
-            if name == "not tabulated":
-                system = Pendulum(dynamics=Untabulated(AUXILIARY))
-                run.model.system = system
+            run.model.system = system
             columns[name] = parts(run, train, options)
     table = Table("part, ms", *columns)
     for part in columns["as it is"]:

@@ -1,0 +1,97 @@
+"""What a pendulum's correction is learned from: simulations against the ELBO of the data.
+
+Takes the folders of runs, as ``paper_table.py`` leaves them, learns the correction of each anew at
+several weights of simulations (in units of the ELBO's), and measures 1,000 fresh series.
+
+    python benchmarks/settling.py runs/paper_table-runs/hybrid-reg-*
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import pyro
+import torch
+import tyro
+from paper_table import spread
+from rich.console import Console
+from rich.table import Table
+
+from groundvae.cli.source import TEST, TRAIN
+from groundvae.data.batch import Batch
+from groundvae.data.dataset import Dataset
+from groundvae.diagnostics.metrics import compute_metrics
+from groundvae.guides.laplace import LaplaceGuide
+from groundvae.inference.elbo import SLEEP
+from groundvae.inference.posterior import posterior
+from groundvae.inference.preset import build_loss
+from groundvae.inference.run import Run, load_run, new_run
+from groundvae.inference.settling import Settling
+from groundvae.inference.trainer import Phase, Trainer
+from groundvae.models.catalogue import find_system
+
+COLUMNS = (
+    "reconstruction_sse",
+    "omega_mae",
+    "omega_crps",
+    "omega_cov50",
+    "omega_cov90",
+    "theta0_cov50",
+    "theta0_cov90",
+)
+
+
+@dataclass(frozen=True)
+class Options:
+    """Which runs to measure, and at which weights."""
+
+    runs: Annotated[tuple[Path, ...], tyro.conf.Positional]
+    weights: tuple[float, ...] = (10.0, 30.0, 100.0, 1000.0)
+    threads: int = 2
+
+
+def settle(run: Run, loss: Settling) -> None:
+    """Learn the correction of a laplace run, in place, for as many steps as its fit has."""
+    options = run.config.options
+    trainer = Trainer(run.model, run.guide, loss.loss, loss.train, loss.train, options)
+    steps = round(options.settle * options.steps)
+    phase = Phase("settle", steps, run.guide, loss, [loss.guide.correction], options)
+    for _ in range(steps):
+        trainer.step(phase)
+
+
+def measure(
+    run: Run, weights: tuple[float, ...], train: Batch, test: Dataset
+) -> dict[float, Mapping[str, float]]:
+    """Metrics at each weight; the modes of data and simulations are searched once."""
+    guide, seed = run.guide, run.config.options.seed
+    assert isinstance(guide, LaplaceGuide)
+    fresh = new_run(run.config).guide.get_submodule("correction").state_dict()
+    found: dict[float, Mapping[str, float]] = {}
+    with pyro.validation_enabled(False):
+        loss = Settling(run.model, guide, run.loss(), train, seen=len(train) * 200)
+        for weight in weights:
+            guide.correction.load_state_dict(fresh)
+            loss.loss = build_loss(run.config.loss, {SLEEP: weight})
+            torch.manual_seed(seed)
+            settle(run, loss)
+            found[weight] = compute_metrics(posterior(run, test))
+    return found
+
+
+def main(options: Options) -> None:
+    torch.set_num_threads(options.threads)
+    simulated = find_system("pendulum").simulate
+    train, test = Batch.of(simulated(*TRAIN)), simulated(*TEST)
+    found = [measure(load_run(path), options.weights, train, test) for path in options.runs]
+    table = Table("weight", *COLUMNS)
+    for weight in options.weights:
+        table.add_row(f"{weight:g}", *(spread(run[weight][c] for run in found) for c in COLUMNS))
+    Console(width=160).print(table)
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Options))
