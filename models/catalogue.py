@@ -60,7 +60,7 @@ class Entry:
         return GreyBox(system, GaussianNoise(self.noise, pace=self.pace))
 
 
-CATALOGUE: Mapping[str, Entry] = {
+CATALOGUE: dict[str, Entry] = {
     "pendulum": Entry(
         name="pendulum",
         summary="a forced damped pendulum; known: gravity; left out: forcing and friction",
@@ -132,6 +132,19 @@ CATALOGUE: Mapping[str, Entry] = {
         limits=(-math.pi, math.pi),
     ),
 }
+
+
+def register(entry: Entry) -> None:
+    """Make a system of your own known by its name, to commands and saved runs alike.
+
+    See ``examples/spring.py``: one file with latents, a law and a residual has all the rest.
+
+    Raises:
+        InputError: the name is taken by another system.
+
+    """
+    if CATALOGUE.setdefault(entry.name, entry) is not entry:
+        raise InputError(f"there is a system {entry.name!r} already, expected another name")
 
 
 def find_system(name: str) -> Entry:
