@@ -1,7 +1,8 @@
 """What a pendulum's correction is learned from: simulations against the ELBO of the data.
 
 Takes the folders of runs, as ``paper_table.py`` leaves them, learns the correction of each anew at
-several weights of simulations (in units of the ELBO's), and measures 1,000 fresh series.
+several weights of simulations (in units of the ELBO's), and measures 1,000 fresh series. At weight
+0 nothing is learned: that is the Laplace approximation.
 
     python benchmarks/settling.py runs/paper_table-runs/hybrid-reg-*
 """
@@ -49,7 +50,7 @@ class Options:
     """Which runs to measure, and at which weights."""
 
     runs: Annotated[tuple[Path, ...], tyro.conf.Positional]
-    weights: tuple[float, ...] = (10.0, 30.0, 100.0, 1000.0)
+    weights: tuple[float, ...] = (0.0, 10.0, 30.0, 100.0, 1000.0)
     threads: int = 2
 
 
@@ -75,9 +76,10 @@ def measure(
         loss = Settling(run.model, guide, run.loss(), train, seen=len(train) * 200)
         for weight in weights:
             guide.correction.load_state_dict(fresh)
-            loss.loss = build_loss(run.config.loss, {SLEEP: weight})
             torch.manual_seed(seed)
-            settle(run, loss)
+            if weight:
+                loss.loss = build_loss(run.config.loss, {SLEEP: weight})
+                settle(run, loss)
             found[weight] = compute_metrics(posterior(run, test))
     return found
 

@@ -91,7 +91,7 @@ class Spring(System):
 
 
 # Where data come from: here a simulator; with data of your own, ``fit spring --data FILE.npz``.
-TIMES = np.linspace(0.0, 5.0, 51)
+TIMES = np.linspace(0.0, 3.0, 31)
 NOISE = 0.02  # m
 
 
@@ -131,7 +131,7 @@ SPRING = Entry(
     simulate=simulate,
     guide="laplace-normal",
     # A neural residual starts silent: simulations of it teach a guide little before it has learned.
-    options={"steps": 600, "sleep": 1.0, "settle": 0.5, "learning_rate": 4e-3},
+    options={"steps": 1200, "sleep": 0.5, "settle": 0.25, "learning_rate": 4e-3},
 )
 
 if __name__ == "__main__":

@@ -78,7 +78,7 @@ def test_a_name_is_taken_once(spring: Entry) -> None:
 def test_the_example_knows_its_law(spring: Entry) -> None:
     """Without drag the data are the reduced model, whatever the residual."""
     data = spring.simulate(5, 0)
-    system = new_run(RunConfig("spring", 51)).model.system.double()
+    system = new_run(RunConfig("spring", 31)).model.system.double()
     physics = {name: torch.as_tensor(data.truth[name]) for name in ("omega", "start")}
     times = {"t": torch.as_tensor(data.coordinates["t"])}
     alone = system.decode(
