@@ -5,7 +5,7 @@ operations. But once a path is known, its steps do not depend on each other: eac
 and its gradient in the parameters are one pass for all of them, and what is left to be done in
 order is ``lambda_n = g_n + J_n^T lambda_{n+1}``, a product with a small matrix. This is the
 gradient of the discrete recursion itself, to rounding, not an approximation of it. Source: Sandu
-(2006), On the properties of Runge-Kutta discrete adjoints, eq. 4.
+(2006), On the properties of Runge-Kutta discrete adjoints.
 """
 
 from __future__ import annotations

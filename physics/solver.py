@@ -189,7 +189,7 @@ class Dopri5:
 class ParallelAdjoint:
     """A fixed-step solver whose gradient is computed for all steps at once.
 
-    Path and gradient are those of ``solver``, in less than half the time where a state is small
+    Path and gradient are those of ``solver``, in about half the time where a state is small
     (for each of its components there is one backward pass) and a step costs overhead, not
     arithmetic. The field is then also asked for many times at once, ``(step, 1, ..., 1)``, with
     states ``(step, ..., dimension)``: it must not need its time as a number, nor mix series. There

@@ -22,8 +22,8 @@ ROOT = Path(__file__).resolve().parents[1]
 SPRING = ROOT / "examples" / "spring.py"
 LAUNCH = (
     "import runpy, sys; sys.argv = sys.argv[1:]; runpy.run_path({run!r})['expose_checkout'](); "
+    "runpy.run_path(sys.argv[0], run_name='__main__')"
 )
-LAUNCH += "runpy.run_path(sys.argv[0], run_name='__main__')"
 
 
 @pytest.fixture
