@@ -139,16 +139,16 @@ def solved(solver: Solver) -> Callable[[], Pendulum]:
 
 
 # A neural residual starts silent: simulations of it teach nothing, and it has to learn awake.
-AWAKE_ALONE = {"sleep": 0.0, "settle": 0.0, "steps": 800, "learning_rate": 4e-3, "warmup": 0.6}
+AWAKE_ALONE = {"sleep": 0.0, "calibrate": 0.0, "steps": 800, "learning_rate": 4e-3, "warmup": 0.6}
 PPC = (0.0, 1e-4, 1e-2, 1.0)  # weights of R_PPC; the second is the default
 ABLATIONS: Mapping[str, Ablation] = {
     "default": Ablation(),
-    "no settling": Ablation({"settle": 0.0}),
+    "no calibration": Ablation({"calibrate": 0.0}),
     "half the sleep": Ablation({"sleep": 4.0}),
     "no sleep": Ablation({"sleep": 0.0}),
-    "no sleep, no settling": Ablation({"sleep": 0.0, "settle": 0.0}),
-    "no sleep, no settling, 1600 steps, rate 0.004, warm-up 0.6": Ablation(
-        {"sleep": 0.0, "settle": 0.0, "steps": 1600, "learning_rate": 4e-3, "warmup": 0.6}
+    "no sleep, no calibration": Ablation({"sleep": 0.0, "calibrate": 0.0}),
+    "no sleep, no calibration, 1600 steps, rate 0.004, warm-up 0.6": Ablation(
+        {"sleep": 0.0, "calibrate": 0.0, "steps": 1600, "learning_rate": 4e-3, "warmup": 0.6}
     ),
     "hybrid_simulation 1": Ablation(weights={"hybrid_simulation": 1.0}),
     "hybrid_simulation 0": Ablation(weights={"hybrid_simulation": 0.0}),
@@ -214,7 +214,7 @@ def fitted(ablation: Ablation, seed: int) -> Run:
     )
     torch.manual_seed(seed)
     system = ablation.system()
-    system.grounding = run.model.grounding
+    system.latents = run.model.latents
     run.model.system, run.model.noise = system, ablation.noise(entry.noise)
     for part in (run.model, run.guide):
         part.to(ablation.dtype)

@@ -23,11 +23,11 @@ import numpy as np
 import pyro
 import torch
 import tyro
+from calibration import COLUMNS, calibrate
 from paper_table import spread
 from pyro import poutine
 from rich.console import Console
 from rich.table import Table
-from settling import COLUMNS, settle
 from torch import Tensor
 from torch.distributions import Independent, Normal
 
@@ -38,11 +38,11 @@ from groundvae.diagnostics.evidence import compute_evidence
 from groundvae.diagnostics.metrics import compute_metrics
 from groundvae.guides.family import START
 from groundvae.guides.guide import Guide
-from groundvae.guides.laplace import Around, Bearings, LaplaceGuide
+from groundvae.guides.laplace import LaplaceApproximation, LaplaceGuide, TriangularAffine
+from groundvae.inference.calibration import EACH, CalibrationLoss
 from groundvae.inference.elbo import SLEEP
 from groundvae.inference.posterior import posterior
 from groundvae.inference.run import Run, load_run
-from groundvae.inference.settling import EACH, Settling
 from groundvae.inference.simulation import simulate
 from groundvae.inference.stacking import stack, stacking_weights
 from groundvae.models.catalogue import find_system
@@ -61,8 +61,8 @@ class Options:
     threads: int = 2
 
 
-class SettlingAmongWorlds(Settling):
-    """Settling on simulations of several fitted models, of which the guide's own is one.
+class SettlingAmongWorlds(CalibrationLoss):
+    """CalibrationLoss on simulations of several fitted models, of which the guide's own is one.
 
     Their z_aux mean something else in each, so only the physics latents are scored: first in a
     lower triangular factor, their density needs no other coordinate.
@@ -72,12 +72,14 @@ class SettlingAmongWorlds(Settling):
         guide = run.guide
         assert isinstance(guide, LaplaceGuide)
         super().__init__(run.model, guide, run.loss(), train, seen=1)
-        self.count = len(guide.grounding)
+        self.count = len(guide.latents)
         banks = [simulate(world, train, EACH_WORLD) for world in worlds]
-        self.truth = torch.cat([guide.grounding.unconstrain(b.latents) for b in banks])
-        found = [guide.bearings(b.full) for b in banks]
+        self.truth = torch.cat([guide.latents.unconstrain(b.latents) for b in banks])
+        found = [guide.approximation(b.full) for b in banks]
         names = ("features", "centre", "factor")
-        self.bank = Bearings(*(torch.cat([getattr(f, k) for f in found]) for k in names))
+        self.bank = LaplaceApproximation(
+            *(torch.cat([getattr(f, k) for f in found]) for k in names)
+        )
 
     def __call__(self, model: GreyBox, guide: Guide, batch: Batch) -> Tensor:
         rows = torch.randint(len(self.train), (len(batch),))
@@ -86,10 +88,12 @@ class SettlingAmongWorlds(Settling):
         simulated = -self._log_density(self.bank[rows], self.truth[rows]).mean()
         return simulated + missed / self.loss.weights[SLEEP]
 
-    def _log_density(self, bearings: Bearings, truth: Tensor) -> Tensor:
+    def _log_density(self, approximation: LaplaceApproximation, truth: Tensor) -> Tensor:
         n = self.count
-        base = self.guide.correction(bearings.features).base_dist
-        onto = Around(bearings.centre[:, :n], bearings.factor[:, :n, :n] * np.exp(-START))
+        base = self.guide.correction(approximation.features).base_dist
+        onto = TriangularAffine(
+            approximation.centre[:, :n], approximation.factor[:, :n, :n] * np.exp(-START)
+        )
         value = onto.inv(truth)
         physics = Independent(Normal(base.loc[:, :n], base.scale[:, :n]), 1)
         log_density: Tensor = physics.log_prob(value) - onto.log_abs_det_jacobian(value, truth)
@@ -102,7 +106,7 @@ def settled_among(run: Run, worlds: Sequence[GreyBox]) -> Run:
     train = Batch.of(run.entry.simulate(*TRAIN))
     torch.manual_seed(run.config.options.seed)
     with pyro.validation_enabled(False):
-        settle(run, SettlingAmongWorlds(run, worlds, train))
+        calibrate(run, SettlingAmongWorlds(run, worlds, train))
     return run
 
 
@@ -118,11 +122,11 @@ def guide_draws(run: Run, batch: Batch, draws: int = 100) -> Tensor:
 @torch.no_grad()
 def predictive_coverage(run: Run, batch: Batch, drawn: Tensor, factor: float) -> float:
     """What predictive 90 % intervals hold if draws are moved from their mean by ``factor``."""
-    grounding = run.model.grounding
+    spec = run.model.latents
     centre = drawn.mean(0)
     wide = centre + factor * (drawn - centre)
-    physics, _ = grounding.constrain(wide[..., : len(grounding)])
-    auxiliary = wide[..., len(grounding) :]
+    physics, _ = spec.constrain(wide[..., : len(spec)])
+    auxiliary = wide[..., len(spec) :]
     decoded = run.model.system.decode(physics, auxiliary, batch.inputs, reduced=False).full
     torch.manual_seed(1)
     seen = run.model.noise(decoded, event_dim=1).sample()
@@ -132,11 +136,11 @@ def predictive_coverage(run: Run, batch: Batch, drawn: Tensor, factor: float) ->
 
 def widened(run: Run, found: az.InferenceData, factor: float) -> az.InferenceData:
     """The posterior with physics latents moved from their mean by ``factor``, unconstrained."""
-    names = run.model.grounding.names
+    names = run.model.latents.names
     values = {n: torch.from_numpy(found["posterior"][n].values[0]) for n in names}
-    flat = run.model.grounding.unconstrain(values)
+    flat = run.model.latents.unconstrain(values)
     centre = flat.mean(0)
-    wide, _ = run.model.grounding.constrain(centre + factor * (flat - centre))
+    wide, _ = run.model.latents.constrain(centre + factor * (flat - centre))
     moved = {n: (found["posterior"][n].dims, wide[n].numpy()[None]) for n in names}
     groups = {group: found[group] for group in found.groups()}
     groups["posterior"] = found["posterior"].assign(moved).drop_vars(AUXILIARY)
@@ -184,7 +188,7 @@ def main(options: Options) -> None:
     show(f"draws widened by {text}", [found for _, found in pairs])
     worlds = [run.model for run in runs]
     taught = [posterior(settled_among(run, worlds), test) for run in runs]
-    show("settled on simulations of all", taught)
+    show("calibrated on simulations of all", taught)
     Console(width=160).print(table)
 
 

@@ -22,7 +22,7 @@ from rich.table import Table
 
 from groundvae.cli.source import TEST
 from groundvae.data.dataset import Dataset
-from groundvae.diagnostics.mcmc import compute_mcmc, plot_mcmc
+from groundvae.diagnostics.guide_vs_nuts import compute_guide_vs_nuts, plot_guide_vs_nuts
 from groundvae.inference.inferencedata import save_inference_data
 from groundvae.inference.nuts import NutsOptions, nuts
 from groundvae.inference.posterior import PosteriorOptions, posterior
@@ -67,7 +67,7 @@ def compare(run: Run, data: Dataset, path: Path) -> xr.Dataset:
     """The guide beside the draws of one file, for its series."""
     first, last = (int(text) for text in path.stem.split("-"))
     guide = posterior(run, data.subset(slice(first, last)), PosteriorOptions(draws=2000))
-    result = compute_mcmc(guide, az.from_netcdf(str(path)))
+    result = compute_guide_vs_nuts(guide, az.from_netcdf(str(path)))
     return result.assign_coords(observation=range(first, last))
 
 
@@ -88,7 +88,7 @@ def main(options: Options) -> None:
     table.add_row("median", *(f"{float(of_latent[c].median()):.3g}" for c in COLUMNS))
     console.print(table)
     for part, path in zip(parts, paths, strict=True):
-        plot_mcmc(part).savefig(path.with_suffix(".png"), dpi=150)
+        plot_guide_vs_nuts(part).savefig(path.with_suffix(".png"), dpi=150)
 
 
 if __name__ == "__main__":

@@ -77,7 +77,7 @@ def measure(options: Options, seed: int, test: Dataset) -> dict[str, float]:
     inference_data = posterior(run, test)
     row = {"seed": float(seed), "posterior_seconds": time.perf_counter() - begin}
     row |= compute_metrics(inference_data)
-    if "omega" in run.model.grounding.names:
+    if "omega" in run.model.latents.names:
         row["mae_at_twice_omega"] = counterfactual_mae(run, test)
     row |= {"fit_seconds": run.fit.seconds, "fit_peak_mb": run.fit.peak_memory_mb}
     return row | {"peak_mb": peak_memory_mb()}

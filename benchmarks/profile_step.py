@@ -88,14 +88,14 @@ def parts(run: Run, train: Batch, options: Options) -> dict[str, float]:
     rows = [step_parts() for _ in range(options.repeats + 3)][3:]
     found = {name: median(row[name] for row in rows) for name in rows[0]}
     joint, many = loss.differentiable_loss, 10**6
-    wake = Phase("wake", many, guide, joint, [run.model, guide], settings, judged=True)
+    wake = Phase("wake", many, guide, joint, [run.model, guide], settings, validated=True)
     sleep = Phase(SLEEP, many, guide, loss.sleep, [guide], settings)
     whole = milliseconds(lambda: trainer.step(wake), options.repeats)
     found["backward and update"] = whole - sum(found.values())
     found["a step awake"] = whole
     found["a step asleep"] = milliseconds(lambda: trainer.step(sleep), options.repeats)
     if isinstance(run.guide, LaplaceGuide):
-        found["the modes of all series"] = milliseconds(lambda: run.guide.bearings(train), 3)
+        found["the modes of all series"] = milliseconds(lambda: run.guide.approximation(train), 3)
     return found
 
 

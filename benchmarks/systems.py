@@ -64,8 +64,8 @@ def energy_drift(run: Run, data: Dataset) -> float:
     assert isinstance(system, Gait)
     assert system.hamiltonian is not None
     posterior_means = posterior(run, data, FEW)["posterior"].mean(("chain", "draw"))
-    latents = {k: torch.as_tensor(posterior_means[k].values) for k in system.grounding.names}
-    start = torch.stack([latents[name] for name in system.grounding.names], -1)
+    latents = {k: torch.as_tensor(posterior_means[k].values) for k in system.latents.names}
+    start = torch.stack([latents[name] for name in system.latents.names], -1)
     with torch.no_grad():
         grid = torch.linspace(0.0, 2.0, 51)
         states = system.solver(system.hamiltonian.field(), start, grid)
@@ -118,7 +118,7 @@ def measure(name: str, variant: str, seed: int, root: Path | None) -> dict[str, 
     figures |= {"noise": float(run.model.noise.scale.detach()), "band90": band_coverage(run, data)}
     if name == "advection_diffusion":
         figures["extrapolation_mae"] = extrapolation_error(run, data)
-        if "diffusion" in run.model.grounding.names:
+        if "diffusion" in run.model.latents.names:
             figures["counterfactual_mae"] = counterfactual_error(run, data)
     for components in COMPONENTS[name]:
         figures[f"pca_{components}"] = pca_sse(splits.train, data, components)

@@ -93,7 +93,7 @@ class Compare:
             "elbo": "nats",
         }
         found["iwae"] = "nats"
-        for latent in entry.build().grounding.latents:
+        for latent in entry.build().latents:
             found |= {f"{latent.name}_{what}": latent.unit for what in ("mae", "crps")}
             found[f"{latent.name}_cov90"] = "share of truths"
         return found

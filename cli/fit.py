@@ -28,7 +28,7 @@ from groundvae.data.errors import InputError
 from groundvae.guides.catalogue import check_guide
 from groundvae.guides.options import GuideOptions
 from groundvae.inference.fit import fit
-from groundvae.inference.novelty import become_familiar
+from groundvae.inference.outofdistribution import learn_reference
 from groundvae.inference.preset import build_loss
 from groundvae.inference.run import Run, RunConfig, check_folder, new_run
 from groundvae.inference.schedule import FitOptions
@@ -153,7 +153,7 @@ class Fit:
         run.guide.cpu()
         if not run.fit.stop.startswith("diverged"):
             known = Batch.of(train), Batch.of(valid)
-            run.familiarity = become_familiar(run.model, run.guide, *known)
+            run.ood_reference = learn_reference(run.model, run.guide, *known)
 
 
 def usual_preset(variant: str) -> str:

@@ -33,7 +33,7 @@ class List:
         for name, entry in CATALOGUE.items():
             say(f"  {name}: {entry.summary}")
             say(f"    variants: {', '.join(entry.variants)}")
-            for latent in entry.build().grounding.latents:
+            for latent in entry.build().latents:
                 prior = format_prior(latent.prior)
                 say(f"    latent {latent.name} ({latent.unit}): {latent.meaning}; prior {prior}")
         say(f"guides\n  {', '.join(GUIDES)}")

@@ -85,35 +85,35 @@ class Posterior:
         texts = assigned("--reprior", self.reprior)
         priors = {name: parse_prior(text) for name, text in texts.items()}
         run = load_run(self.run_folder)
-        run.model.grounding.with_priors(priors)  # a prior that does not fit stops here
+        run.model.latents.with_priors(priors)  # a prior that does not fit stops here
         data = read_data(self.data, run.entry, refuse_missing=self.refuse_missing)
         chosen = chosen_observations(self.only, len(data))
         data = data.subset(chosen)
-        judge = run  # novelty is told by the guide that validation data were scored by
+        scored_by = run  # scores by the guide that saw validation data
         if refinement is not None:
             refined = refine(run, data, refinement)
             say(f"refined: mean ELBO {refined.before:.4g} -> {refined.after:.4g} nats")
-            judge, run = run, refined.run
+            scored_by, run = run, refined.run
         if self.mix:
             result = self.mixed([run, *(load_run(folder) for folder in self.mix)], data)
         elif sampling is not None:
-            result = nuts(run, data, sampling, told(sampling), judge=judge)
+            result = nuts(run, data, sampling, told(sampling), scored_by=scored_by)
             say(convergence(result))
         else:
-            result = self.drawn(run, data, priors, judge)
+            result = self.drawn(run, data, priors, scored_by)
         result = result.assign_coords(observation=chosen)
-        warn_of_novel(result)
+        warn_of_unusual(result)
         save_inference_data(result, self.out)
         say(f"wrote the posterior of {len(data)} observations to {self.out}")
 
     def drawn(
-        self, run: Run, data: Dataset, priors: Mapping[str, TorchDistribution], judge: Run
+        self, run: Run, data: Dataset, priors: Mapping[str, TorchDistribution], scored_by: Run
     ) -> az.InferenceData:
         """Draws of the guide, weighted and taken again where that was asked for."""
         options = self.options
         if self.weighted:  # a draw has a weight only if it is decoded
             options = replace(options, predictive_draws=options.draws)
-        result = posterior(run, data, options, judge=judge)
+        result = posterior(run, data, options, scored_by=scored_by)
         if not self.weighted and not priors:
             return result
         log_weight = np.zeros(())
@@ -184,26 +184,26 @@ class Predict:
         run = load_run(self.run_folder)
         data = read_data(self.data, run.entry, refuse_missing=self.refuse_missing)
         predicted = posterior(run, data, self.options, changes=changes, until=self.until)
-        warn_of_novel(predicted)
+        warn_of_unusual(predicted)
         save_inference_data(predicted, self.out)
         say(f"wrote predictions for {len(data)} observations to {self.out}")
 
 
-def warn_of_novel(result: az.InferenceData) -> None:
+def warn_of_unusual(result: az.InferenceData) -> None:
     """Say on stderr how many observations are unlike those that the run knows, if any."""
-    if "constant_data" not in result or "novel" not in result["constant_data"]:
+    if "constant_data" not in result or "out_of_distribution" not in result["constant_data"]:
         return
     marked = result["constant_data"]
-    novel = np.flatnonzero(marked["novel"].values)
-    if not len(novel):
+    unusual = np.flatnonzero(marked["out_of_distribution"].values)
+    if not len(unusual):
         return
     usual = sum(float(v.attrs.get("rate", 0.0)) for v in marked.values())
-    names = marked["observation"].values[novel[:SHOWN]]
-    which = ", ".join(str(i) for i in names) + (", ..." if len(novel) > SHOWN else "")
+    names = marked["observation"].values[unusual[:SHOWN]]
+    which = ", ".join(str(i) for i in names) + (", ..." if len(unusual) > SHOWN else "")
     note(
-        f"WARNING: {len(novel)} of {marked.sizes['observation']} observations are unlike those "
+        f"WARNING: {len(unusual)} of {marked.sizes['observation']} observations are unlike those "
         f"that the run was validated on (of which {100 * usual:.1f} % would be): {which}; their "
-        "posteriors are extrapolations; constant_data.novel marks them"
+        "posteriors are extrapolations; constant_data.out_of_distribution marks them"
     )
 
 

@@ -122,7 +122,7 @@ def read_data(path: Path, entry: Entry, *, refuse_missing: bool = False) -> Data
         InputError: the file is bad, of another rank, or has gaps that are refused.
 
     """
-    data = load_dataset(path, coordinates=tuple(entry.coordinates), latents=entry.truths)
+    data = load_dataset(path, coordinates=tuple(entry.coordinates), latents=entry.references)
     rank = 1 + len(entry.axes)
     if data.x.ndim != rank:
         shape = ", ".join(("observation", *entry.axes))

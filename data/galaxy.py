@@ -33,7 +33,7 @@ CLASSES = {
     9: "disk, face-on, loose spiral",
 }
 EDGE_ON = 6
-TRUTHS = ("intensity", "semi_axis", "ellipticity", "position_angle")
+REFERENCES = ("intensity", "semi_axis", "ellipticity", "position_angle")
 SPLITS = ("train", "valid", "test")
 FEW = 20  # images, of which half are left to validate and test on
 PICTURES = (".png", ".jpg", ".jpeg")

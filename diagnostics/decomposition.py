@@ -30,7 +30,7 @@ WORDS = {
 }
 
 
-def decode_worlds(model: GreyBox, batch: Batch, posterior: xr.Dataset) -> dict[str, np.ndarray]:
+def decode_ablations(model: GreyBox, batch: Batch, posterior: xr.Dataset) -> dict[str, np.ndarray]:
     """Posterior means (observation, *event) of physics alone, of the worlds between, and of all.
 
     Keys, from the least to the most: ``physics``, ``dynamics`` where there are two residuals,

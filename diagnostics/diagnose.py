@@ -11,12 +11,12 @@ from pathlib import Path
 import arviz as az
 
 from groundvae.data.atomic import replacing
+from groundvae.diagnostics.context import Context
 from groundvae.diagnostics.finding import Drawing, Finding, LeftOutError, NotAskedError
 from groundvae.diagnostics.metrics import compute_metrics
 from groundvae.diagnostics.report import Panel, write_report
 from groundvae.diagnostics.sections import SECTIONS
 from groundvae.diagnostics.style import save_figure
-from groundvae.diagnostics.subject import Subject
 from groundvae.diagnostics.verdict import Verdict
 from groundvae.inference.run import Run
 
@@ -51,8 +51,8 @@ def diagnose(
     A section that does not apply to the run or the data is left out, and the report says why.
     ``reference``: a posterior by MCMC of some of the observations, to compare the guide with.
     """
-    subject = Subject(run, inference_data, reference)
-    diagnosis = examine(subject, folder)
+    context = Context(run, inference_data, reference)
+    diagnosis = examine(context, folder)
     metrics = _finite(diagnosis)
     _write_json(folder / "metrics.json", metrics)
     _write_json(folder / "verdicts.json", [_plain(v) for v in diagnosis.verdicts])
@@ -69,16 +69,16 @@ def diagnose(
     return metrics
 
 
-def examine(subject: Subject, folder: Path) -> Diagnosis:
+def examine(context: Context, folder: Path) -> Diagnosis:
     """Run every section; figures go to ``folder`` at once."""
     diagnosis = Diagnosis({})
     try:
-        diagnosis.metrics |= compute_metrics(subject.inference_data, subject.periods)
+        diagnosis.metrics |= compute_metrics(context.inference_data, context.periods)
     except FEW as error:
         diagnosis.notes.append(f"Metrics: could not be computed ({_sentence(error)}).")
     for title, section in SECTIONS.items():
         try:
-            diagnosis.add(section(subject), folder)
+            diagnosis.add(section(context), folder)
         except NotAskedError:
             continue
         except LeftOutError as reason:
@@ -145,7 +145,7 @@ def _meanings(run: Run) -> Mapping[str, str]:
         "reconstruction_sse": f"squared error of the mean prediction, summed over samples, {unit}²",
         "reconstruction_mae": f"mean absolute error of a sample, {unit}",
     }
-    for latent in run.model.grounding.latents:
+    for latent in run.model.latents:
         for suffix, meaning in OF_LATENT.items():
             meanings[f"{latent.name}_{suffix}"] = meaning.format(unit=latent.unit or "no unit")
     return meanings
@@ -166,7 +166,7 @@ GENERAL = {
     "elpd_loo_sample": "log predictive density of a left-out sample, nats",
     "prior_outside": "share of samples outside the prior's 99 % band",
     "tarp_deviation": "largest departure of the joint posterior's expected coverage",
-    "novel": "share of observations beyond a novelty threshold; 0.01 expected",
+    "out_of_distribution": "share of unusual observations, beyond a threshold; 0.01 expected",
     "active_units": "latents whose posterior mean varies with the data",
     "share_physics": "share of the variance explained by physics alone",
     "share_dynamics": "share that the residual in the dynamics adds",

@@ -43,7 +43,7 @@ def compute_energy(run: Run, inference_data: az.InferenceData, batch: Batch) -> 
     system = cast(Gait, run.model.system)
     hamiltonian = cast(Callable[[Tensor], Tensor], system.hamiltonian)
     means = inference_data["posterior"].mean(("chain", "draw"))
-    latents = {k: torch.as_tensor(means[k].values) for k in system.grounding.names}
+    latents = {k: torch.as_tensor(means[k].values) for k in system.latents.names}
     states = system.path(latents, batch.inputs["t"])  # (observation, time, state)
     flat = states.flatten(0, 1)
     centre = flat.mean(0)

@@ -8,15 +8,15 @@ from dataclasses import dataclass
 import xarray as xr
 from matplotlib.figure import Figure
 
+from groundvae.diagnostics.context import Context
 from groundvae.diagnostics.finding import Drawing, Finding
-from groundvae.diagnostics.subject import Subject
 from groundvae.diagnostics.verdict import Verdict
 
-Compute = Callable[[Subject], xr.Dataset]
+Compute = Callable[[Context], xr.Dataset]
 Check = Callable[[xr.Dataset], Verdict | list[Verdict]]
 Plot = Callable[[xr.Dataset], Figure]
 Metrics = Callable[[xr.Dataset], dict[str, float]]
-Condition = Callable[[Subject], None]
+Condition = Callable[[Context], None]
 """Raises LeftOutError where a section does not apply."""
 
 
@@ -38,10 +38,10 @@ class Section:
     needs: Sequence[Condition] = ()
     always: bool = False
 
-    def __call__(self, subject: Subject) -> Finding:
+    def __call__(self, context: Context) -> Finding:
         for condition in self.needs:
-            condition(subject)
-        result = self.compute(subject)
+            condition(context)
+        result = self.compute(context)
         checked = self.check(result)
         verdicts = [checked] if isinstance(checked, Verdict) else checked
         finding = Finding(verdicts, self.metrics(result))

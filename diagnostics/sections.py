@@ -14,28 +14,28 @@ from groundvae.diagnostics import (
     decomposition,
     energy,
     evidence,
-    looseries,
-    mcmc,
-    novelty,
+    guide_vs_nuts,
+    loo_pit,
+    outofdistribution,
+    physics_only_refit,
+    power_scaling,
     predictive,
     priorpredictive,
     pvalue,
     reconstruction,
-    reestimate,
-    sensitivity,
     standin,
     tarp,
     weights,
 )
+from groundvae.diagnostics.context import Context
 from groundvae.diagnostics.finding import Finding, LeftOutError
 from groundvae.diagnostics.section import Section, attributes, by_latent
-from groundvae.diagnostics.subject import Subject
 from groundvae.diagnostics.truth import against_truth
 
 
-def _named(result: xr.Dataset, subject: Subject) -> xr.Dataset:
+def _named(result: xr.Dataset, context: Context) -> xr.Dataset:
     """With what the axis of the observations is called."""
-    entry = subject.run.entry
+    entry = context.run.entry
     return result.assign_attrs(quantity=entry.quantity, unit=entry.unit)
 
 
@@ -50,10 +50,10 @@ def _extremes(values: xr.Dataset) -> dict[str, float]:
     return {f"extreme_{n}": float(shares.sel(statistic=n)) for n in shares["statistic"].values}
 
 
-def _shares(subject: Subject) -> xr.Dataset:
-    posterior = subject.inference_data["posterior"]
-    x = subject.inference_data["observed_data"]["x"].values
-    worlds = decomposition.decode_worlds(subject.run.model, subject.batch, posterior)
+def _shares(context: Context) -> xr.Dataset:
+    posterior = context.inference_data["posterior"]
+    x = context.inference_data["observed_data"]["x"].values
+    worlds = decomposition.decode_ablations(context.run.model, context.batch, posterior)
     if any(w.shape != x.shape for w in worlds.values()):
         raise LeftOutError("physics alone and data have different shapes")
     result = decomposition.compute_decomposition(x, worlds)
@@ -62,39 +62,43 @@ def _shares(subject: Subject) -> xr.Dataset:
     return result
 
 
-def _against_nuts(subject: Subject) -> xr.Dataset:
-    assert subject.reference is not None  # a condition of its section
-    return mcmc.compute_mcmc(subject.inference_data, subject.reference, subject.periods)
+def _against_nuts(context: Context) -> xr.Dataset:
+    assert context.reference is not None  # a condition of its section
+    return guide_vs_nuts.compute_guide_vs_nuts(
+        context.inference_data, context.reference, context.periods
+    )
 
 
-def _without_residual(subject: Subject) -> xr.Dataset:
-    grounding = subject.run.model.grounding
-    few = slice(0, reestimate.OBSERVATIONS)
-    posterior = subject.inference_data["posterior"]
-    draws = {k: np.concatenate(posterior[k].values)[:, few] for k in grounding.names}
-    start = {k: reestimate.central_draws(v, subject.periods.get(k)) for k, v in draws.items()}
-    moved = reestimate.fit_physics(subject.run.model, subject.batch[few], start)
-    units = {z.name: z.unit for z in grounding.latents}
-    return reestimate.compute_reestimate(
-        draws, moved, subject.prior_variance, subject.periods, units
+def _without_residual(context: Context) -> xr.Dataset:
+    spec = context.run.model.latents
+    few = slice(0, physics_only_refit.OBSERVATIONS)
+    posterior = context.inference_data["posterior"]
+    draws = {k: np.concatenate(posterior[k].values)[:, few] for k in spec.names}
+    start = {
+        k: physics_only_refit.central_draws(v, context.periods.get(k)) for k, v in draws.items()
+    }
+    moved = physics_only_refit.fit_physics(context.run.model, context.batch[few], start)
+    units = {z.name: z.unit for z in spec}
+    return physics_only_refit.compute_physics_only_refit(
+        draws, moved, context.prior_variance, context.periods, units
     )
 
 
 def _scaling(result: xr.Dataset) -> dict[str, float]:
     each = result["sensitivity"]
-    found = [by_latent(each.sel(component=c), f"{c}_sensitivity") for c in sensitivity.COMPONENTS]
+    found = [by_latent(each.sel(component=c), f"{c}_sensitivity") for c in power_scaling.COMPONENTS]
     return {k: v for part in found for k, v in part.items()}
 
 
-def measured_data(subject: Subject) -> Finding:
+def measured_data(context: Context) -> Finding:
     """Whether the run knows measurements, or a stand-in for them; silent where it does."""
-    if not standin.is_stand_in(subject.run, str(subject.inference_data.attrs.get("source", ""))):
+    if not standin.is_stand_in(context.run, str(context.inference_data.attrs.get("source", ""))):
         return Finding()
-    verdict = standin.check_stand_in(subject.run, subject.observations)
+    verdict = standin.check_stand_in(context.run, context.observations)
     return Finding([verdict], {standin.METRIC: 1.0})
 
 
-SECTIONS: Mapping[str, Callable[[Subject], Finding]] = {
+SECTIONS: Mapping[str, Callable[[Context], Finding]] = {
     "Measured data": measured_data,
     "Reconstruction": Section(
         "reconstruction",
@@ -110,13 +114,13 @@ SECTIONS: Mapping[str, Callable[[Subject], Finding]] = {
         always=True,
     ),
     "Against truth": against_truth,
-    "Novelty": Section(
-        "novelty",
-        lambda s: novelty.compute_novelty(s.inference_data["constant_data"]),
-        novelty.check_novelty,
-        novelty.plot_novelty,
-        attributes(novel="share"),
-        "Sorted novelty scores of the observations with the threshold set on validation data.",
+    "Out of distribution": Section(
+        "outofdistribution",
+        lambda s: outofdistribution.compute_outofdistribution(s.inference_data["constant_data"]),
+        outofdistribution.check_outofdistribution,
+        outofdistribution.plot_outofdistribution,
+        attributes(out_of_distribution="share"),
+        "Sorted scores of the observations with the threshold set on validation data.",
         "Beyond the dashed line an observation is unlike those that the run was validated on: "
         "its posterior is an extrapolation. `posterior` marks the same observations.",
         needs=(condition.familiar,),
@@ -173,10 +177,10 @@ SECTIONS: Mapping[str, Callable[[Subject], Finding]] = {
         needs=(condition.weighted, condition.enough_draws),
     ),
     "Guide against NUTS": Section(
-        "mcmc",
+        "guide_vs_nuts",
         _against_nuts,
-        mcmc.check_mcmc,
-        mcmc.plot_mcmc,
+        guide_vs_nuts.check_guide_vs_nuts,
+        guide_vs_nuts.plot_guide_vs_nuts,
         lambda r: (
             by_latent(r["sd_ratio"], "nuts_sd_ratio")
             | by_latent(abs(r["shift"]), "nuts_shift")
@@ -223,10 +227,10 @@ SECTIONS: Mapping[str, Callable[[Subject], Finding]] = {
         needs=(condition.group("posterior_predictive"),),
     ),
     "Left-out samples": Section(
-        "looseries",
-        lambda s: looseries.compute_looseries(s.inference_data),
-        looseries.check_looseries,
-        looseries.plot_looseries,
+        "loo_pit",
+        lambda s: loo_pit.compute_loo_pit(s.inference_data),
+        loo_pit.check_loo_pit,
+        loo_pit.plot_loo_pit,
         lambda result: {
             "loo_pit_deviation": float(result.attrs["deviation"]),
             "elpd_loo_sample": float(result["elpd"].mean()),
@@ -263,10 +267,10 @@ SECTIONS: Mapping[str, Callable[[Subject], Finding]] = {
         needs=(condition.grey_box,),
     ),
     "Residual off": Section(
-        "reestimate",
+        "physics_only_refit",
         _without_residual,
-        reestimate.check_reestimate,
-        reestimate.plot_reestimate,
+        physics_only_refit.check_physics_only_refit,
+        physics_only_refit.plot_physics_only_refit,
         lambda r: (
             by_latent(abs(r["shift"]), "residual_off_shift")
             | by_latent(abs(r["of_posterior"]), "residual_off_sd")
@@ -291,9 +295,9 @@ SECTIONS: Mapping[str, Callable[[Subject], Finding]] = {
     ),
     "Power-scaling": Section(
         "sensitivity",
-        lambda s: sensitivity.compute_sensitivity(s.inference_data, s.log_prior, s.bounds),
-        sensitivity.check_sensitivity,
-        sensitivity.plot_sensitivity,
+        lambda s: power_scaling.compute_power_scaling(s.inference_data, s.log_prior, s.bounds),
+        power_scaling.check_power_scaling,
+        power_scaling.plot_power_scaling,
         _scaling,
         "Sensitivity of each physics latent to the prior against that to the likelihood.",
         "Right of the dashed line the prior matters. High on both: prior and data disagree. "

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from groundvae.diagnostics import coverage, rank, recovery, zscore
+from groundvae.diagnostics.context import Context
 from groundvae.diagnostics.finding import Finding, LeftOutError
 from groundvae.diagnostics.latents import KnownLatent, known_latents
 from groundvae.diagnostics.section import Section, attributes
-from groundvae.diagnostics.subject import Subject
 
 
-def against_truth(subject: Subject) -> Finding:
+def against_truth(context: Context) -> Finding:
     """All sections of all physics latents with known truth, and a note on those without."""
-    names = [z.name for z in subject.run.model.grounding.latents]
+    names = [z.name for z in context.run.model.latents]
     if not names:
         raise LeftOutError("the model has no physics latents, so there is nothing to compare")
     finding = Finding()
-    known = list(known_latents(subject.inference_data, subject.periods))
+    known = list(known_latents(context.inference_data, context.periods))
     unknown = [n for n in names if n not in {latent.name for latent in known}]
     if unknown:
         finding.notes.append(
@@ -24,7 +24,7 @@ def against_truth(subject: Subject) -> Finding:
         )
     for latent in known:
         for section in sections_of(latent):
-            finding += section(subject)
+            finding += section(context)
     return finding
 
 
@@ -65,7 +65,7 @@ def sections_of(latent: KnownLatent) -> tuple[Section, ...]:
         ),
         Section(
             f"zscore_{name}",
-            lambda subject: zscore.compute_zscore(latent, subject.prior_variance[name]),
+            lambda context: zscore.compute_zscore(latent, context.prior_variance[name]),
             zscore.check_zscore,
             zscore.plot_zscore,
             attributes(**{f"{name}_bias_sd": "bias", f"{name}_zscore_rms": "rms"}),

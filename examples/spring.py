@@ -25,22 +25,20 @@ from torch.distributions import constraints
 from groundvae.cli.main import main
 from groundvae.data.dataset import Dataset
 from groundvae.models.catalogue import Entry, register
-from groundvae.models.latent import Grounding, PhysicsLatent
+from groundvae.models.latent import Latent, LatentSpec
 from groundvae.models.residual import NeuralResidual
 from groundvae.models.system import Decoded, System, from_start
 from groundvae.physics.solver import RK4, ParallelAdjoint, solve
 
 # What is known: the physics latents, with priors, units and what they mean ...
-OMEGA = PhysicsLatent(
+OMEGA = Latent(
     "omega",
     dist.LogNormal(0.5, 0.5),
     "rad/s",
     "angular frequency of the free spring, sqrt(k / m)",
     constraints.positive,
 )
-START = PhysicsLatent(
-    "start", dist.Normal(0.0, 1.0), "m", "where the mass is let go", constraints.real
-)
+START = Latent("start", dist.Normal(0.0, 1.0), "m", "where the mass is let go", constraints.real)
 
 
 class Spring(System):
@@ -54,7 +52,7 @@ class Spring(System):
 
     def __init__(self, residual: NeuralResidual | None = None) -> None:
         super().__init__()
-        self.grounding = Grounding((OMEGA, START))
+        self.latents = LatentSpec((OMEGA, START))
         self.residual = residual
         self.auxiliary = residual.auxiliary if residual else 0
         self.solver = ParallelAdjoint(RK4(0.1))
@@ -127,11 +125,11 @@ SPRING = Entry(
     coordinates={"t": "time"},
     quantity="position",
     unit="m",
-    truths=("omega", "start", "drag"),
+    references=("omega", "start", "drag"),
     simulate=simulate,
     guide="laplace-normal",
     # A neural residual starts silent: simulations of it teach a guide little before it has learned.
-    options={"steps": 1200, "sleep": 0.5, "settle": 0.25, "learning_rate": 4e-3},
+    options={"steps": 1200, "sleep": 0.5, "calibrate": 0.25, "learning_rate": 4e-3},
 )
 
 if __name__ == "__main__":

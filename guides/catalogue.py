@@ -34,7 +34,7 @@ def build_guide(
     system = model.system
     encoder = _encoder(system, length)
     guide = STRUCTURES[structure](
-        encoder, system.grounding, system.auxiliary, FAMILIES[family], options
+        encoder, system.latents, system.auxiliary, FAMILIES[family], options
     )
     guide.attach(model)
     return guide

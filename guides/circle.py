@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.distributions import Transform, TransformedDistribution, constraints
 
 from groundvae.guides.family import Family
-from groundvae.models.latent import Grounding
+from groundvae.models.latent import LatentSpec
 
 
 class CircleTransform(Transform):
@@ -64,7 +64,7 @@ class CircularFamily(nn.Module):
     Args:
         family: of all the physics latents, and of others behind them.
         features: number of features of an observation.
-        grounding: says which latents are circular.
+        spec: says which latents are circular.
         axis: places of the cosine and sine of a full turn a period, if the features hold them.
 
     """
@@ -77,12 +77,12 @@ class CircularFamily(nn.Module):
         self,
         family: Family,
         features: int,
-        grounding: Grounding,
+        spec: LatentSpec,
         axis: tuple[int, int] | None = None,
     ) -> None:
         super().__init__()
         self.family = family
-        circles = [(i, z) for i, z in enumerate(grounding.latents) if z.circular]
+        circles = [(i, z) for i, z in enumerate(spec) if z.circular]
         self.register_buffer("places", torch.tensor([i for i, _ in circles]))
         self.register_buffer("periods", torch.tensor([float(z.period or 0) for _, z in circles]))
         self.register_buffer("lower", torch.tensor([z.lower for _, z in circles]))
@@ -114,9 +114,9 @@ class OnCircles(dist.TransformedDistribution):
 
 
 def around(
-    family: Family, features: int, grounding: Grounding, axis: tuple[int, int] | None
+    family: Family, features: int, spec: LatentSpec, axis: tuple[int, int] | None
 ) -> Family | CircularFamily:
     """The family as it is where no latent is circular, else with those on their circles."""
-    if not any(z.circular for z in grounding.latents):
+    if not any(z.circular for z in spec):
         return family
-    return CircularFamily(family, features, grounding, axis)
+    return CircularFamily(family, features, spec, axis)

@@ -92,7 +92,7 @@ class GaussNewton:
 
     def __init__(self, model: GreyBox, batch: Batch, hyper: Mapping[str, Tensor]) -> None:
         self.model, self.batch, self.hyper = model, batch, hyper
-        self.count = len(model.grounding)
+        self.count = len(model.latents)
         there = torch.ones_like(batch.x) if batch.observed is None else batch.observed.to(batch.x)
         self.weight = there.flatten(1) / model.noise.scale.detach()
         self.samples = there.flatten(1).sum(-1)
@@ -150,16 +150,16 @@ class GaussNewton:
 
     def _decode(self, at: Tensor) -> Tensor:
         """Noiseless observations (..., n, value) of unconstrained latents (..., n, L)."""
-        physics, _ = self.model.grounding.constrain(at[..., : self.count])
+        physics, _ = self.model.latents.constrain(at[..., : self.count])
         auxiliary = at[..., self.count :] if self.model.system.auxiliary else None
         decoded = self.model.system.decode(physics, auxiliary, self.batch.inputs, reduced=False)
         return decoded.full.flatten(at.dim() - 1)
 
     def _log_prior(self, at: Tensor) -> Tensor:
         """Log density (n,) of unconstrained latents (n, L) under the priors."""
-        values, log_det = self.model.grounding.constrain(at[..., : self.count])
+        values, log_det = self.model.latents.constrain(at[..., : self.count])
         total = log_det.sum(-1) - 0.5 * at[..., self.count :].pow(2).sum(-1)
-        for latent in self.model.grounding.latents:
+        for latent in self.model.latents:
             prior = latent.prior_like(at, self.hyper)
             total = total + prior.log_prob(values[latent.name])
         return total

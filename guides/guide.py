@@ -16,7 +16,7 @@ from groundvae.data.batch import Batch
 from groundvae.guides.encoder import Encoder
 from groundvae.guides.population import Population
 from groundvae.models.greybox import AUXILIARY, GreyBox
-from groundvae.models.latent import Grounding
+from groundvae.models.latent import LatentSpec
 
 UNCONSTRAINED = "physics_unconstrained"
 UNMIXED = "unmixed"
@@ -31,12 +31,12 @@ class Guide(nn.Module):
 
     OPTIONS: tuple[str, ...] = ()  # names of the options of the structure, beside its family's
 
-    def __init__(self, encoder: Encoder, grounding: Grounding, auxiliary: int) -> None:
+    def __init__(self, encoder: Encoder, spec: LatentSpec, auxiliary: int) -> None:
         super().__init__()
         self.encoder = encoder
-        self.grounding = grounding
+        self.latents = spec
         self.auxiliary = auxiliary
-        self.population = Population(grounding.hyper)
+        self.population = Population(spec.hyper)
 
     def prepare(self, batch: Batch) -> None:
         """Take the scales of the data from the training batch, before the first step."""
@@ -71,7 +71,7 @@ class Guide(nn.Module):
 
     def place_physics(self, unconstrained: Tensor) -> None:
         """Carry (..., latent) onto the supports, each latent at a site of its own name."""
-        values, log_det = self.grounding.constrain(unconstrained)
+        values, log_det = self.latents.constrain(unconstrained)
         for name, log_density in zip(values, (-log_det).unbind(-1), strict=True):
             pyro.sample(name, dist.Delta(values[name], log_density=log_density))
 
@@ -83,22 +83,22 @@ class Guide(nn.Module):
 
     def place(self, value: Tensor) -> None:
         """Place all latents (..., latent), unconstrained, physics first, each at its own site."""
-        self.place_physics(value[..., : len(self.grounding)])
+        self.place_physics(value[..., : len(self.latents)])
         if self.auxiliary:
-            z = value[..., len(self.grounding) :]
+            z = value[..., len(self.latents) :]
             pyro.sample(AUXILIARY, dist.Delta(z, event_dim=1))
 
     def flat(self, latents: Mapping[str, Tensor]) -> Tensor:
         """The inverse of ``place``: all latents, unconstrained, (..., latent)."""
-        parts = [self.grounding.unconstrain(latents)] if len(self.grounding) else []
+        parts = [self.latents.unconstrain(latents)] if len(self.latents) else []
         parts += [latents[AUXILIARY]] if self.auxiliary else []
         return torch.cat(parts, -1)
 
     def sites(self, latents: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The values of this guide's random sites that give ``latents``."""
         known = {name: latents[name] for name in [AUXILIARY] if self.auxiliary}
-        if len(self.grounding):
-            known[UNCONSTRAINED] = self.grounding.unconstrain(latents)
+        if len(self.latents):
+            known[UNCONSTRAINED] = self.latents.unconstrain(latents)
         return known
 
 

@@ -13,7 +13,7 @@ from groundvae.guides.encoder import Encoder
 from groundvae.guides.family import Family
 from groundvae.guides.guide import Guide
 from groundvae.guides.options import GuideOptions
-from groundvae.models.latent import Grounding
+from groundvae.models.latent import LatentSpec
 
 JOINT = "joint_unconstrained"
 
@@ -24,19 +24,19 @@ class JointGuide(Guide):
     def __init__(
         self,
         encoder: Encoder,
-        grounding: Grounding,
+        spec: LatentSpec,
         auxiliary: int,
         family: type[Family],
         options: GuideOptions,
     ) -> None:
-        super().__init__(encoder, grounding, auxiliary)
-        if len(grounding) + auxiliary:
+        super().__init__(encoder, spec, auxiliary)
+        if len(spec) + auxiliary:
             deep = replace(options, blocks=options.pick("blocks", 3))
-            line = family(encoder.features, len(grounding) + auxiliary, deep)
-            self.family = around(line, encoder.features, grounding, encoder.axis)
+            line = family(encoder.features, len(spec) + auxiliary, deep)
+            self.family = around(line, encoder.features, spec, encoder.axis)
 
     def draw(self, canonical: Tensor) -> None:
-        if not len(self.grounding) + self.auxiliary:
+        if not len(self.latents) + self.auxiliary:
             return
         joint = self.family(self.encoder.describe(canonical))
         self.place(pyro.sample(JOINT, joint, infer={"is_auxiliary": True}))

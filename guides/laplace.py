@@ -28,14 +28,14 @@ from groundvae.guides.options import GuideOptions
 from groundvae.guides.population import Population
 from groundvae.guides.structured import StructuredGuide
 from groundvae.models.greybox import GreyBox
-from groundvae.models.latent import Grounding
+from groundvae.models.latent import LatentSpec
 
 CORRECTED = "corrected_unconstrained"
 REACH = 1.5  # of a log scale from that at the mode: a correction, no new answer
 TOGETHER = 2000  # observations searched at once: a solve costs about the same for fewer
 
 
-class Around(Transform):
+class TriangularAffine(Transform):
     """``centre + factor @ value``, of each observation its own; ``factor`` is lower triangular."""
 
     domain = constraints.real_vector
@@ -60,24 +60,24 @@ class Around(Transform):
 
 
 @dataclass(frozen=True)
-class Bearings:
+class LaplaceApproximation:
     """What the search left for n observations: the correction's input, and its coordinates.
 
-    ``features`` (n, feature); ``centre`` (n, L) and ``factor`` (n, L, L) of ``Around``.
+    ``features`` (n, feature); ``centre`` (n, L) and ``factor`` (n, L, L) of ``TriangularAffine``.
     """
 
     features: Tensor
     centre: Tensor
     factor: Tensor
 
-    def __getitem__(self, rows: Tensor) -> Bearings:
-        return Bearings(self.features[rows], self.centre[rows], self.factor[rows])
+    def __getitem__(self, rows: Tensor) -> LaplaceApproximation:
+        return LaplaceApproximation(self.features[rows], self.centre[rows], self.factor[rows])
 
 
 class LaplaceGuide(Guide):
     """A structured normal guide, and a family about the mode that Gauss-Newton finds from it.
 
-    Both are learned one after the other, see ``inference/settling.py``: what comes before the
+    Both are learned one after the other, see ``inference/calibration.py``: what comes before the
     correction carries no gradient here. Circular latents have no place on a line about a mode.
     """
 
@@ -86,22 +86,22 @@ class LaplaceGuide(Guide):
     def __init__(
         self,
         encoder: Encoder,
-        grounding: Grounding,
+        spec: LatentSpec,
         auxiliary: int,
         family: type[Family],
         options: GuideOptions,
     ) -> None:
-        wrapping = [z.name for z in grounding.latents if z.circular]
+        wrapping = [z.name for z in spec if z.circular]
         if wrapping:
             raise InputError(
                 f"{wrapping[0]} lives on a circle, which a laplace guide cannot go round, "
                 "expected a structured or a joint guide"
             )
         nn.Module.__init__(self)  # encoder and population are those of the first answer, once
-        self._first = StructuredGuide(encoder, grounding, auxiliary, NormalFamily, options)
-        self.grounding, self.auxiliary = grounding, auxiliary
+        self._first = StructuredGuide(encoder, spec, auxiliary, NormalFamily, options)
+        self.latents, self.auxiliary = spec, auxiliary
         self.rounds = options.pick("rounds", 4)
-        latents = len(grounding) + auxiliary
+        latents = len(spec) + auxiliary
         self.correction = family(encoder.features + 4 * latents + 2, latents, options, reach=REACH)
         with torch.no_grad():  # at first, almost the normal about the mode
             self.correction.head.weight.mul_(0.1)
@@ -122,26 +122,28 @@ class LaplaceGuide(Guide):
         # In a tuple: the model's parameters are not the guide's own.
         self._model = (model,)
 
-    def forward(self, batch: Batch, bearings: Bearings | None = None) -> None:
-        """Draw; from ``bearings`` of the batch where they are at hand."""
+    def forward(self, batch: Batch, approximation: LaplaceApproximation | None = None) -> None:
+        """Draw; from ``approximation`` of the batch where they are at hand."""
         self.population()
-        found = self.bearings(batch) if bearings is None else bearings
+        found = self.approximation(batch) if approximation is None else approximation
         with pyro.plate("observation", len(batch), dim=-1):
             value = pyro.sample(CORRECTED, self.corrected(found), infer={"is_auxiliary": True})
             self.place(value)
 
-    def corrected(self, bearings: Bearings) -> dist.TorchDistribution:
+    def corrected(self, approximation: LaplaceApproximation) -> dist.TorchDistribution:
         """q(z | x) over all latents, unconstrained, physics first."""
         # A fresh family's scale is exp(START): in coordinates of the mode that is one.
-        onto = Around(bearings.centre, bearings.factor * math.exp(-START))
-        return carried(self.correction(bearings.features), onto)
+        onto = TriangularAffine(approximation.centre, approximation.factor * math.exp(-START))
+        return carried(self.correction(approximation.features), onto)
 
     @torch.no_grad()
-    def bearings(self, batch: Batch) -> Bearings:
+    def approximation(self, batch: Batch) -> LaplaceApproximation:
         """Search the modes of a batch."""
         start, scale = self._first.centre(batch)
         mode = self._search(batch, start, scale)
-        return Bearings(self._features(batch, start, scale, mode), mode.centre, mode.factor)
+        return LaplaceApproximation(
+            self._features(batch, start, scale, mode), mode.centre, mode.factor
+        )
 
     def noise_ratio(self, batch: Batch) -> float:
         """By what the model's noise variance should be multiplied, from what the modes leave."""

@@ -18,7 +18,7 @@ from groundvae.guides.family import Family
 from groundvae.guides.guide import UNMIXED, Guide
 from groundvae.guides.options import GuideOptions
 from groundvae.models.greybox import AUXILIARY
-from groundvae.models.latent import Grounding
+from groundvae.models.latent import LatentSpec
 from groundvae.models.network import ResidualMLP
 
 
@@ -28,19 +28,19 @@ class StructuredGuide(Guide):
     def __init__(
         self,
         encoder: Encoder,
-        grounding: Grounding,
+        spec: LatentSpec,
         auxiliary: int,
         family: type[Family],
         options: GuideOptions,
     ) -> None:
-        super().__init__(encoder, grounding, auxiliary)
+        super().__init__(encoder, spec, auxiliary)
         n = encoder.canonical
         if auxiliary:
             self.auxiliary_family = family(encoder.features, auxiliary, options)
-        if len(grounding):
-            line = family(encoder.features, len(grounding), options)
-            self.physics_family = around(line, encoder.features, grounding, encoder.axis)
-        if auxiliary and len(grounding):
+        if len(spec):
+            line = family(encoder.features, len(spec), options)
+            self.physics_family = around(line, encoder.features, spec, encoder.axis)
+        if auxiliary and len(spec):
             width = options.pick("width", 128)
             self.unmixer = ResidualMLP(n + auxiliary, n, width=width, blocks=1)
             with torch.no_grad():  # at first, what is left after unmixing is almost x itself
@@ -50,9 +50,9 @@ class StructuredGuide(Guide):
         unmixed = canonical
         if self.auxiliary:
             z = pyro.sample(AUXILIARY, self.auxiliary_family(self.encoder.describe(canonical)))
-            if len(self.grounding):
+            if len(self.latents):
                 unmixed = self.unmix(canonical, z)
-        if len(self.grounding):
+        if len(self.latents):
             pyro.deterministic(UNMIXED, unmixed, event_dim=1)
             self.draw_physics(self.physics_family(self.encoder.describe(unmixed)))
 
@@ -75,16 +75,16 @@ class StructuredGuide(Guide):
         answers = []
         if self.auxiliary:
             answers.append(self.auxiliary_family(self.encoder.describe(canonical)))
-            if len(self.grounding):
+            if len(self.latents):
                 unmixed = self.unmix(canonical, answers[0].mean)
-        if len(self.grounding):
+        if len(self.latents):
             answers.insert(0, self.physics_family(self.encoder.describe(unmixed)))
         mean, sd = ([getattr(a, name) for a in answers] for name in ("mean", "stddev"))
         return torch.cat(mean, -1), torch.cat(sd, -1)
 
     def physics_factor(self, batch: Batch) -> dist.TorchDistribution | None:
         """q(z_P | x) for an observation of physics alone, which needs no unmixing."""
-        if not len(self.grounding):
+        if not len(self.latents):
             return None
         described = self.encoder.describe(self.encoder.read(batch))
         factor: dist.TorchDistribution = self.physics_family(described)

@@ -18,7 +18,7 @@ from torch import Tensor
 from groundvae.data.batch import Batch
 from groundvae.guides.gaussnewton import GaussNewton
 from groundvae.guides.guide import log_prob_of
-from groundvae.guides.laplace import Around
+from groundvae.guides.laplace import TriangularAffine
 from groundvae.inference.run import Run
 from groundvae.models.greybox import AUXILIARY, GreyBox, site_value
 
@@ -38,16 +38,16 @@ class Coordinates:
 
     def __init__(self, model: GreyBox, centre: Tensor, factor: Tensor) -> None:
         self.model, self.centre, self.factor = model, centre, factor
-        self.onto = Around(centre, factor)
+        self.onto = TriangularAffine(centre, factor)
 
     def latents(self, point: Tensor) -> tuple[dict[str, Tensor], Tensor]:
         """Latents by name of points (..., n, latent), and log |d latents / d point| (..., n)."""
         flat = self.flat(point)
-        count = len(self.model.grounding)
+        count = len(self.model.latents)
         values: dict[str, Tensor] = {}
         log_det = self.onto.log_abs_det_jacobian(point, flat)
         if count:
-            values, stretch = self.model.grounding.constrain(flat[..., :count])
+            values, stretch = self.model.latents.constrain(flat[..., :count])
             log_det = log_det + stretch.sum(-1)
         if self.model.system.auxiliary:
             values[AUXILIARY] = flat[..., count:]
@@ -100,7 +100,7 @@ def _modes(run: Run, batch: Batch, hyper: Mapping[str, Tensor]) -> Coordinates:
     with pyro.plate("draw", DRAWS, dim=-2):
         trace = poutine.trace(run.guide).get_trace(batch)
     drawn = {name: site_value(trace, name) for name in run.model.latent_names}
-    flat = run.model.grounding.lifted(run.guide.flat(drawn))
+    flat = run.model.latents.lifted(run.guide.flat(drawn))
     starts, scale = flat[:SEARCHES], flat.std(0)
     rows = torch.arange(len(batch)).repeat(SEARCHES)
     search = GaussNewton(run.model, batch[rows], hyper)

@@ -28,7 +28,7 @@ SLEEP = "hybrid_simulation"  # the penalty that can train the guide without a mo
 class RegularizedELBO(ELBO):
     """-ELBO + sum of weight * penalty, all per observation; works with ``pyro.infer.SVI``.
 
-    With no penalties and ``warmth=1`` it is the exact (single-sample) negative ELBO.
+    With no penalties and ``kl_weight=1`` it is the exact (single-sample) negative ELBO.
     Every term of the last evaluation stands in ``record`` under its own name: ``nll``
     (``-E log p(x|z)``), ``kl`` (``E log q(z|x) - log p(z)``, and each observation's share of
     that of hyperparameters and of the log prior of a system's weights), the penalties
@@ -37,7 +37,7 @@ class RegularizedELBO(ELBO):
     Args:
         penalties: by name; those that do not apply to a model and guide are left out.
         weights: by the same names; a weight of 0 switches a penalty off, without cost.
-        warmth: multiplies the KL and the penalties; the training loop raises it to 1. A model
+        kl_weight: multiplies the KL and the penalties; the training loop raises it to 1. A model
             that is first an autoencoder finds a use for z_aux; one that is asked at once for a
             posterior as wide as the prior may never.
 
@@ -47,7 +47,7 @@ class RegularizedELBO(ELBO):
         self,
         penalties: Mapping[str, Penalty] | None = None,
         weights: Mapping[str, float] | None = None,
-        warmth: float = 1.0,
+        kl_weight: float = 1.0,
     ) -> None:
         super().__init__()
         self.penalties = dict(penalties or {})
@@ -55,7 +55,7 @@ class RegularizedELBO(ELBO):
         unknown = sorted(set(self.weights) - set(self.penalties))
         if unknown:
             raise InputError(f"no penalty {unknown[0]!r}, known: {', '.join(self.penalties)}")
-        self.warmth = warmth
+        self.kl_weight = kl_weight
         self.record: dict[str, float] = {}
         self.observations: int | None = None  # that are fitted; None: those of each batch
         self._simulator: Simulator | None = None
@@ -117,7 +117,7 @@ class RegularizedELBO(ELBO):
 
     def weigh(self, terms: Mapping[str, Tensor], model: GreyBox) -> Tensor:
         """The loss, as the weighted sum of its terms."""
-        return terms["nll"] + self.warmth * (terms["kl"] + self.penalty(terms))
+        return terms["nll"] + self.kl_weight * (terms["kl"] + self.penalty(terms))
 
     def penalty(self, terms: Mapping[str, Tensor]) -> Tensor:
         """The weighted sum of the penalties."""
@@ -171,7 +171,7 @@ class PaperELBO(RegularizedELBO):
     def weigh(self, terms: Mapping[str, Tensor], model: GreyBox) -> Tensor:
         variance = model.noise.scale.detach() ** 2
         kl = (1 + self.weights.get("ppc", 0.0)) * variance * terms["kl"]
-        return 2 * variance * terms["nll"] + self.warmth * (kl + self.penalty(terms))
+        return 2 * variance * terms["nll"] + self.kl_weight * (kl + self.penalty(terms))
 
 
 def shared_kl(step: Step) -> Tensor | float:

@@ -79,14 +79,14 @@ class _Progress:
         """Take the steps; False if the fit ends here."""
         result, options = self.trainer.result, self.trainer.options
         for step in range(1, self.phase.steps + 1):
-            warmth = options.warmth_at(step) if self.phase.name == "wake" else 1.0
-            self._step(warmth)
+            kl_weight = options.kl_weight_at(step) if self.phase.name == "wake" else 1.0
+            self._step(kl_weight)
             result.steps += 1
             stop = interrupted()
             if step % options.validate_every and step != self.phase.steps and not stop:
                 continue
             better = self._validate(step, last=stop)
-            self.stale = 0 if better or warmth < 1 else self.stale + 1
+            self.stale = 0 if better or kl_weight < 1 else self.stale + 1
             if stop:
                 result.stop = "interrupted"
                 return False
@@ -96,9 +96,9 @@ class _Progress:
                 return True
         return True
 
-    def _step(self, warmth: float) -> None:
+    def _step(self, kl_weight: float) -> None:
         loss = self.trainer.loss
-        loss.warmth = warmth
+        loss.kl_weight = kl_weight
         try:
             self.trainer.step(self.phase)
             self.failed = 0
@@ -109,7 +109,7 @@ class _Progress:
             if self.failed >= FAILURES:
                 raise
         finally:
-            loss.warmth = 1.0
+            loss.kl_weight = 1.0
 
     def _validate(self, step: int, *, last: bool) -> bool:
         """Write a row of the history and keep the state if it is good; whether it was better.
@@ -120,12 +120,12 @@ class _Progress:
         seconds = time.perf_counter() - self.start
         row = {"step": float(result.steps), "seconds": seconds, **trainer.loss.record}
         phase = self.phase
-        if phase.judged or last or step == phase.steps:
+        if phase.validated or last or step == phase.steps:
             row["valid_elbo"] = trainer.validate(phase.guide)
-        better = not self.failed and (not phase.judged or row["valid_elbo"] > phase.best)
+        better = not self.failed and (not phase.validated or row["valid_elbo"] > phase.best)
         if better:
             trainer.keep()
-            if phase.judged or last:
+            if phase.validated or last:
                 phase.best = row["valid_elbo"]
                 result.best_elbo = max(result.best_elbo, phase.best)
         result.history.append(row)

@@ -14,7 +14,7 @@ from groundvae.data.dataset import Dataset
 from groundvae.data.errors import InputError
 from groundvae.inference.run import Run
 from groundvae.models.greybox import OBSERVATION, returned, site_value
-from groundvae.models.latent import PhysicsLatent, describe_support
+from groundvae.models.latent import Latent, describe_support
 
 
 def generate(
@@ -36,13 +36,13 @@ def generate(
         like = like.with_x(torch.zeros(n, *like.x.shape[1:]))
         world = poutine.condition(poutine.uncondition(run.model), data=fixed)
         trace = poutine.trace(world).get_trace(like)
-    latents = {name: site_value(trace, name).numpy() for name in run.model.grounding.names}
+    latents = {name: site_value(trace, name).numpy() for name in run.model.latents.names}
     noisy = site_value(trace, OBSERVATION).numpy()
     return Dataset(noisy, own.coordinates, latents), returned(trace).full.numpy()
 
 
 def _value(run: Run, name: str, value: float, n: int) -> torch.Tensor:
-    known: dict[str, PhysicsLatent] = {z.name: z for z in run.model.grounding.latents}
+    known: dict[str, Latent] = {z.name: z for z in run.model.latents}
     if name not in known:
         names = ", ".join(known) or "none"
         raise InputError(f"no physics latent {name!r} to set, known: {names}")

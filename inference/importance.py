@@ -52,11 +52,11 @@ def prior_ratio(
     run: Run, priors: Mapping[str, TorchDistribution], posterior: xr.Dataset
 ) -> np.ndarray:
     """Log new prior - log old prior of the draws, (draw, observation)."""
-    grounding = run.model.grounding
-    swapped = grounding.with_priors(priors)
+    spec = run.model.latents
+    swapped = spec.with_priors(priors)
     ratios = [
         _log_density(new.prior, draws) - _log_density(old.prior, draws)
-        for old, new in zip(grounding.latents, swapped.latents, strict=True)
+        for old, new in zip(spec, swapped.latents, strict=True)
         if old.name in priors
         for draws in [torch.as_tensor(np.concatenate(posterior[old.name].values))]
     ]

@@ -25,7 +25,7 @@ COORDINATE_UNITS = {"t": "s"}
 PRIOR_GROUPS = ("prior", "prior_predictive")
 
 
-def hand_over(
+def to_inference_data(
     run: Run,
     data: Dataset,
     groups: Mapping[str, Mapping[str, Tensor]],
@@ -46,14 +46,14 @@ def hand_over(
             unit = {"units": COORDINATE_UNITS.get(array, "")}
             coords[axis] = xr.Variable((axis,), inputs[array].cpu().numpy(), unit)
     coords |= {axis: list(names) for axis, names in entry.labels.items()}
-    units = {z.name: z.unit for z in run.model.grounding.latents} | {OBSERVATION: entry.unit}
-    meanings = {z.name: z.meaning for z in run.model.grounding.latents}
-    periods = {z.name: z.period for z in run.model.grounding.latents if z.period is not None}
+    units = {z.name: z.unit for z in run.model.latents} | {OBSERVATION: entry.unit}
+    meanings = {z.name: z.meaning for z in run.model.latents}
+    periods = {z.name: z.period for z in run.model.latents if z.period is not None}
 
     def dataset(group: str) -> xr.Dataset:
         lead = ("chain", "draw") if group in PRIOR_GROUPS else ("chain", "draw", "observation")
         variables = {}
-        shared = run.model.grounding.hyper
+        shared = run.model.latents.hyper
         for name, tensor in groups[group].items():
             rest = {AUXILIARY: ("z_aux_dim",), OBSERVATION: entry.axes}.get(name, ())
             attrs: dict[str, Any] = {

@@ -27,8 +27,8 @@ from groundvae.data.errors import InputError
 from groundvae.guides.guide import log_prob_of
 from groundvae.guides.population import population_of
 from groundvae.inference.coordinates import find_coordinates, log_joint
-from groundvae.inference.inferencedata import hand_over
-from groundvae.inference.posterior import novelty_marks
+from groundvae.inference.inferencedata import to_inference_data
+from groundvae.inference.posterior import reference_marks
 from groundvae.inference.prediction import predict
 from groundvae.inference.run import Run
 from groundvae.inference.simulation import simulate
@@ -72,7 +72,7 @@ def nuts(
     options: NutsOptions | None = None,
     report: Report | None = None,
     *,
-    judge: Run | None = None,
+    scored_by: Run | None = None,
 ) -> az.InferenceData:
     """The posterior of every observation of ``data`` under the fitted model, by NUTS.
 
@@ -109,8 +109,8 @@ def nuts(
         prior = simulate(exact.model, batch, options.predictive_draws)
     groups["prior"] = prior.latents
     groups["prior_predictive"] = {OBSERVATION: prior.full.x}
-    marks = novelty_marks(judge or run, Batch.of(data))
-    result = hand_over(exact, data, groups, batch.inputs, marks, chains=options.chains)
+    marks = reference_marks(scored_by or run, Batch.of(data))
+    result = to_inference_data(exact, data, groups, batch.inputs, marks, chains=options.chains)
     result.add_groups(
         {"convergence": compute_convergence(result["posterior"])}, warn_on_custom_groups=False
     )

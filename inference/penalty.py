@@ -76,7 +76,7 @@ def _squared(a: Tensor, b: Tensor) -> Tensor:
 
 def has_reduced(model: GreyBox) -> bool:
     """Whether the model has physics and a residual that could be removed from it."""
-    return len(model.grounding) > 0 and model.system.auxiliary > 0 and model.system.grounded
+    return len(model.latents) > 0 and model.system.auxiliary > 0 and model.system.grounded
 
 
 @dataclass(frozen=True)
@@ -145,8 +145,8 @@ class PhysicsSimulationMean:
 
     def __call__(self, step: Step) -> Tensor:
         factor, _ = _simulated_factor(step)
-        means, _ = step.guide.grounding.constrain(factor.mean)
-        truth, latents = step.simulation.latents, step.guide.grounding.latents
+        means, _ = step.guide.latents.constrain(factor.mean)
+        truth, latents = step.simulation.latents, step.guide.latents
         off = [z.difference(means[z.name], truth[z.name]) for z in latents]
         return torch.stack([each.pow(2).mean() for each in off]).sum()
 
@@ -156,7 +156,7 @@ def _simulated_factor(step: Step) -> tuple[pyro.distributions.TorchDistribution,
     assert simulation.physics is not None
     factor = step.guide.physics_factor(simulation.physics)
     assert factor is not None
-    return factor, step.guide.grounding.unconstrain(simulation.latents)
+    return factor, step.guide.latents.unconstrain(simulation.latents)
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,8 @@ from groundvae.data.dataset import Dataset
 from groundvae.data.errors import InputError
 from groundvae.guides.guide import log_prob_of
 from groundvae.guides.population import population_of
-from groundvae.inference.inferencedata import hand_over
-from groundvae.inference.novelty import mark, score_novelty
+from groundvae.inference.inferencedata import to_inference_data
+from groundvae.inference.outofdistribution import mark, score_observations
 from groundvae.inference.prediction import predict
 from groundvae.inference.run import Run
 from groundvae.inference.simulation import simulate
@@ -51,7 +51,7 @@ def posterior(
     *,
     changes: Mapping[str, Change] | None = None,
     until: float | None = None,
-    judge: Run | None = None,
+    scored_by: Run | None = None,
 ) -> az.InferenceData:
     """The posterior of each observation of ``data``, and what it predicts.
 
@@ -62,14 +62,14 @@ def posterior(
         changes: interventions on latents after they are inferred (counterfactuals); all other
             latents keep their draws.
         until: predict up to this time (s), at the time step of the data.
-        judge: the run whose guide scores novelty, where that of ``run`` was trained further.
+        scored_by: the run whose guide scores what is unusual, where that of ``run`` was trained on.
 
     Returns:
         Groups ``posterior``, ``posterior_predictive`` (with noise), ``physics_predictive``
         (the reduced model), ``log_likelihood`` and ``sample_stats`` (``log_weight`` =
         log p(x, z) - log q(z | x)) where nothing was changed, ``prior``,
         ``prior_predictive``, ``observed_data`` and ``constant_data`` (true latents, and where
-        the run knows its data ``novel``: whether an observation is unlike them).
+        the run knows its data ``out_of_distribution``: whether an observation is unlike them).
 
     """
     options = options or PosteriorOptions()
@@ -98,15 +98,17 @@ def posterior(
     groups["posterior"] |= population
     groups["prior"] = prior.latents
     groups["prior_predictive"] = {OBSERVATION: prior.full.x}
-    return hand_over(run, data, groups, ahead.inputs, novelty_marks(judge or run, batch))
+    return to_inference_data(
+        run, data, groups, ahead.inputs, reference_marks(scored_by or run, batch)
+    )
 
 
-def novelty_marks(run: Run, batch: Batch) -> xr.Dataset | None:
+def reference_marks(run: Run, batch: Batch) -> xr.Dataset | None:
     """Which observations are unlike those that the run knows; None where it knows none."""
-    if run.familiarity is None:
+    if run.ood_reference is None:
         return None
-    scores = score_novelty(run.familiarity, run.model, run.guide, batch)
-    return mark(scores, run.familiarity.known())
+    scores = score_observations(run.ood_reference, run.model, run.guide, batch)
+    return mark(scores, run.ood_reference.known())
 
 
 def _draw(
@@ -125,7 +127,7 @@ def _draw(
     first = {name: value[:n] for name, value in {**latents, **hyper}.items()}
     prediction = predict(run, batch, ahead, first, changes)
     changed = latents | {
-        name: run.model.grounding.wrapped(name, change(latents[name]))
+        name: run.model.latents.wrapped(name, change(latents[name]))
         for name, change in (changes or {}).items()
     }
     groups = {"posterior": changed, **prediction.groups}

@@ -9,7 +9,7 @@ import torch
 from groundvae.data.batch import Batch
 from groundvae.data.dataset import Dataset
 from groundvae.data.errors import InputError
-from groundvae.inference.inferencedata import hand_over
+from groundvae.inference.inferencedata import to_inference_data
 from groundvae.inference.run import Run
 from groundvae.inference.simulation import simulate
 from groundvae.models.greybox import OBSERVATION
@@ -31,4 +31,4 @@ def prior_predictive(
         torch.manual_seed(seed)
         drawn = simulate(run.model, batch, draws)
     groups = {"prior": drawn.latents, "prior_predictive": {OBSERVATION: drawn.full.x}}
-    return hand_over(run, data, groups, batch.inputs)
+    return to_inference_data(run, data, groups, batch.inputs)

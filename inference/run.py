@@ -2,7 +2,7 @@
 
 ``config.json`` (what was fitted), ``weights.safetensors`` (model and guide), ``history.csv``
 (named terms over the fit), ``fit.json`` (seconds, memory, stop reason, versions). A run
-that knows its data also has ``familiarity.safetensors`` (see ``novelty``). Nothing is pickled;
+that knows its data has ``reference.safetensors`` (``outofdistribution.py``). Nothing is pickled;
 the folder appears whole or not at all.
 """
 
@@ -32,7 +32,7 @@ from groundvae.guides.catalogue import build_guide
 from groundvae.guides.guide import Guide
 from groundvae.guides.options import GuideOptions, guide_options
 from groundvae.inference.elbo import RegularizedELBO
-from groundvae.inference.novelty import Familiarity
+from groundvae.inference.outofdistribution import OutOfDistributionReference
 from groundvae.inference.preset import build_loss
 from groundvae.inference.schedule import FitOptions
 from groundvae.inference.trainer import Fit
@@ -54,7 +54,7 @@ DAMAGE = (
     SafetensorError,
     csv.Error,
 )
-FAMILIARITY = "familiarity.safetensors"
+REFERENCE_FILE = "reference.safetensors"
 FILES = ("config.json", "weights.safetensors", "history.csv", "fit.json")
 
 
@@ -83,7 +83,7 @@ class Run:
     model: GreyBox
     guide: Guide
     fit: Fit = field(default_factory=Fit)
-    familiarity: Familiarity | None = None
+    ood_reference: OutOfDistributionReference | None = None
 
     def __post_init__(self) -> None:
         self.guide.attach(self.model)
@@ -115,8 +115,8 @@ class Run:
         both = nn.ModuleDict({"model": self.model, "guide": self.guide})
         weights = {name: value.contiguous() for name, value in both.state_dict().items()}
         save_file(weights, folder / "weights.safetensors")
-        if self.familiarity is not None:
-            save_file(vars(self.familiarity), folder / FAMILIARITY)
+        if self.ood_reference is not None:
+            save_file(vars(self.ood_reference), folder / REFERENCE_FILE)
         columns = list(dict.fromkeys(key for row in self.fit.history for key in row))
         with (folder / "history.csv").open("w", newline="") as stream:
             writer = csv.DictWriter(stream, columns)
@@ -139,7 +139,7 @@ def new_run(config: RunConfig, priors: Mapping[str, TorchDistribution] | None = 
     torch.manual_seed(config.options.seed)
     model = entry.build(config.variant, parsed | dict(priors or {}))
     guide = build_guide(config.guide, model, config.length, config.guide_options)
-    texts = format_priors({z.name: z.prior for z in model.grounding.latents})
+    texts = format_priors({z.name: z.prior for z in model.latents})
     return Run(replace(config, priors=texts), model, guide)
 
 
@@ -184,8 +184,8 @@ def _read_run(folder: Path, values: dict[str, Any]) -> Run:
         raise ValueError(f"the weights of {wrong[0]} are not finite")
     nn.ModuleDict({"model": run.model, "guide": run.guide}).load_state_dict(weights)
     run.fit = _read_fit(folder)
-    if (folder / FAMILIARITY).is_file():
-        run.familiarity = Familiarity(**load_file(folder / FAMILIARITY))
+    if (folder / REFERENCE_FILE).is_file():
+        run.ood_reference = OutOfDistributionReference(**load_file(folder / REFERENCE_FILE))
     return run
 
 

@@ -16,7 +16,7 @@ class FitOptions:
     """Gradient steps of model and guide together."""
     sleep: float = 8.0
     """Before them, for each of them: steps of the guide alone, on simulations of the model."""
-    settle: float = 1.0
+    calibrate: float = 1.0
     """After them, for each of them: the guide alone again, mostly on the fitted model's
     simulations."""
     batch_size: int = 200
@@ -44,12 +44,12 @@ class FitOptions:
             raise InputError("learning_rate and clip must be above 0")
         if not self.weight_decay >= 0 or not 0 <= self.warmup <= 1:
             raise InputError("weight_decay must be 0 or more, and warmup within 0 .. 1")
-        if not 0 <= self.sleep < math.inf or not 0 <= self.settle < math.inf:
-            raise InputError("sleep and settle must be finite and 0 or more")
+        if not 0 <= self.sleep < math.inf or not 0 <= self.calibrate < math.inf:
+            raise InputError("sleep and calibrate must be finite and 0 or more")
         if not 0 <= self.seed < 2**63:
             raise InputError(f"seed is {self.seed}, expected 0 or more, below 2**63")
 
-    def warmth_at(self, step: int) -> float:
+    def kl_weight_at(self, step: int) -> float:
         """Weight of all but the reconstruction at a step (from 1): a cubic rise from 0 to 1.
 
         For models that a guide cannot learn from simulations before the fit: one that is an

@@ -60,7 +60,7 @@ def hyperparameters(
     if population is not None:
         return population.draw(torch.Size([n]))
     zero = model.noise.log_scale.detach()
-    return {k: v.sample(torch.Size([n])).to(zero) for k, v in model.grounding.hyper.items()}
+    return {k: v.sample(torch.Size([n])).to(zero) for k, v in model.latents.hyper.items()}
 
 
 class Simulator:

@@ -12,13 +12,13 @@ from torch import Tensor, nn
 from groundvae.data.batch import Batch
 from groundvae.guides.guide import Guide
 from groundvae.guides.laplace import LaplaceGuide
+from groundvae.inference.calibration import CalibrationLoss
 from groundvae.inference.elbo import SLEEP, RegularizedELBO
 from groundvae.inference.schedule import FitOptions, rate_at
-from groundvae.inference.settling import Settling
 from groundvae.models.greybox import GreyBox
 from groundvae.physics.solver import NonFiniteError
 
-ROUNDS = 3  # in which the noise scale settles
+ROUNDS = 3  # in which the noise scale calibrates
 GENTLE = 0.5  # of the learning rate, the share that is left after a guide slept
 HUGE = 1e10  # of a gradient's entry: the squares of some million such are finite
 SHARP = 0.2  # of a fresh model's noise, the share that is left before a guide sleeps
@@ -36,14 +36,14 @@ class Fit:
     seconds: float = 0.0
     peak_memory_mb: float = 0.0
     best_elbo: float = -float("inf")
-    """Highest validation ELBO; settling then trades some of it for intervals that are as wide
+    """Highest validation ELBO; calibration then trades some of it for intervals that are as wide
     as they should be."""
 
 
 class Phase:
     """A part of a fit with a loss, trained modules and a schedule of its own.
 
-    Its guide answers in validation. A ``judged`` phase trains the model too: its states are
+    Its guide answers in validation. A ``validated`` phase trains the model too: its states are
     compared by validation ELBO, of which ``best`` is the highest so far.
     """
 
@@ -56,9 +56,15 @@ class Phase:
         trained: Sequence[nn.Module],
         options: FitOptions,
         *,
-        judged: bool = False,
+        validated: bool = False,
     ) -> None:
-        self.name, self.steps, self.guide, self.loss, self.judged = name, steps, guide, loss, judged
+        self.name, self.steps, self.guide, self.loss, self.validated = (
+            name,
+            steps,
+            guide,
+            loss,
+            validated,
+        )
         self.best = -float("inf")
         self.parts = [[p for p in part.parameters() if p.requires_grad] for part in trained]
         self.parameters = [p for part in self.parts for p in part]
@@ -107,16 +113,18 @@ class Trainer:
         self.best = self._state()
 
     def phases(self) -> Iterator[Phase]:
-        """Sleep, wake, settle; asleep only where the loss has simulations of the model.
+        """Sleep, wake, calibrate; asleep only where the loss has simulations of the model.
 
         Asleep, the guide alone learns to invert the model as it is, from simulations; awake,
         both learn from the data. So the first steps on data find a guide that already tells
-        one frequency from another. Settling, the guide alone makes its intervals as wide as the
+        one frequency from another. Calibrating, the guide alone makes its intervals as wide as the
         fitted model says. Source: Hinton et al. (1995), the wake-sleep algorithm.
         """
         options, model, guide = self.options, self.model, self.guide.first
         sleeps = self.loss.sleeps(model, self.guide)
-        before, after = (round(share * options.steps) for share in (options.sleep, options.settle))
+        before, after = (
+            round(share * options.steps) for share in (options.sleep, options.calibrate)
+        )
         awake = options
         if before and sleeps:
             # Noisy simulations teach a guide little; awake, the noise finds its own scale.
@@ -125,14 +133,14 @@ class Trainer:
             # A guide that is shaken loses what it learned, and the model then its residual.
             awake = replace(options, learning_rate=GENTLE * options.learning_rate)
         joint = self.loss.differentiable_loss
-        yield Phase("wake", options.steps, guide, joint, [model, guide], awake, judged=True)
+        yield Phase("wake", options.steps, guide, joint, [model, guide], awake, validated=True)
         self.restore_best()
         if isinstance(self.guide, LaplaceGuide):
-            yield from self._settle_about_modes(self.guide, after)
+            yield from self._calibrate_about_modes(self.guide, after)
         elif after and sleeps:
-            yield Phase("settle", after, guide, self.loss.sleep, [guide], options)
+            yield Phase("calibrate", after, guide, self.loss.sleep, [guide], options)
 
-    def _settle_about_modes(self, guide: LaplaceGuide, steps: int) -> Iterator[Phase]:
+    def _calibrate_about_modes(self, guide: LaplaceGuide, steps: int) -> Iterator[Phase]:
         """Modes are nearer to the data than the first answer was: so is the noise."""
         noise = self.model.noise
         if noise.log_scale.requires_grad:
@@ -141,8 +149,8 @@ class Trainer:
         self.keep()
         if steps:
             seen = steps * min(self.options.batch_size, len(self.train))
-            loss = Settling(self.model, guide, self.loss, self.train, seen)
-            yield Phase("settle", steps, guide, loss, [guide.correction], self.options)
+            loss = CalibrationLoss(self.model, guide, self.loss, self.train, seen)
+            yield Phase("calibrate", steps, guide, loss, [guide.correction], self.options)
 
     def _batches(self) -> Iterator[Batch]:
         """Shuffled batches without end; every observation once an epoch."""
@@ -150,7 +158,7 @@ class Trainer:
         while True:
             order = torch.randperm(len(self.train), device=self.train.x.device)
             for start in range(0, len(order) - size + 1, size):
-                yield self.model.system.vary(self.train[order[start : start + size]])
+                yield self.model.system.augment(self.train[order[start : start + size]])
 
     def step(self, phase: Phase) -> None:
         """One gradient step of a phase, on the next batch.
@@ -171,7 +179,7 @@ class Trainer:
 
     def _worst_term(self, phase: Phase, batch: Batch) -> str:
         """The first term of the loss whose own gradient is not finite, in words."""
-        if not phase.judged:
+        if not phase.validated:
             return f"term {SLEEP!r} of the loss"
         for name, term in self.loss.terms(self.model, phase.guide, batch).items():
             if not term.requires_grad:

@@ -17,21 +17,21 @@ from torch.distributions import constraints
 
 from groundvae.data.advection_diffusion import POINTS, SPACING
 from groundvae.data.errors import InputError
-from groundvae.models.latent import Grounding, PhysicsLatent
+from groundvae.models.latent import Latent, LatentSpec
 from groundvae.models.network import FourierTime, perceptron
 from groundvae.models.system import Decoded, System, from_start, gate
 from groundvae.physics.advection_diffusion import Rate, diffusing, half_sine, neighbours, total
 from groundvae.physics.exponential import Exponential
 from groundvae.physics.solver import Solver, solve
 
-DIFFUSION = PhysicsLatent(
+DIFFUSION = Latent(
     "diffusion",
     dist.Uniform(0.005, 0.2),
     "m^2/s",
     "diffusion coefficient",
     constraints.positive,
 )
-MAGNITUDE = PhysicsLatent(
+MAGNITUDE = Latent(
     "magnitude",
     dist.Uniform(0.25, 2.0),
     "1",
@@ -122,7 +122,7 @@ class AdvectionDiffusion(System):
         self.dynamics = dynamics
         self.direct = direct
         self.solver = Exponential() if solver is None else solver
-        self.grounding = Grounding((DIFFUSION,) * physics + (MAGNITUDE,) * (direct is None))
+        self.latents = LatentSpec((DIFFUSION,) * physics + (MAGNITUDE,) * (direct is None))
         user = direct or dynamics
         self.auxiliary = user.auxiliary if user else 0
 
@@ -175,12 +175,12 @@ VARIANTS: Mapping[str, Callable[[], AdvectionDiffusion]] = {
     "hybrid": _hybrid,
     "hybrid-reg": _hybrid,
 }
-NOISE, PACE = 0.02, 30.0  # where the learned noise scale starts, and its pace
+NOISE, RATE_MULTIPLIER = 0.02, 30.0  # where the learned noise scale starts, and its rate_multiplier
 OPTIONS: Mapping[str, Any] = {
     "steps": 3000,
     "batch_size": 100,
     "learning_rate": 4e-3,
     "warmup": 0.3,
     "sleep": 0.0,
-    "settle": 0.0,
+    "calibrate": 0.0,
 }

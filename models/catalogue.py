@@ -34,7 +34,7 @@ class Entry:
     coordinates: Mapping[str, str]  # which coordinate array labels which axis
     quantity: str  # what x is
     unit: str
-    truths: tuple[str, ...]  # latents that data files may carry
+    references: tuple[str, ...]  # latents that data files may carry
     simulate: Callable[[int, int], Dataset]  # (n, seed)
     options: Mapping[str, Any] = field(default_factory=dict)  # of a fit, where not the usual
     awake: Mapping[str, Any] = field(default_factory=dict)  # likewise, of a fit without sleep
@@ -44,7 +44,7 @@ class Entry:
     source: str = ""  # where measured data come from publicly
     labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # of an axis' entries
     classes: Mapping[int, str] = field(default_factory=dict)  # of measured data, one is chosen
-    pace: float = 1.0  # of the learned noise scale, see GaussianNoise
+    rate_multiplier: float = 1.0  # of the learned noise scale, see GaussianNoise
     guide: str = "structured-normal"  # the usual one
     limits: tuple[float, float] = (-math.inf, math.inf)  # of x; beyond, it is in other units
 
@@ -56,8 +56,8 @@ class Entry:
             known = ", ".join(self.variants)
             raise InputError(f"{self.name} has no variant {variant!r}, known: {known}")
         system = self.variants[variant]()
-        system.grounding = system.grounding.with_priors(priors or {})
-        return GreyBox(system, GaussianNoise(self.noise, pace=self.pace))
+        system.latents = system.latents.with_priors(priors or {})
+        return GreyBox(system, GaussianNoise(self.noise, rate_multiplier=self.rate_multiplier))
 
 
 CATALOGUE: dict[str, Entry] = {
@@ -70,7 +70,7 @@ CATALOGUE: dict[str, Entry] = {
         coordinates={"t": "time"},
         quantity="angle",
         unit="rad",
-        truths=tuple(pendulum_data.RANGES),
+        references=tuple(pendulum_data.RANGES),
         simulate=pendulum_data.simulate,
         awake=pendulum.AWAKE,
         guide="laplace-normal",
@@ -84,10 +84,10 @@ CATALOGUE: dict[str, Entry] = {
         coordinates={"t": "time", "s": "space"},
         quantity="concentration",
         unit="1",
-        truths=tuple(advection_diffusion_data.RANGES),
+        references=tuple(advection_diffusion_data.RANGES),
         simulate=advection_diffusion_data.simulate,
         options=advection_diffusion.OPTIONS,
-        pace=advection_diffusion.PACE,
+        rate_multiplier=advection_diffusion.RATE_MULTIPLIER,
     ),
     "galaxy": Entry(
         name="galaxy",
@@ -98,14 +98,14 @@ CATALOGUE: dict[str, Entry] = {
         coordinates={"up": "row", "right": "column"},
         quantity="brightness",
         unit="",
-        truths=galaxy_data.TRUTHS,
+        references=galaxy_data.REFERENCES,
         simulate=galaxy_data.simulate,
         splits=galaxy_data.splits,
         files=galaxy_data.FILES,
         source=galaxy_data.SOURCE,
         options=galaxy.OPTIONS,
         weights=galaxy.WEIGHTS,
-        pace=galaxy.PACE,
+        rate_multiplier=galaxy.RATE_MULTIPLIER,
         labels={"band": galaxy_data.BANDS},
         classes=galaxy_data.CLASSES,
         limits=(-0.5, 1.5),
@@ -119,14 +119,14 @@ CATALOGUE: dict[str, Entry] = {
         coordinates={"t": "time"},
         quantity="flexion",
         unit="rad",
-        truths=gait_data.COVARIATES,
+        references=gait_data.COVARIATES,
         simulate=gait_data.simulate,
         splits=gait_data.splits,
         files=gait_data.FILES,
         source=gait_data.SOURCE,
         options=gait.OPTIONS,
         weights=gait.WEIGHTS,
-        pace=gait.PACE,
+        rate_multiplier=gait.RATE_MULTIPLIER,
         guide="laplace-normal",
         labels={"joint": gait_data.JOINTS},
         limits=(-math.pi, math.pi),

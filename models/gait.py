@@ -17,7 +17,7 @@ from torch.distributions import constraints
 from torch.nn import functional
 
 from groundvae.data.gait import JOINTS
-from groundvae.models.latent import Grounding, PhysicsLatent
+from groundvae.models.latent import Latent, LatentSpec
 from groundvae.models.network import FourierTime, perceptron
 from groundvae.models.system import Decoded, System
 from groundvae.models.waveform import Waveform
@@ -29,9 +29,9 @@ STEP = 0.04  # s, of the mechanics; the samples in between are interpolated
 STRIDE = 2.0  # s, of the time axis on which a stride is laid out
 
 
-def _latents() -> tuple[PhysicsLatent, ...]:
+def _latents() -> tuple[Latent, ...]:
     return tuple(
-        PhysicsLatent(
+        Latent(
             f"{letter}{i + 1}",
             dist.Normal(0.0, 1.0),
             "1",
@@ -122,7 +122,7 @@ class Gait(System):
         self.neural = neural
         self.grounded = hamiltonian is not None
         self.solver = solver or (Midpoint(0.02) if neural else Leapfrog(STEP))
-        self.grounding = Grounding(_latents() if self.grounded else ())
+        self.latents = LatentSpec(_latents() if self.grounded else ())
         user = neural or observation
         self.auxiliary = user.auxiliary if user else 0
         if self.grounded or neural:
@@ -159,7 +159,7 @@ class Gait(System):
     def path(self, physics: Mapping[str, Tensor], times: Tensor) -> Tensor:
         """(q, p) over time, (..., time, 2 dimension), from the initial state at ``times[0]``."""
         assert self.hamiltonian is not None
-        start = torch.stack([physics[name] for name in self.grounding.names], -1)
+        start = torch.stack([physics[name] for name in self.latents.names], -1)
         field = self.hamiltonian.field()
         steps = max(1, math.ceil(float(times[-1] - times[0]) / STEP - 1e-3))
         grid = times[0] + STEP * torch.arange(steps + 1, dtype=times.dtype, device=times.device)
@@ -185,13 +185,16 @@ VARIANTS: Mapping[str, Callable[[], Gait]] = {
     "hybrid": _hybrid,
     "hybrid-reg": _hybrid,
 }
-NOISE, PACE = 0.1, 5.0  # where the learned noise scale starts, rad, and its pace
+NOISE, RATE_MULTIPLIER = (
+    0.1,
+    5.0,
+)  # where the learned noise scale starts, rad, and its rate_multiplier
 OPTIONS: Mapping[str, Any] = {
     "steps": 1000,
     "batch_size": 100,
     "learning_rate": 4e-3,
     "warmup": 0.3,
     "sleep": 0.0,
-    "settle": 0.0,
+    "calibrate": 0.0,
 }
 WEIGHTS: Mapping[str, float] = {"hybrid_simulation": 5.0}  # 400 strides are few for a guide

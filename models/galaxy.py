@@ -18,35 +18,35 @@ from torch.distributions import constraints
 from groundvae.data.batch import Batch
 from groundvae.data.errors import InputError
 from groundvae.data.galaxy import BANDS
-from groundvae.models.latent import Grounding, PhysicsLatent
+from groundvae.models.latent import Latent, LatentSpec
 from groundvae.models.painting import FreeImage, FreeProfile, PaintedResidual
 from groundvae.models.symmetry import turn_and_flip
 from groundvae.models.system import Decoded, System
 from groundvae.physics.galaxy import PERIOD, disc
 
 LATENTS = (
-    PhysicsLatent(
+    Latent(
         "intensity",
         dist.Uniform(0.1, 1.0),
         "1",
         "central intensity of the disc, mean over the bands",
         constraints.positive,
     ),
-    PhysicsLatent(
+    Latent(
         "semi_axis",
         dist.Uniform(0.1, 1.5),
         "half sides",
         "distance along the major axis over which the disc fades to 1/e",
         constraints.positive,
     ),
-    PhysicsLatent(
+    Latent(
         "ellipticity",
         dist.Uniform(0.0, 0.999),
         "1",
         "1 less the disc's axis ratio",
         constraints.unit_interval,
     ),
-    PhysicsLatent(
+    Latent(
         "position_angle",
         dist.Uniform(0.0, PERIOD),
         "rad",
@@ -97,7 +97,7 @@ class Galaxy(System):
             raise InputError("expected either physics, with or without a residual, or free")
         self.grounded = physics
         self.residual, self.free = residual, free
-        self.grounding = Grounding(LATENTS if physics else ())
+        self.latents = LatentSpec(LATENTS if physics else ())
         self.sky = Sky() if physics else None
         user = residual or free
         self.auxiliary = user.auxiliary if user else 0
@@ -140,7 +140,7 @@ class Galaxy(System):
         centred = self.residual.centred(at, auxiliary)
         return self.sky(disc(centred, **shape)) + self.residual(centred, physics, auxiliary), alone
 
-    def vary(self, batch: Batch) -> Batch:
+    def augment(self, batch: Batch) -> Batch:
         """Each image turned by an angle of its own, and half of them flipped."""
         return turn_and_flip(batch)
 
@@ -176,11 +176,14 @@ VARIANTS: Mapping[str, Callable[[], Galaxy]] = {
     "hybrid": _hybrid,
     "hybrid-reg": _hybrid,
 }
-NOISE, PACE = 0.1, 3.0  # where the learned noise scale starts, of an image's range; its pace
+NOISE, RATE_MULTIPLIER = (
+    0.1,
+    3.0,
+)  # where the learned noise scale starts, of an image's range; its rate_multiplier
 OPTIONS: Mapping[str, Any] = {
     "steps": 800,
     "sleep": 0.0,  # moments tell the axis before the first step, and images are costly
-    "settle": 0.0,
+    "calibrate": 0.0,
     "batch_size": 50,
     "learning_rate": 3e-3,
     "warmup": 0.1,

@@ -15,7 +15,7 @@ from pyro import poutine
 from torch import Tensor, nn
 
 from groundvae.data.batch import Batch
-from groundvae.models.latent import Grounding
+from groundvae.models.latent import LatentSpec
 from groundvae.models.noise import GaussianNoise
 from groundvae.models.precision import like
 from groundvae.models.system import Decoded, System
@@ -41,23 +41,22 @@ class GreyBox(nn.Module):
         self.noise = noise
 
     @property
-    def grounding(self) -> Grounding:
-        return self.system.grounding
+    def latents(self) -> LatentSpec:
+        return self.system.latents
 
     @property
     def latent_names(self) -> tuple[str, ...]:
         """Names of all latent sites, in the order of the program."""
-        return self.grounding.names + ((AUXILIARY,) if self.system.auxiliary else ())
+        return self.latents.names + ((AUXILIARY,) if self.system.auxiliary else ())
 
     def forward(self, batch: Batch, *, reduced: bool = True) -> Decoded:
         hyper = {
             name: pyro.sample(name, like(prior, batch.x))
-            for name, prior in self.grounding.hyper.items()
+            for name, prior in self.latents.hyper.items()
         }
         with pyro.plate("observation", len(batch), dim=-1):
             physics = {
-                z.name: pyro.sample(z.name, z.prior_like(batch.x, hyper))
-                for z in self.grounding.latents
+                z.name: pyro.sample(z.name, z.prior_like(batch.x, hyper)) for z in self.latents
             }
             auxiliary = self._sample_auxiliary(batch.x)
             decoded = self.system.decode(physics, auxiliary, batch.inputs, reduced=reduced)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import torch
@@ -20,7 +20,7 @@ RESERVED = ("x", "z_aux")  # sites of the Pyro program
 
 
 @dataclass(frozen=True)
-class PhysicsLatent:
+class Latent:
     """One scalar latent of each observation with an interpretable prior.
 
     ``support`` says which values make sense to the physics (a torch constraint); a prior that
@@ -85,10 +85,10 @@ class PhysicsLatent:
 
 
 @dataclass(frozen=True)
-class Grounding:
+class LatentSpec:
     """The physics latents of one model, and their map to and from unconstrained space."""
 
-    latents: tuple[PhysicsLatent, ...] = ()
+    latents: tuple[Latent, ...] = ()
 
     def __post_init__(self) -> None:
         taken = sorted(set(self.hyper) & {*self.names, *RESERVED})
@@ -108,13 +108,18 @@ class Grounding:
     def __len__(self) -> int:
         return len(self.latents)
 
-    def with_priors(self, priors: Mapping[str, TorchDistribution]) -> Grounding:
+    def __iter__(self) -> Iterator[Latent]:
+        return iter(self.latents)
+
+    def with_priors(self, priors: Mapping[str, TorchDistribution]) -> LatentSpec:
         """The same latents with some priors swapped by name."""
         unknown = sorted(set(priors) - set(self.names))
         if unknown:
             known = ", ".join(self.names) or "none"
             raise InputError(f"no physics latent {unknown[0]!r} to give a prior, known: {known}")
-        return Grounding(tuple(replace(z, prior=priors.get(z.name, z.prior)) for z in self.latents))
+        return LatentSpec(
+            tuple(replace(z, prior=priors.get(z.name, z.prior)) for z in self.latents)
+        )
 
     def wrapped(self, name: str, values: Tensor) -> Tensor:
         """Values of one latent, on its circle if it has one; of another site, as they are."""

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.distributions import constraints
 
 from groundvae.data.errors import InputError
-from groundvae.models.latent import Grounding, PhysicsLatent
+from groundvae.models.latent import Latent, LatentSpec
 from groundvae.models.network import FourierTime
 from groundvae.models.residual import BoundResidual, HarmonicResidual, NeuralResidual
 from groundvae.models.system import Decoded, System, from_start, gate
@@ -24,14 +24,14 @@ from groundvae.models.waveform import Waveform
 from groundvae.physics.pendulum import gravity
 from groundvae.physics.solver import Midpoint, ParallelAdjoint, Solver, solve
 
-OMEGA = PhysicsLatent(
+OMEGA = Latent(
     "omega",
     dist.Uniform(0.392, 3.53),
     "rad/s",
     "natural angular frequency of small swings, sqrt(g / l)",
     constraints.positive,
 )
-THETA0 = PhysicsLatent(
+THETA0 = Latent(
     "theta0",
     dist.Uniform(-2.0, 2.0),
     "rad",
@@ -76,7 +76,7 @@ class Pendulum(System):
         if (free is None) != (physics or dynamics is not None):
             raise InputError("expected either physics or a residual in the dynamics, or free")
         used = [OMEGA] * physics + [THETA0] * (free is None)
-        self.grounding = Grounding(tuple(used))
+        self.latents = LatentSpec(tuple(used))
         sizes = {
             r.auxiliary for r in (dynamics, observation, free) if r is not None and r.auxiliary
         }
@@ -195,4 +195,4 @@ VARIANTS: Mapping[str, Callable[[], Pendulum]] = {
     "hybrid-reg": _hybrid,
 }
 NOISE = 0.1  # rad, where the learned noise scale starts
-AWAKE: Mapping[str, Any] = {"steps": 1600, "learning_rate": 4e-3, "warmup": 0.6, "settle": 0.2}
+AWAKE: Mapping[str, Any] = {"steps": 1600, "learning_rate": 4e-3, "warmup": 0.6, "calibrate": 0.2}

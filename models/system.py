@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from groundvae.data.batch import Batch
 from groundvae.data.errors import InputError
-from groundvae.models.latent import Grounding
+from groundvae.models.latent import LatentSpec
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class System(nn.Module):
     """Physics, residuals and solver of one system; subclasses fill in ``decode``.
 
     Attributes:
-        grounding: the physics latents and their priors.
+        latents: the physics latents and their priors.
         auxiliary: dimension of the auxiliary latent ``z_aux``; 0 where no residual uses it.
         event_dim: number of axes of one observation: 1 series, 2 (time, channel), 3 images.
         channels: values observed at each time, or bands of an image, where there are several.
@@ -40,7 +40,7 @@ class System(nn.Module):
 
     """
 
-    grounding: Grounding
+    latents: LatentSpec
     auxiliary: int
     grounded: bool
     event_dim: int = 1
@@ -64,7 +64,7 @@ class System(nn.Module):
         """Log density (nats) of weights that have a prior of their own; the others have none."""
         return 0.0
 
-    def vary(self, batch: Batch) -> Batch:
+    def augment(self, batch: Batch) -> Batch:
         """Observations that are as likely as those of the batch, to train on in their place.
 
         By default the batch itself; a system whose law has a symmetry draws from it.

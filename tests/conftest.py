@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from groundvae.cli.main import main
-from groundvae.diagnostics import looseries, subject
+from groundvae.diagnostics import context, loo_pit
 
 SMALL_FIT = ("--steps", "6", "--sleep", "2", "--batch-size", "10", "--validate-every", "3")
 SMALL_FIT += ("--learning-rate", "1e-3", "--threads", "1")  # six steps leave no time to rise
@@ -38,8 +38,8 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Tiny:
 def few_simulations() -> Iterator[None]:
     """Fewer simulations than a report needs, where their number is not what is tested."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(subject, "SIMULATIONS", 60)
-        patch.setattr(looseries, "SAMPLES", 500)
+        patch.setattr(context, "SIMULATIONS", 60)
+        patch.setattr(loo_pit, "SAMPLES", 500)
         yield
 
 

@@ -96,7 +96,7 @@ def test_the_model_with_the_true_parameters_is_the_data() -> None:
     assert system.dynamics is not None
     weights = torch.as_tensor(truth["speed"] / (2 * SPACING), dtype=torch.float32)[:, None]
     system.dynamics.weights = torch.nn.Sequential(torch.nn.Identity())
-    latents = {k: torch.as_tensor(truth[k], dtype=torch.float32) for k in system.grounding.names}
+    latents = {k: torch.as_tensor(truth[k], dtype=torch.float32) for k in system.latents.names}
     decoded = system.decode(latents, weights, EVEN)
     np.testing.assert_allclose(decoded.full, solve(truth, TIMES), atol=1e-5)
     assert decoded.physics is not None
@@ -118,7 +118,7 @@ def test_every_variant_decodes_and_reaches_all_its_parameters(variant: str) -> N
     torch.manual_seed(0)
     system = VARIANTS[variant]()
     known = {"diffusion": torch.tensor([0.02, 0.15]), "magnitude": torch.tensor([0.5, 1.5])}
-    z = {name: known[name] for name in system.grounding.names}
+    z = {name: known[name] for name in system.latents.names}
     auxiliary = torch.randn(2, system.auxiliary) if system.auxiliary else None
     decoded = system.decode(z, auxiliary, EVEN)
     assert decoded.full.shape == (2, 50, 20)

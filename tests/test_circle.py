@@ -25,13 +25,13 @@ from groundvae.inference.penalty import PENALTIES
 from groundvae.models.axial import AxialVonMises
 from groundvae.models.catalogue import find_system
 from groundvae.models.greybox import GreyBox, site_value
-from groundvae.models.latent import Grounding, PhysicsLatent
+from groundvae.models.latent import Latent, LatentSpec
 from groundvae.models.prior import format_prior, parse_prior
 
 AROUND = [name for name in GUIDES if not name.startswith("laplace")]  # which refuses angles
 
 PERIOD = math.pi
-ANGLE = PhysicsLatent(
+ANGLE = Latent(
     "angle",
     dist.Uniform(0.0, PERIOD),
     "rad",
@@ -39,8 +39,8 @@ ANGLE = PhysicsLatent(
     constraints.interval(0.0, PERIOD),
     period=PERIOD,
 )
-SIZE = PhysicsLatent("size", dist.LogNormal(0.0, 1.0), "m", "a size", constraints.positive)
-GROUNDING = Grounding((SIZE, ANGLE))
+SIZE = Latent("size", dist.LogNormal(0.0, 1.0), "m", "a size", constraints.positive)
+GROUNDING = LatentSpec((SIZE, ANGLE))
 
 
 def pair(name: str, variant: str = "hybrid", n: int = 2) -> tuple[GreyBox, Guide, Batch]:
@@ -55,7 +55,7 @@ def pair(name: str, variant: str = "hybrid", n: int = 2) -> tuple[GreyBox, Guide
 @pytest.mark.parametrize("family", FAMILIES)
 def test_the_density_over_the_circle_integrates_to_one(family: str) -> None:
     torch.manual_seed(0)
-    only = Grounding((ANGLE,))
+    only = LatentSpec((ANGLE,))
     wrapped = around(FAMILIES[family](5, 1, GuideOptions()), 5, only, None).double()
     features = torch.randn(4, 5, dtype=torch.float64)
     grid = torch.linspace(0, PERIOD, 4001, dtype=torch.float64)[:-1].view(-1, 1, 1)
@@ -67,7 +67,7 @@ def test_the_density_over_the_circle_integrates_to_one(family: str) -> None:
 
 def test_the_density_has_no_seam() -> None:
     torch.manual_seed(0)
-    wrapped = around(NormalFamily(2, 1, GuideOptions()), 2, Grounding((ANGLE,)), (0, 1))
+    wrapped = around(NormalFamily(2, 1, GuideOptions()), 2, LatentSpec((ANGLE,)), (0, 1))
     at_the_seam = wrapped(torch.tensor([[1.0, 0.0]]))  # the heading is 0, which is pi
     just = torch.tensor([[1e-4], [PERIOD - 1e-4]])
     log_prob = at_the_seam.log_prob(just.unsqueeze(1)).squeeze(1).detach()

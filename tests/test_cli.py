@@ -100,7 +100,7 @@ def test_fit_leaves_four_plain_files(tiny: Tiny) -> None:
     assert config["priors"]["omega"] == "Uniform(low=0.392, high=3.53)"
     facts = json.loads((tiny.run / "fit.json").read_text())
     assert facts["stop"] == "finished"
-    assert facts["steps"] == 12 + 6 + 6  # asleep, awake, settling
+    assert facts["steps"] == 12 + 6 + 6  # asleep, awake, calibration
 
 
 def test_history_names_every_term(tiny: Tiny) -> None:

@@ -172,7 +172,7 @@ def test_hyperparameters_stand_outside_the_plate_and_their_kl_counts_once() -> N
 
 
 def test_a_fit_infers_hyperparameters_and_a_run_keeps_them(tmp_path: Path) -> None:
-    options = FitOptions(steps=6, sleep=1, settle=1, batch_size=20, validate_every=3)
+    options = FitOptions(steps=6, sleep=1, calibrate=1, batch_size=20, validate_every=3)
     run = new_run(RunConfig("pendulum", 50, "physics-only", priors=HYPER, options=options))
     data = find_system("pendulum").simulate(40, 0)
     before = run.guide.population.centre.detach().clone()

@@ -20,21 +20,21 @@ from groundvae.diagnostics import (
     coverage,
     decomposition,
     evidence,
-    looseries,
-    novelty,
+    loo_pit,
+    outofdistribution,
+    power_scaling,
     predictive,
     priorpredictive,
     pvalue,
     rank,
     recovery,
-    sensitivity,
     tarp,
     weights,
     zscore,
 )
 from groundvae.diagnostics.latents import KnownLatent, known_latents
 from groundvae.diagnostics.verdict import Verdict
-from groundvae.inference.novelty import mark
+from groundvae.inference.outofdistribution import mark
 
 N, SAMPLES, DRAWS, FEW = 1000, 50, 200, 100
 SEEDS = range(20)
@@ -111,7 +111,7 @@ def levels(verdicts: list[Verdict]) -> set[str]:
     return {v.level for v in verdicts}
 
 
-def judged(known: list[KnownLatent], what: str) -> set[str]:
+def validated(known: list[KnownLatent], what: str) -> set[str]:
     """Levels of one check over both latents."""
     checks = {
         "recovery": lambda k: recovery.check_recovery(recovery.compute_recovery(k)),
@@ -148,16 +148,18 @@ def every_verdict(toy: Linear, idata: az.InferenceData) -> list[Verdict]:
         evidence.check_evidence(evidence.compute_evidence(weight)),
         predictive.check_predictive(predictive.compute_predictive(idata)),
         *pvalue.check_pvalue(pvalue.compute_pvalue(idata)),
-        looseries.check_looseries(looseries.compute_looseries(idata)),
+        loo_pit.check_loo_pit(loo_pit.compute_loo_pit(idata)),
         priorpredictive.check_priorpredictive(priorpredictive.compute_priorpredictive(idata)),
         decomposition.check_decomposition(decomposition.compute_decomposition(toy.x, worlds)),
-        *sensitivity.check_sensitivity(sensitivity.compute_sensitivity(idata, log_prior)),
-        novelty.check_novelty(novelty.compute_novelty(_marked(scores[: N // 2], scores[N // 2 :]))),
+        *power_scaling.check_power_scaling(power_scaling.compute_power_scaling(idata, log_prior)),
+        outofdistribution.check_outofdistribution(
+            outofdistribution.compute_outofdistribution(_marked(scores[: N // 2], scores[N // 2 :]))
+        ),
     ]
 
 
 def test_the_exact_posterior_passes_every_check(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(looseries, "SAMPLES", 3000)
+    monkeypatch.setattr(loo_pit, "SAMPLES", 3000)
     rng = np.random.default_rng(0)
     toy = linear(rng)
     verdicts = every_verdict(toy, toy.inference_data(rng))
@@ -170,7 +172,7 @@ def test_the_exact_posterior_passes_the_checks_of_truth(seed: int) -> None:
     toy = linear(rng)
     known = toy.known(toy.draws(rng, DRAWS))
     for what in ("recovery", "coverage", "rank", "zscore"):
-        assert judged(known, what) == {"good"}, what
+        assert validated(known, what) == {"good"}, what
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -180,11 +182,11 @@ def test_a_wrong_width_fails_coverage_ranks_and_joint(seed: int, width: float, w
     toy = linear(rng)
     draws = toy.draws(rng, DRAWS, width=width)
     known = toy.known(draws)
-    assert judged(known, "coverage") == {"bad"}
-    assert judged(known, "rank") == {"bad"}
+    assert validated(known, "coverage") == {"bad"}
+    assert validated(known, "rank") == {"bad"}
     for verdict in (rank.check_rank(rank.compute_rank(k)) for k in known):
         assert verdict.value > verdict.threshold
-    assert judged(known, "zscore") == {"good"}
+    assert validated(known, "zscore") == {"good"}
     for latent in known:
         assert word in coverage.check_coverage(coverage.compute_coverage(latent)).meaning
         assert word in rank.check_rank(rank.compute_rank(latent)).meaning
@@ -202,8 +204,8 @@ def test_a_shift_fails_bias_and_ranks(seed: int) -> None:
     rng = np.random.default_rng(seed)
     toy = linear(rng)
     known = toy.known(toy.draws(rng, DRAWS, shift=0.5))
-    assert judged(known, "zscore") == {"bad"}
-    assert judged(known, "rank") == {"bad"}
+    assert validated(known, "zscore") == {"bad"}
+    assert validated(known, "rank") == {"bad"}
     for latent in known:
         assert "too high" in rank.check_rank(rank.compute_rank(latent)).meaning
 
@@ -214,8 +216,8 @@ def test_the_prior_passes_ranks_but_fails_contraction_and_recovery(seed: int) ->
     toy = linear(rng)
     draws = rng.normal(size=(DRAWS, N, 2))
     known = toy.known(draws)
-    assert judged(known, "rank") == {"good"}
-    assert judged(known, "recovery") == {"bad"}
+    assert validated(known, "rank") == {"good"}
+    assert validated(known, "recovery") == {"bad"}
     by_name = {k.name: k.draws for k in known}
     found = contraction.compute_contraction(by_name, PRIOR_VARIANCE)
     assert levels(contraction.check_contraction(found)) == {"bad"}
@@ -297,7 +299,7 @@ def test_angles_that_wrap_are_judged_on_the_circle() -> None:
     )
     known = list(known_latents(idata))
     for what in ("recovery", "coverage", "rank", "zscore"):
-        assert judged(known, what) == {"good"}, what
+        assert validated(known, what) == {"good"}, what
     found = recovery.compute_recovery(known[0])
     assert found.attrs["mae"] == pytest.approx(0.1 * np.sqrt(2 / np.pi), rel=0.1)
     assert found.attrs["crps"] == pytest.approx(0.1 * np.sqrt(1 / np.pi), rel=0.1)
@@ -318,7 +320,9 @@ def test_a_uniform_prior_is_judged_by_its_bounds(
     draws = {k: np.concatenate(idata["posterior"][k].values) for k in NAMES}
     flat = {k: np.zeros_like(v) for k, v in draws.items()}
     given = {} if bounds is None else dict.fromkeys(NAMES, bounds)
-    found = sensitivity.check_sensitivity(sensitivity.compute_sensitivity(idata, flat, given))[0]
+    found = power_scaling.check_power_scaling(
+        power_scaling.compute_power_scaling(idata, flat, given)
+    )[0]
     assert found.level == level
     assert ("uniform" in found.meaning) == (bounds is not None)
     assert "Another reasonable prior would leave" not in found.meaning
@@ -328,7 +332,7 @@ def test_left_out_samples_agree_with_arviz() -> None:
     rng = np.random.default_rng(0)
     toy = linear(rng, n=60)
     idata = toy.inference_data(rng)
-    ours = looseries.compute_looseries(idata)
+    ours = loo_pit.compute_loo_pit(idata)
     flat = idata["log_likelihood"]["x"].values.reshape(1, FEW, -1)
     theirs = az.loo(
         az.from_dict(posterior={"a": flat[..., 0]}, log_likelihood={"x": flat}),

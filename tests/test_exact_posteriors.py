@@ -35,7 +35,7 @@ from groundvae.inference.run import Run, RunConfig
 from groundvae.models import catalogue
 from groundvae.models.catalogue import Entry
 from groundvae.models.greybox import GreyBox, site_value
-from groundvae.models.latent import Grounding, PhysicsLatent
+from groundvae.models.latent import Latent, LatentSpec
 from groundvae.models.noise import GaussianNoise
 from groundvae.models.system import Decoded, System
 
@@ -63,11 +63,8 @@ class Linear(System):
         super().__init__()
         self.register_buffer("design", torch.tensor(design))
         names = ("a", "b")
-        self.grounding = Grounding(
-            tuple(
-                PhysicsLatent(n, dist.Normal(0.0, 1.0), "", "a number", constraints.real)
-                for n in names
-            )
+        self.latents = LatentSpec(
+            tuple(Latent(n, dist.Normal(0.0, 1.0), "", "a number", constraints.real) for n in names)
         )
 
     def decode(
@@ -105,8 +102,8 @@ class Sign(System):
 
     def __init__(self) -> None:
         super().__init__()
-        latent = PhysicsLatent("a", dist.Uniform(-3.0, 3.0), "rad", "angle", constraints.real)
-        self.grounding = Grounding((latent,))
+        latent = Latent("a", dist.Uniform(-3.0, 3.0), "rad", "angle", constraints.real)
+        self.latents = LatentSpec((latent,))
 
     def decode(
         self,
@@ -259,7 +256,7 @@ def positive(name: str) -> Tensor:
 
 
 def test_the_flow_covers_both_modes() -> None:
-    """Trained on simulations, as all fits are; by the ELBO alone it would settle on one."""
+    """Trained on simulations, as all fits are; by the ELBO alone it would calibrate on one."""
     assert float((positive("structured-flow") - 0.5).abs().max()) < 0.1
 
 
@@ -275,7 +272,7 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Run:
         coordinates={"t": "time"},
         quantity="x",
         unit="",
-        truths=(),
+        references=(),
         simulate=lambda n, seed: series(Linear(DIFFERENCE), n, seed),
     )
     monkeypatch.setitem(catalogue.CATALOGUE, "toy", entry)  # type: ignore[index]

@@ -22,7 +22,7 @@ from groundvae.inference.trainer import Trainer, shorten
 from groundvae.models.catalogue import find_system
 from groundvae.models.intervention import Change
 
-OPTIONS = FitOptions(steps=12, sleep=1.0, settle=0.5, batch_size=20, validate_every=4)
+OPTIONS = FitOptions(steps=12, sleep=1.0, calibrate=0.5, batch_size=20, validate_every=4)
 FEW = PosteriorOptions(draws=6, predictive_draws=4)
 PLAIN = "structured-normal"
 
@@ -81,14 +81,14 @@ def test_fit_improves_and_logs_every_named_term() -> None:
 
 
 def test_settling_moves_the_correction_alone_and_sharpens_the_noise_to_the_data() -> None:
-    options = replace(OPTIONS, steps=2, sleep=1.0, settle=10.0)
+    options = replace(OPTIONS, steps=2, sleep=1.0, calibrate=10.0)
     run = new_run(RunConfig("pendulum", length=50, options=options))
     train, valid = Batch.of(data()), Batch.of(data(20, 1))
     trainer = Trainer(run.model, run.guide, run.loss(), train, valid, options)
     run.guide.prepare(train)
     phases = trainer.phases()
     for phase in phases:
-        if phase.name == "settle":
+        if phase.name == "calibrate":
             break
         trainer.step(phase)
         trainer.keep()
@@ -104,7 +104,7 @@ def test_settling_moves_the_correction_alone_and_sharpens_the_noise_to_the_data(
 
 
 def test_asleep_the_model_stands_still_and_the_guide_learns_to_invert_it() -> None:
-    options = replace(OPTIONS, steps=1, sleep=100.0, settle=0.0, learning_rate=1e-2)
+    options = replace(OPTIONS, steps=1, sleep=100.0, calibrate=0.0, learning_rate=1e-2)
     run = new_run(RunConfig("pendulum", length=50, options=options))
     train, valid = Batch.of(data()), Batch.of(data(20, 1))
     trainer = Trainer(run.model, run.guide, run.loss(), train, valid, options)
@@ -120,15 +120,15 @@ def test_asleep_the_model_stands_still_and_the_guide_learns_to_invert_it() -> No
     assert all(torch.equal(run.model.state_dict()[k], v) for k, v in before.items())
 
 
-@pytest.mark.parametrize(("guide", "settling"), [(PLAIN, 0), ("laplace-normal", 6)])
-def test_without_simulations_in_the_loss_nothing_sleeps(guide: str, settling: int) -> None:
+@pytest.mark.parametrize(("guide", "calibration"), [(PLAIN, 0), ("laplace-normal", 6)])
+def test_without_simulations_in_the_loss_nothing_sleeps(guide: str, calibration: int) -> None:
     run = fitted(variant="hybrid", guide=guide)
-    assert run.fit.steps == OPTIONS.steps + settling
+    assert run.fit.steps == OPTIONS.steps + calibration
     assert not any("hybrid_simulation" in row for row in run.fit.history)
 
 
 def test_the_best_state_is_kept() -> None:
-    run = fitted(replace(OPTIONS, steps=40, settle=0.0, learning_rate=5e-3), guide=PLAIN)
+    run = fitted(replace(OPTIONS, steps=40, calibrate=0.0, learning_rate=5e-3), guide=PLAIN)
     trainer = Trainer(
         run.model, run.guide, run.loss(), Batch.of(data()), Batch.of(data(20, 1)), OPTIONS
     )
@@ -139,7 +139,7 @@ def test_the_best_state_is_kept() -> None:
 
 def test_a_fit_without_progress_stops_early() -> None:
     options = replace(OPTIONS, steps=400, validate_every=2, patience=2, learning_rate=1e-12)
-    run = fitted(replace(options, sleep=0.0, settle=0.0))
+    run = fitted(replace(options, sleep=0.0, calibrate=0.0))
     assert run.fit.steps < 400
     assert run.fit.stop.startswith("no better validation ELBO in 2")
 
@@ -163,7 +163,7 @@ def test_options_out_of_range_are_refused() -> None:
         FitOptions(steps=0)
     with pytest.raises(InputError, match="learning_rate"):
         FitOptions(learning_rate=0.0)
-    with pytest.raises(InputError, match="sleep and settle"):
+    with pytest.raises(InputError, match="sleep and calibrate"):
         FitOptions(sleep=-1.0)
 
 
@@ -250,8 +250,8 @@ def test_gaps_other_grids_and_other_lengths_are_inferred_from() -> None:
 
 def test_the_warmth_rises_from_nothing_to_one_and_stays() -> None:
     options = FitOptions(steps=100, warmup=0.5)
-    warmth = [options.warmth_at(step) for step in range(1, 101)]
-    assert warmth[0] < 1e-3
-    assert warmth == sorted(warmth)
-    assert warmth[49:] == [1.0] * 51
-    assert FitOptions(steps=10, warmup=0.0).warmth_at(1) == 1.0
+    kl_weight = [options.kl_weight_at(step) for step in range(1, 101)]
+    assert kl_weight[0] < 1e-3
+    assert kl_weight == sorted(kl_weight)
+    assert kl_weight[49:] == [1.0] * 51
+    assert FitOptions(steps=10, warmup=0.0).kl_weight_at(1) == 1.0

@@ -275,7 +275,7 @@ def test_leapfrog_takes_the_same_steps_for_a_separable_field() -> None:
 def test_every_variant_decodes_and_reaches_all_its_parameters(variant: str) -> None:
     torch.manual_seed(0)
     system = VARIANTS[variant]()
-    z = {name: torch.randn(2) for name in system.grounding.names}
+    z = {name: torch.randn(2) for name in system.latents.names}
     auxiliary = torch.randn(2, system.auxiliary) if system.auxiliary else None
     decoded = system.decode(z, auxiliary, T)
     assert decoded.full.shape == (2, 101, 3)

@@ -124,7 +124,7 @@ def test_every_variant_decodes_and_reaches_all_its_parameters(variant: str) -> N
         for parameter in system.parameters():
             parameter.add_(0.05 * torch.randn_like(parameter))
     values = physics(0.5, n=2)
-    z = {name: values[name] for name in system.grounding.names}
+    z = {name: values[name] for name in system.latents.names}
     auxiliary = torch.randn(2, system.auxiliary) if system.auxiliary else None
     decoded = system.decode(z, auxiliary, INPUTS)
     assert decoded.full.shape == (2, SIDE, SIDE, 3)
@@ -305,7 +305,9 @@ def test_an_array_may_be_bytes_or_numbers() -> None:
 
 
 def test_a_tiny_fit_infers_and_turns_its_galaxies() -> None:
-    config = RunConfig("galaxy", SIDE, options=FitOptions(steps=3, batch_size=5, sleep=0, settle=0))
+    config = RunConfig(
+        "galaxy", SIDE, options=FitOptions(steps=3, batch_size=5, sleep=0, calibrate=0)
+    )
     run = new_run(config)
     train, valid = simulate(10, 1), simulate(4, 2)
     run.fit = fit(

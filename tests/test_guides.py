@@ -54,7 +54,7 @@ def test_no_draw_ever_lies_outside_its_prior(name: str) -> None:
         for parameter in guide.parameters():
             parameter.mul_(1.6)  # a guide gone wild
         trace = poutine.trace(guide).get_trace(batch)
-    for latent in model.grounding.latents:
+    for latent in model.latents:
         value = site_value(trace, latent.name)
         assert latent.prior.support.check(value).all()
         assert torch.isfinite(latent.prior.log_prob(value)).all()

@@ -12,7 +12,7 @@ import xarray as xr
 from torch.distributions import constraints
 
 from groundvae.inference.importance import UNRELIABLE, prior_ratio, resample, smooth
-from groundvae.models.latent import Grounding, PhysicsLatent
+from groundvae.models.latent import Latent, LatentSpec
 
 MEANS, SCALE, DRAWS = np.linspace(-1, 1, 40), 0.5, 2000
 
@@ -30,8 +30,8 @@ def under_flat_prior() -> az.InferenceData:
 
 
 def run_with(prior: dist.TorchDistribution) -> SimpleNamespace:
-    latent = PhysicsLatent("a", prior, "", "", constraints.real)
-    return SimpleNamespace(model=SimpleNamespace(grounding=Grounding((latent,))))
+    latent = Latent("a", prior, "", "", constraints.real)
+    return SimpleNamespace(model=SimpleNamespace(latents=LatentSpec((latent,))))
 
 
 def reweighted(prior: dist.TorchDistribution) -> az.InferenceData:

@@ -32,7 +32,7 @@ from groundvae.inference.preset import build_loss
 from groundvae.inference.simulation import Simulation, Simulator
 from groundvae.models.catalogue import CATALOGUE, find_system
 from groundvae.models.greybox import GreyBox
-from groundvae.models.latent import Grounding
+from groundvae.models.latent import LatentSpec
 from groundvae.models.noise import GaussianNoise
 from groundvae.models.system import Decoded, System
 from groundvae.physics.solver import NonFiniteError
@@ -44,7 +44,7 @@ SIGMA = 0.7
 class Linear(System):
     """x = z W + noise: everything about it is known exactly."""
 
-    grounding = Grounding()
+    spec = LatentSpec()
     auxiliary = 2
     grounded = False
 
@@ -208,7 +208,7 @@ def test_physics_simulation_is_the_negative_log_density_of_the_true_latents() ->
     assert simulation.physics is not None
     described = guide.encoder.describe(guide.encoder.read(simulation.physics))
     factor = guide.physics_family(described)  # type: ignore[operator]
-    target = guide.grounding.unconstrain(simulation.latents)
+    target = guide.latents.unconstrain(simulation.latents)
     scale = factor.base_dist.scale
     by_hand = (
         0.5 * ((target - factor.mean) / scale) ** 2 + scale.log() + 0.5 * math.log(2 * math.pi)
@@ -237,7 +237,7 @@ def test_hybrid_simulation_is_the_chain_rule_of_the_structured_guide() -> None:
     log_q = guide.auxiliary_family(guide.encoder.describe(canonical)).log_prob(z["z_aux"])  # type: ignore[operator]
     unmixed = canonical + guide.unmixer(torch.cat([canonical, z["z_aux"]], -1))  # type: ignore[operator]
     factor = guide.physics_family(guide.encoder.describe(unmixed))  # type: ignore[operator]
-    log_q = log_q + factor.log_prob(guide.grounding.unconstrain(z))
+    log_q = log_q + factor.log_prob(guide.latents.unconstrain(z))
     for name, low, high in (("omega", 0.392, 3.53), ("theta0", -2.0, 2.0)):
         share = (z[name] - low) / (high - low)
         log_q = log_q - torch.log((high - low) * share * (1 - share))

@@ -205,7 +205,7 @@ def test_residuals_of_different_sizes_are_refused() -> None:
 def test_every_variant_decodes_and_reaches_all_its_parameters(variant: str) -> None:
     torch.manual_seed(0)
     system = VARIANTS[variant]()
-    z = {k: v for k, v in latents(3, torch.float32).items() if k in system.grounding.names}
+    z = {k: v for k, v in latents(3, torch.float32).items() if k in system.latents.names}
     auxiliary = torch.randn(3, system.auxiliary) if system.auxiliary else None
     with torch.no_grad():  # heads that begin at zero hide the layers below them
         for parameter in system.parameters():

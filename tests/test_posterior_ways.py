@@ -28,7 +28,7 @@ def stored(folder: Path, *arguments: str) -> az.InferenceData:
 
 def physics_only(data: Path, run: Path) -> Path:
     """A run of physics alone, fitted for two steps."""
-    quick = ["--steps", "2", "--sleep", "0", "--settle", "0", "--threads", "1"]
+    quick = ["--steps", "2", "--sleep", "0", "--calibrate", "0", "--threads", "1"]
     fit = ["fit", "pendulum", "--variant", "physics-only", "--data", str(data), *quick]
     assert main([*fit, "--out", str(run)]) == 0
     return run
@@ -77,7 +77,7 @@ def test_nuts_gives_the_same_groups_and_its_convergence(
     assert set(found.groups()) >= GROUPS | {"convergence", "sample_stats"}
     assert found["posterior"]["omega"].sizes == {"chain": 2, "draw": 5, "observation": 1}
     assert set(found["convergence"]) == {"r_hat", "ess_bulk", "ess_tail"}
-    assert found["constant_data"]["novel"].sizes == {"observation": 1}
+    assert found["constant_data"]["out_of_distribution"].sizes == {"observation": 1}
     assert found["convergence"]["latent"].values.tolist() == ["omega", "theta0"]
 
 

@@ -151,7 +151,7 @@ def test_a_prior_that_leaves_the_support_is_refused(latent: str, text: str) -> N
 )
 def test_a_prior_within_the_support_is_taken(latent: str, text: str) -> None:
     model = find_system("pendulum").build(priors={latent: parse_prior(text)})
-    found = {z.name: format_prior(z.prior) for z in model.grounding.latents}
+    found = {z.name: format_prior(z.prior) for z in model.latents}
     assert found[latent] == format_prior(parse_prior(text))
 
 

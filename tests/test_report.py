@@ -24,12 +24,12 @@ from groundvae.data.pendulum import TIMES, simulate
 from groundvae.diagnostics.diagnose import diagnose, read_verdicts
 from groundvae.diagnostics.verdict import LEVELS
 from groundvae.guides.guide import Guide
-from groundvae.inference.novelty import become_familiar
+from groundvae.inference.outofdistribution import learn_reference
 from groundvae.inference.posterior import PosteriorOptions, posterior
 from groundvae.inference.run import Run, RunConfig, new_run
 from groundvae.models import catalogue
 from groundvae.models.greybox import AUXILIARY, GreyBox
-from groundvae.models.latent import Grounding, PhysicsLatent
+from groundvae.models.latent import Latent, LatentSpec
 from groundvae.models.noise import GaussianNoise
 from groundvae.models.residual import HarmonicResidual
 from groundvae.models.system import Decoded, System
@@ -79,7 +79,7 @@ def complete(tmp_path_factory: pytest.TempPathFactory) -> Path:
         run.model.noise.log_scale.fill_(0.0)  # quiet enough for weights that are finite
     train, valid = Batch.of(simulate(60, 1)), Batch.of(simulate(60, 2))
     run.guide.prepare(train)
-    run.familiarity = become_familiar(run.model, run.guide, train, valid)
+    run.ood_reference = learn_reference(run.model, run.guide, train, valid)
     report_of(run, simulate(60, 0), folder)
     return folder
 
@@ -99,7 +99,7 @@ def test_a_complete_report(complete: Path) -> None:
         "coverage of omega",
         "importance weights",
         "share of physics",
-        "novelty of the observations",
+        "observations out of distribution",
     } <= names
     assert page.index("Can this posterior be trusted?") < page.index("<h2>Figures</h2>")
     assert not re.search("https?://", page)
@@ -178,11 +178,11 @@ def test_one_observation_of_a_run_that_knows_its_data(tmp_path: Path) -> None:
     run = unfitted()
     train = Batch.of(simulate(30, 1))
     run.guide.prepare(train)
-    run.familiarity = become_familiar(run.model, run.guide, train, train)
+    run.ood_reference = learn_reference(run.model, run.guide, train, train)
     page = report_of(run, simulate(1, 0), tmp_path)
     assert_sound(page, tmp_path)
     levels = {v.name: v.level for v in read_verdicts(tmp_path)}
-    assert levels["novelty of the observations"] == "not enough data"
+    assert levels["observations out of distribution"] == "not enough data"
 
 
 @pytest.mark.parametrize(("variant", "n"), [("nn-only", 25), ("hybrid-reg", 25), ("hybrid-reg", 1)])
@@ -202,10 +202,10 @@ class Picture(System):
     The position angle of a gradient is an axis: 0 and pi are the same.
     """
 
-    grounding = Grounding(
+    spec = LatentSpec(
         (
-            PhysicsLatent("light", dist.Uniform(0.0, 1.0), "", "how bright", constraints.positive),
-            PhysicsLatent(
+            Latent("light", dist.Uniform(0.0, 1.0), "", "how bright", constraints.positive),
+            Latent(
                 "angle",
                 dist.Uniform(0.0, math.pi),
                 "rad",
@@ -238,9 +238,9 @@ class Picture(System):
 class PictureGuide(Guide):
     """The same posterior for every image."""
 
-    def __init__(self, grounding: Grounding) -> None:
+    def __init__(self, spec: LatentSpec) -> None:
         torch.nn.Module.__init__(self)
-        self.grounding, self.auxiliary = grounding, 1
+        self.latents, self.auxiliary = spec, 1
 
     def forward(self, batch: object) -> None:
         with pyro.plate("observation", len(batch), dim=-1):  # type: ignore[arg-type]
@@ -257,7 +257,7 @@ def test_images_with_a_latent_that_wraps(
     axes = ("row", "column", "band")
     entry = replace(pendulum, name="picture", axes=axes, coordinates={})
     monkeypatch.setattr(catalogue, "CATALOGUE", {**catalogue.CATALOGUE, "picture": entry})
-    guide = PictureGuide(system.grounding)
+    guide = PictureGuide(system.latents)
     run = Run(RunConfig("picture", 60), GreyBox(system, GaussianNoise(0.1)), guide)
     rng = np.random.default_rng(0)
     x = rng.uniform(size=(n, 4, 5, 3)).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Novelty: which observations are unlike those that a run was fitted and validated on.
+"""Out of distribution: which observations are unlike those that a run was fitted and validated on.
 
 Two scores, since each is blind to something: the negative log predictive density (densities can
 be high for simple but strange data, Nalisnick et al. 2019) and the Mahalanobis distance of the
@@ -36,7 +36,7 @@ RIDGE = 1e-3  # of the mean variance: features that hardly vary must not decide
 
 
 @dataclass(frozen=True)
-class Familiarity:
+class OutOfDistributionReference:
     """What a run remembers of the data it knows: moments of features, scores of known ones.
 
     ``centre`` (feature,) and ``whitening`` (feature, feature) of training observations,
@@ -53,20 +53,24 @@ class Familiarity:
         return {name: getattr(self, name).numpy() for name in SCORES}
 
 
-def become_familiar(model: GreyBox, guide: Guide, train: Batch, valid: Batch) -> Familiarity:
+def learn_reference(
+    model: GreyBox, guide: Guide, train: Batch, valid: Batch
+) -> OutOfDistributionReference:
     """Learn what is ordinary, after a fit."""
     seen = features(guide, train)
     complete = ~seen.isnan().any(1)
     centre, whitening = _moments(seen[complete] if complete.any() else seen.nan_to_num())
     distance = _distance(features(guide, valid), centre, whitening)
-    return Familiarity(centre, whitening, measure_surprise(model, guide, valid), distance)
+    return OutOfDistributionReference(
+        centre, whitening, measure_surprise(model, guide, valid), distance
+    )
 
 
-def score_novelty(
-    familiarity: Familiarity, model: GreyBox, guide: Guide, batch: Batch
+def score_observations(
+    ood_reference: OutOfDistributionReference, model: GreyBox, guide: Guide, batch: Batch
 ) -> dict[str, np.ndarray]:
     """Both scores (observation,) of a batch; larger is stranger, NaN is none."""
-    distance = _distance(features(guide, batch), familiarity.centre, familiarity.whitening)
+    distance = _distance(features(guide, batch), ood_reference.centre, ood_reference.whitening)
     surprise = measure_surprise(model, guide, batch)
     return {"surprise": surprise.numpy(), "feature_distance": distance.numpy()}
 
@@ -155,20 +159,20 @@ def thresholds(known: Mapping[str, np.ndarray]) -> dict[str, tuple[float, float]
 
 
 def mark(scores: Mapping[str, np.ndarray], known: Mapping[str, np.ndarray]) -> xr.Dataset:
-    """The scores and ``novel`` (observation,): whether any of them is beyond its threshold.
+    """The scores and ``out_of_distribution`` (observation,): is any beyond its threshold?
 
     Each score carries its ``threshold``, the ``rate`` at which ordinary observations are beyond
     it, and the number of ``known`` scores behind both, as attributes. No score, no mark.
 
     >>> known = {"surprise": np.arange(500.0)}
-    >>> mark({"surprise": np.array([250.0, 999.0, np.nan])}, known)["novel"].values
+    >>> mark({"surprise": np.array([250.0, 999.0, np.nan])}, known)["out_of_distribution"].values
     array([False,  True, False])
     """
-    variables, novel = {}, np.zeros(len(next(iter(scores.values()))), dtype=bool)
+    variables, out_of_distribution = {}, np.zeros(len(next(iter(scores.values()))), dtype=bool)
     for name, (threshold, rate) in thresholds({k: known[k] for k in scores}).items():
         n = int((~np.isnan(known[name])).sum())
         attrs = {"threshold": threshold, "rate": rate, "known": n}
         variables[name] = xr.Variable(("observation",), scores[name], attrs)
-        novel |= scores[name] > threshold
-    variables["novel"] = xr.Variable(("observation",), novel)
+        out_of_distribution |= scores[name] > threshold
+    variables["out_of_distribution"] = xr.Variable(("observation",), out_of_distribution)
     return xr.Dataset(variables)

@@ -29,7 +29,7 @@ NEAR = 2.0
 normal distribution has its mean moved by 0.05 of them, about what ``SENSITIVE`` stands for."""
 
 
-def compute_sensitivity(
+def compute_power_scaling(
     inference_data: az.InferenceData,
     log_prior: Mapping[str, np.ndarray],
     bounds: Mapping[str, tuple[float, float]] | None = None,
@@ -101,7 +101,7 @@ def _scaled(one: az.InferenceData, component: str, names: list[str]) -> np.ndarr
     return np.array([float(result[name]) for name in names])
 
 
-def check_sensitivity(result: xr.Dataset) -> list[Verdict]:
+def check_power_scaling(result: xr.Dataset) -> list[Verdict]:
     """One verdict for each physics latent."""
     return [_check_one(result, str(name)) for name in result["latent"].values]
 
@@ -135,7 +135,7 @@ def _of_uniform(level: Level, percent: str) -> str:
     )
 
 
-def plot_sensitivity(result: xr.Dataset) -> Figure:
+def plot_power_scaling(result: xr.Dataset) -> Figure:
     """What the prior does to each observation against what the likelihood does.
 
     Of a uniform prior: how near its bounds are.

@@ -10,9 +10,14 @@ import pytest
 import xarray as xr
 
 from groundvae.data.pendulum import TIMES, simulate
-from groundvae.diagnostics import subject
+from groundvae.diagnostics import context
 from groundvae.diagnostics.diagnose import diagnose, read_verdicts
-from groundvae.diagnostics.mcmc import check_mcmc, choose, compute_mcmc, plot_mcmc
+from groundvae.diagnostics.guide_vs_nuts import (
+    check_guide_vs_nuts,
+    choose,
+    compute_guide_vs_nuts,
+    plot_guide_vs_nuts,
+)
 from groundvae.inference.posterior import PosteriorOptions, posterior
 from groundvae.inference.run import RunConfig, new_run
 
@@ -36,7 +41,7 @@ def drawn(
 def level_and_words(seed: int, **wrong: float) -> tuple[str, str]:
     rng = np.random.default_rng(seed)
     guide = drawn(rng, np.arange(40), (1, 500), **wrong)
-    verdict = check_mcmc(compute_mcmc(guide, drawn(rng, CHOSEN, (2, 250))))[0]
+    verdict = check_guide_vs_nuts(compute_guide_vs_nuts(guide, drawn(rng, CHOSEN, (2, 250))))[0]
     return verdict.level, verdict.meaning
 
 
@@ -56,7 +61,7 @@ def test_agreement_passes_and_disagreement_fails(seed: int) -> None:
 def test_what_is_measured() -> None:
     rng = np.random.default_rng(0)
     guide = drawn(rng, np.arange(40), (1, 4000), width=2.0, shift=0.5)
-    result = compute_mcmc(guide, drawn(rng, CHOSEN, (4, 2000)))
+    result = compute_guide_vs_nuts(guide, drawn(rng, CHOSEN, (4, 2000)))
     np.testing.assert_allclose(result["sd_ratio"], 2, rtol=0.1)
     np.testing.assert_allclose(result["shift"], 0.5, atol=0.15)
     assert (result["rhat"] < 1.02).all()
@@ -66,7 +71,9 @@ def test_what_is_measured() -> None:
 def test_chains_that_disagree_are_not_compared() -> None:
     rng = np.random.default_rng(0)
     guide = drawn(rng, np.arange(40), (1, 500))
-    verdict = check_mcmc(compute_mcmc(guide, drawn(rng, CHOSEN, (2, 250), stuck=5.0)))[0]
+    verdict = check_guide_vs_nuts(
+        compute_guide_vs_nuts(guide, drawn(rng, CHOSEN, (2, 250), stuck=5.0))
+    )[0]
     assert verdict.level == "not enough data"
     assert "NUTS converged for 0 of 8 observations" in verdict.meaning
 
@@ -74,10 +81,10 @@ def test_chains_that_disagree_are_not_compared() -> None:
 def test_few_observations_and_one_chain() -> None:
     rng = np.random.default_rng(0)
     guide = drawn(rng, np.arange(40), (1, 100))
-    result = compute_mcmc(guide, drawn(rng, CHOSEN[:3], (1, 100)))
+    result = compute_guide_vs_nuts(guide, drawn(rng, CHOSEN[:3], (1, 100)))
     assert result["rhat"].isnull().all()
-    assert check_mcmc(result)[0].level == "not enough data"
-    assert plot_mcmc(result).axes
+    assert check_guide_vs_nuts(result)[0].level == "not enough data"
+    assert plot_guide_vs_nuts(result).axes
 
 
 def test_angles_are_compared_on_the_circle() -> None:
@@ -90,17 +97,17 @@ def test_angles_are_compared_on_the_circle() -> None:
             posterior=xr.Dataset({"angle": (dims, values)}, {"observation": observations})
         )
 
-    result = compute_mcmc(around_zero(0.1), around_zero(0.1), {"angle": np.pi})
-    assert check_mcmc(result)[0].level == "good"
+    result = compute_guide_vs_nuts(around_zero(0.1), around_zero(0.1), {"angle": np.pi})
+    assert check_guide_vs_nuts(result)[0].level == "good"
 
 
 def test_a_report_with_mcmc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(subject, "SIMULATIONS", 60)
+    monkeypatch.setattr(context, "SIMULATIONS", 60)
     run = new_run(RunConfig("pendulum", len(TIMES)))
     guide = posterior(run, simulate(30, 0), PosteriorOptions(60, 30))
     reference = az.InferenceData(posterior=guide["posterior"].isel(observation=[1, 5, 9, 20, 29]))
     metrics = diagnose(run, guide, tmp_path, reference)
     assert metrics["omega_nuts_sd_ratio"] == pytest.approx(1.0)
-    assert (tmp_path / "mcmc.png").is_file()
+    assert (tmp_path / "guide_vs_nuts.png").is_file()
     found = {v.name: v.level for v in read_verdicts(tmp_path)}
     assert found["guide against NUTS: omega"] == "good"

@@ -1,4 +1,4 @@
-"""The physics latents with the residual off: the fit finds them, and the shift is judged."""
+"""The physics latents with the residual off: the fit finds them, and the shift is validated."""
 
 from __future__ import annotations
 
@@ -8,7 +8,11 @@ import torch
 
 from groundvae.data.batch import Batch
 from groundvae.data.pendulum import TIMES
-from groundvae.diagnostics.reestimate import check_reestimate, compute_reestimate, fit_physics
+from groundvae.diagnostics.physics_only_refit import (
+    check_physics_only_refit,
+    compute_physics_only_refit,
+    fit_physics,
+)
 from groundvae.inference.run import RunConfig, new_run
 from groundvae.models.greybox import GreyBox
 
@@ -59,15 +63,17 @@ def test_the_shift_is_judged_in_units_of_the_prior(shift: float, level: str) -> 
     rng = np.random.default_rng(0)
     mean = rng.normal(size=100)
     draws = {"omega": mean + 0.1 * rng.normal(size=(200, 100))}
-    result = compute_reestimate(draws, {"omega": mean + shift}, PRIOR)
-    verdict = check_reestimate(result)[0]
+    result = compute_physics_only_refit(draws, {"omega": mean + shift}, PRIOR)
+    verdict = check_physics_only_refit(result)[0]
     assert verdict.level == level
     assert float(result["of_posterior"].median()) == pytest.approx(10 * shift, abs=0.2)
     few = result.isel(observation=slice(5))
-    assert check_reestimate(few)[0].level == "not enough data"
+    assert check_physics_only_refit(few)[0].level == "not enough data"
 
 
 def test_an_angle_moves_the_short_way_round() -> None:
     draws = {"angle": np.array([[0.05], [0.1], [3.1]])}
-    result = compute_reestimate(draws, {"angle": np.array([3.0])}, {"angle": 1.0}, {"angle": np.pi})
+    result = compute_physics_only_refit(
+        draws, {"angle": np.array([3.0])}, {"angle": 1.0}, {"angle": np.pi}
+    )
     assert abs(float(result["shift"].item())) < 0.3

@@ -4,7 +4,7 @@ Takes the folders of runs, as ``paper_table.py`` leaves them, learns the correct
 several weights of simulations (in units of the ELBO's), and measures 1,000 fresh series. At weight
 0 nothing is learned: that is the Laplace approximation.
 
-    python benchmarks/settling.py runs/paper_table-runs/hybrid-reg-*
+    python benchmarks/calibrating.py runs/paper_table-runs/hybrid-reg-*
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from groundvae.data.batch import Batch
 from groundvae.data.dataset import Dataset
 from groundvae.diagnostics.metrics import compute_metrics
 from groundvae.guides.laplace import LaplaceGuide
+from groundvae.inference.calibration import CalibrationLoss
 from groundvae.inference.elbo import SLEEP
 from groundvae.inference.posterior import posterior
 from groundvae.inference.preset import build_loss
 from groundvae.inference.run import Run, load_run, new_run
-from groundvae.inference.settling import Settling
 from groundvae.inference.trainer import Phase, Trainer
 from groundvae.models.catalogue import find_system
 
@@ -54,12 +54,12 @@ class Options:
     threads: int = 2
 
 
-def settle(run: Run, loss: Settling) -> None:
+def calibrate(run: Run, loss: CalibrationLoss) -> None:
     """Learn the correction of a laplace run, in place, for as many steps as its fit has."""
     options = run.config.options
     trainer = Trainer(run.model, run.guide, loss.loss, loss.train, loss.train, options)
-    steps = round(options.settle * options.steps)
-    phase = Phase("settle", steps, run.guide, loss, [loss.guide.correction], options)
+    steps = round(options.calibrate * options.steps)
+    phase = Phase("calibrate", steps, run.guide, loss, [loss.guide.correction], options)
     for _ in range(steps):
         trainer.step(phase)
 
@@ -73,13 +73,13 @@ def measure(
     fresh = new_run(run.config).guide.get_submodule("correction").state_dict()
     found: dict[float, Mapping[str, float]] = {}
     with pyro.validation_enabled(False):
-        loss = Settling(run.model, guide, run.loss(), train, seen=len(train) * 200)
+        loss = CalibrationLoss(run.model, guide, run.loss(), train, seen=len(train) * 200)
         for weight in weights:
             guide.correction.load_state_dict(fresh)
             torch.manual_seed(seed)
             if weight:
                 loss.loss = build_loss(run.config.loss, {SLEEP: weight})
-                settle(run, loss)
+                calibrate(run, loss)
             found[weight] = compute_metrics(posterior(run, test))
     return found
 

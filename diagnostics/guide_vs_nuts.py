@@ -39,7 +39,7 @@ def choose(observations: int, count: int) -> np.ndarray:
     return np.unique(np.linspace(0, observations - 1, min(count, observations)).astype(int))
 
 
-def compute_mcmc(
+def compute_guide_vs_nuts(
     guide: az.InferenceData,
     reference: az.InferenceData,
     periods: Mapping[str, float] | None = None,
@@ -105,7 +105,7 @@ def _rhat(draws: np.ndarray, chains: int) -> np.ndarray:
     return np.asarray(az.rhat(az.convert_to_dataset(by_chain))["x"].values)
 
 
-def check_mcmc(result: xr.Dataset) -> list[Verdict]:
+def check_guide_vs_nuts(result: xr.Dataset) -> list[Verdict]:
     """One verdict for each physics latent, and one for the worst part of ``z_aux``."""
     names = [str(n) for n in result["latent"].values]
     verdicts = [_check_one(result.sel(latent=n), n) for n in names if not is_auxiliary(n)]
@@ -149,7 +149,7 @@ def _worst(*levels: Level) -> Level:
     return max(levels, key=("good", "doubtful", "bad").index)
 
 
-def plot_mcmc(result: xr.Dataset) -> Figure:
+def plot_guide_vs_nuts(result: xr.Dataset) -> Figure:
     """Densities of both, one row an observation, one column a physics latent."""
     names = [n for n in map(str, result["latent"].values) if not is_auxiliary(n)]
     names = names or [str(n) for n in result["latent"].values][:3]

@@ -1,4 +1,4 @@
-"""Novelty: are the data of the kind that the run knows (out of distribution)?"""
+"""Out of distribution: are the data of the kind that the run knows (out of distribution)?"""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from scipy.stats import betabinom
 
 from groundvae.diagnostics.style import FULL, PHYSICS, headline, house_style
 from groundvae.diagnostics.verdict import FEWEST, Verdict, grade, too_few, worded
-from groundvae.inference.novelty import SCORES
+from groundvae.inference.outofdistribution import SCORES
 
 GOOD, DOUBTFUL = 0.05, 0.25  # share of observations beyond a threshold; 0.01 is expected
 SURE = 0.999
@@ -23,22 +23,22 @@ WORDS = {
 }
 
 
-def compute_novelty(marked: xr.Dataset) -> xr.Dataset:
+def compute_outofdistribution(marked: xr.Dataset) -> xr.Dataset:
     """Share of strange observations, by either score, and the share that chance allows.
 
-    ``marked`` holds the scores and ``novel`` (observation,), as ``posterior`` stores them in
+    ``marked`` holds the scores and ``out_of_distribution`` (observation,), as stored in
     ``constant_data``. Of m new observations the number beyond the k-th of n known ones is
     beta-binomial, (m, n + 1 - k, k), if all are of one kind: ``limit`` is its 99.9 % quantile,
     summed over the scores, or ``GOOD`` if that is more.
     """
     names = [name for name in SCORES if name in marked]
-    result = marked[[*names, "novel"]]
+    result = marked[[*names, "out_of_distribution"]]
     m = result.sizes["observation"]
     known = max(int(result[name].attrs["known"]) for name in names)
     chance = sum(_chance(result[name], m, SURE ** (1 / len(names))) for name in names)
     expected = sum(float(result[name].attrs["rate"]) for name in names)
     attrs = {"known": known, "expected": expected, "limit": max(GOOD, chance)}
-    return result.assign_attrs(attrs | {"share": float(result["novel"].mean())})
+    return result.assign_attrs(attrs | {"share": float(result["out_of_distribution"].mean())})
 
 
 def _chance(score: xr.DataArray, m: int, sure: float) -> float:
@@ -47,10 +47,10 @@ def _chance(score: xr.DataArray, m: int, sure: float) -> float:
     return float(betabinom.ppf(sure, m, above, n + 1 - above)) / m if n else 1.0
 
 
-def check_novelty(result: xr.Dataset) -> Verdict:
+def check_outofdistribution(result: xr.Dataset) -> Verdict:
     """Whether the data are of the kind that the run knows."""
     n, known = result.sizes["observation"], result.attrs["known"]
-    name, limit = "novelty of the observations", result.attrs["limit"]
+    name, limit = "observations out of distribution", result.attrs["limit"]
     if n < FEWEST or not result.attrs["expected"]:
         if n >= FEWEST:
             meaning = f"No verdict from {known} validation observations: fit with {FEWEST} or more."
@@ -67,9 +67,9 @@ def check_novelty(result: xr.Dataset) -> Verdict:
     return Verdict(name, level, meaning, value, limit, n)
 
 
-def plot_novelty(result: xr.Dataset) -> Figure:
+def plot_outofdistribution(result: xr.Dataset) -> Figure:
     """Sorted scores with their thresholds."""
-    names = [str(name) for name in result.data_vars if name != "novel"]
+    names = [str(name) for name in result.data_vars if name != "out_of_distribution"]
     share, n = 100 * result.attrs["share"], result.sizes["observation"]
     with house_style():
         figure, grid = plt.subplots(

@@ -14,8 +14,11 @@ from groundvae.cli.main import main
 from groundvae.data.batch import Batch
 from groundvae.data.dataset import Dataset
 from groundvae.data.pendulum import TIMES, simulate
-from groundvae.diagnostics.novelty import check_novelty, compute_novelty
-from groundvae.inference.novelty import RATE, become_familiar, conformal_threshold, mark
+from groundvae.diagnostics.outofdistribution import (
+    check_outofdistribution,
+    compute_outofdistribution,
+)
+from groundvae.inference.outofdistribution import RATE, conformal_threshold, learn_reference, mark
 from groundvae.inference.posterior import PosteriorOptions, posterior
 from groundvae.inference.run import Run, RunConfig, load_run, new_run
 
@@ -28,7 +31,7 @@ def run() -> Run:
     run = new_run(RunConfig("pendulum", len(TIMES)))
     train, valid = Batch.of(simulate(300, 1)), Batch.of(simulate(500, 2))
     run.guide.prepare(train)
-    run.familiarity = become_familiar(run.model, run.guide, train, valid)
+    run.ood_reference = learn_reference(run.model, run.guide, train, valid)
     return run
 
 
@@ -46,19 +49,19 @@ def shifted(kind: str) -> Dataset:
 
 def test_ordinary_observations_are_marked_at_the_nominal_rate(run: Run) -> None:
     marked = posterior(run, simulate(1000, 5), FEW)["constant_data"]
-    assert marked["novel"].dtype == bool
-    assert marked["novel"].sizes == {"observation": 1000}
+    assert marked["out_of_distribution"].dtype == bool
+    assert marked["out_of_distribution"].sizes == {"observation": 1000}
     # Two scores, each with 2 of 501 places above its threshold.
     allowed = sum(betabinom.ppf(0.9995, 1000, 2, 499) for _ in range(2))
-    assert int(marked["novel"].sum()) <= allowed
-    assert check_novelty(compute_novelty(marked)).level == "good"
+    assert int(marked["out_of_distribution"].sum()) <= allowed
+    assert check_outofdistribution(compute_outofdistribution(marked)).level == "good"
 
 
 @pytest.mark.parametrize("kind", ["offset", "scaled", "noisy", "square"])
 def test_shifted_observations_are_marked(run: Run, kind: str) -> None:
     marked = posterior(run, shifted(kind), FEW)["constant_data"]
-    assert float(marked["novel"].mean()) > 0.5  # four times a small swing is a swing
-    assert check_novelty(compute_novelty(marked)).level == "bad"
+    assert float(marked["out_of_distribution"].mean()) > 0.5  # four times a small swing is a swing
+    assert check_outofdistribution(compute_outofdistribution(marked)).level == "bad"
 
 
 def test_over_many_draws_the_rate_is_the_nominal_one() -> None:
@@ -67,7 +70,7 @@ def test_over_many_draws_the_rate_is_the_nominal_one() -> None:
     for _ in range(300):
         known = {k: rng.standard_t(3, size=500) for k in ("surprise", "feature_distance")}
         new = {k: rng.standard_t(3, size=500) for k in known}
-        shares.append(float(mark(new, known)["novel"].mean()))
+        shares.append(float(mark(new, known)["out_of_distribution"].mean()))
     assert np.mean(shares) <= RATE
     assert np.mean(shares) == pytest.approx(2 * 2 / 501, rel=0.15)
 
@@ -75,20 +78,20 @@ def test_over_many_draws_the_rate_is_the_nominal_one() -> None:
 def test_too_few_known_observations_mark_nothing() -> None:
     assert conformal_threshold(np.arange(19.0), 0.01) == (np.inf, 0.0)
     marked = mark({"surprise": np.array([1e9, np.inf])}, {"surprise": np.arange(19.0)})
-    assert not marked["novel"].any()
-    assert check_novelty(compute_novelty(marked)).level == "not enough data"
+    assert not marked["out_of_distribution"].any()
+    assert check_outofdistribution(compute_outofdistribution(marked)).level == "not enough data"
 
 
 def test_a_run_remembers_its_data(run: Run, tmp_path: Path) -> None:
     run.save(tmp_path / "run")
     again = load_run(tmp_path / "run")
-    assert again.familiarity is not None
-    assert run.familiarity is not None
-    for name, value in vars(run.familiarity).items():
-        assert torch.equal(getattr(again.familiarity, name), value)
-    (tmp_path / "run" / "familiarity.safetensors").unlink()
+    assert again.ood_reference is not None
+    assert run.ood_reference is not None
+    for name, value in vars(run.ood_reference).items():
+        assert torch.equal(getattr(again.ood_reference, name), value)
+    (tmp_path / "run" / "reference.safetensors").unlink()
     old = load_run(tmp_path / "run")
-    assert "novel" not in posterior(old, simulate(3, 0), FEW)["constant_data"]
+    assert "out_of_distribution" not in posterior(old, simulate(3, 0), FEW)["constant_data"]
 
 
 def test_gaps_do_not_make_an_observation_novel(run: Run) -> None:
@@ -96,7 +99,7 @@ def test_gaps_do_not_make_an_observation_novel(run: Run) -> None:
     x = np.array(data.x)
     x[:, 20:25] = np.nan
     marked = posterior(run, Dataset(x, data.coordinates), FEW)["constant_data"]
-    assert float(marked["novel"].mean()) < 0.05
+    assert float(marked["out_of_distribution"].mean()) < 0.05
 
 
 def test_posterior_warns_and_marks(
@@ -115,6 +118,6 @@ def test_posterior_warns_and_marks(
     told = capsys.readouterr().err
     assert "WARNING: 100 of 100 observations are unlike" in told
     assert told.count("\n") == 1
-    stored = az.from_netcdf(str(out))["constant_data"]["novel"]
+    stored = az.from_netcdf(str(out))["constant_data"]["out_of_distribution"]
     assert stored.dtype == bool
     assert bool(stored.all())

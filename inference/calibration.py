@@ -21,7 +21,7 @@ BANK = 20_000  # simulations at most
 EACH = 2  # simulations a step, for each observation
 
 
-class Settling:
+class CalibrationLoss:
     """What is left of the loss for a guide alone: ``-ELBO + weight * hybrid_simulation``.
 
     Simulations reward a posterior as wide as the model's own uncertainty; the ELBO, one that is
@@ -42,10 +42,10 @@ class Settling:
         self, model: GreyBox, guide: LaplaceGuide, loss: RegularizedELBO, train: Batch, seen: int
     ) -> None:
         self.guide, self.loss, self.simulated = guide, loss, loss.sleeps(model, guide)
-        self.train, self.known = train, guide.bearings(train)
+        self.train, self.known = train, guide.approximation(train)
         if self.simulated:
             bank = simulate(model, train, min(BANK, EACH * seen), guide.population)
-            self.truth, self.bank = guide.flat(bank.latents), guide.bearings(bank.full)
+            self.truth, self.bank = guide.flat(bank.latents), guide.approximation(bank.full)
 
     def __call__(self, model: GreyBox, guide: Guide, batch: Batch) -> Tensor:
         """The loss of one step; ``batch`` says only of how many observations."""

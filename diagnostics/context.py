@@ -1,4 +1,4 @@
-"""The Subject: one run on one data set, with what several diagnostics need of it."""
+"""The Context: one run on one data set, with what several diagnostics need of it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SIMULATIONS = 1000  # of the self-test
 
 
 @dataclass
-class Subject:
+class Context:
     """What is diagnosed: a run and its posterior of some observations.
 
     ``reference`` is another posterior, by MCMC, of some of the same observations; its coordinate
@@ -42,7 +42,7 @@ class Subject:
     @cached_property
     def periods(self) -> Mapping[str, float]:
         """Periods of the physics latents that wrap."""
-        latents = self.run.model.grounding.latents
+        latents = self.run.model.latents
         return {z.name: z.period for z in latents if z.period is not None}
 
     @cached_property
@@ -68,7 +68,7 @@ class Subject:
         found = dict.fromkeys(self.draws, 1.0)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            for latent in self.run.model.grounding.latents:
+            for latent in self.run.model.latents:
                 drawn = latent.prior.sample(torch.Size([PRIOR_DRAWS, 1])).cpu().numpy()
                 found[latent.name] = float(unwrap(drawn, drawn[0], latent.period)[0].var())
         return found
@@ -76,7 +76,7 @@ class Subject:
     @cached_property
     def bounds(self) -> Mapping[str, tuple[float, float]]:
         """Ends of the priors that are uniform; a full circle has none."""
-        latents = self.run.model.grounding.latents
+        latents = self.run.model.latents
         uniform = [z for z in latents if isinstance(z.prior, dist.Uniform) and z.period is None]
         return {z.name: (float(z.prior.low), float(z.prior.high)) for z in uniform}
 
@@ -85,7 +85,7 @@ class Subject:
         """Log density of the draws under the prior, (draw, observation), by scalar latent."""
         found = {k: norm.logpdf(v) for k, v in self.draws.items() if is_auxiliary(k)}
         posterior = self.inference_data["posterior"]
-        for latent in self.run.model.grounding.latents:
+        for latent in self.run.model.latents:
             values = torch.as_tensor(np.concatenate(posterior[latent.name].values))
             found[latent.name] = latent.prior.log_prob(values).cpu().numpy()
         return {name: found[name] for name in self.draws}

@@ -34,12 +34,12 @@ def fit_physics(
     method of Levenberg (1944) and Marquardt (1963) in unconstrained space. What the data do not
     say stays where it starts.
     """
-    grounding = model.grounding
+    spec = model.latents
     size = model.system.auxiliary
 
     def residual(u: Tensor) -> Tensor:
         """(..., observation, sample) of u (..., observation, latent)."""
-        values, _ = grounding.constrain(u)
+        values, _ = spec.constrain(u)
         auxiliary = u.new_zeros(*u.shape[:-1], size) if size else None
         alone = model.system.decode(values, auxiliary, batch.inputs).physics
         assert alone is not None
@@ -50,8 +50,8 @@ def fit_physics(
 
     with torch.no_grad():
         values = {k: torch.as_tensor(v).to(batch.x) for k, v in start.items()}
-        u = _minimize(residual, grounding.unconstrain(values))
-        found, _ = grounding.constrain(u)
+        u = _minimize(residual, spec.unconstrain(values))
+        found, _ = spec.constrain(u)
     return {k: v.cpu().numpy() for k, v in found.items()}
 
 
@@ -87,7 +87,7 @@ def central_draws(draws: np.ndarray, period: float | None) -> np.ndarray:
     return np.asarray(np.take_along_axis(draws, np.abs(off).argmin(axis=0)[None], axis=0)[0])
 
 
-def compute_reestimate(
+def compute_physics_only_refit(
     draws: Mapping[str, np.ndarray],
     moved: Mapping[str, np.ndarray],
     prior_variance: Mapping[str, float],
@@ -101,7 +101,7 @@ def compute_reestimate(
     ``of_posterior`` in posterior standard deviations.
 
     >>> draws = {"omega": np.array([[1.0], [3.0]])}
-    >>> found = compute_reestimate(draws, {"omega": np.array([4.0])}, {"omega": 16.0})
+    >>> found = compute_physics_only_refit(draws, {"omega": np.array([4.0])}, {"omega": 16.0})
     >>> found["shift"].item(), found["of_prior"].item(), found["of_posterior"].item()
     (2.0, 0.5, 2.0)
     """
@@ -129,7 +129,7 @@ def _shift(
     return circular_difference(moved, centre, period), spread
 
 
-def check_reestimate(result: xr.Dataset) -> list[Verdict]:
+def check_physics_only_refit(result: xr.Dataset) -> list[Verdict]:
     """One verdict for each physics latent."""
     return [_check_one(result.sel(latent=n), str(n)) for n in result["latent"].values]
 
@@ -154,7 +154,7 @@ def _check_one(latent: xr.Dataset, name: str) -> Verdict:
     return Verdict(title, level, meaning, value, GOOD, n)
 
 
-def plot_reestimate(result: xr.Dataset) -> Figure:
+def plot_physics_only_refit(result: xr.Dataset) -> Figure:
     """Distribution of the shift of each latent, with the widths of posterior and prior."""
     names = [str(n) for n in result["latent"].values]
     columns = min(3, len(names))

@@ -29,7 +29,7 @@ SAMPLES = 10_000  # that are left out, one at a time; more take minutes
 DRAWS = 25
 
 
-def compute_looseries(inference_data: az.InferenceData, seed: int = 0) -> xr.Dataset:
+def compute_loo_pit(inference_data: az.InferenceData, seed: int = 0) -> xr.Dataset:
     """LOO-PIT of samples left out one at a time, their log predictive density and k-hat.
 
     Each observation has latents of its own, so samples within an observation are left out, not
@@ -56,7 +56,7 @@ def compute_looseries(inference_data: az.InferenceData, seed: int = 0) -> xr.Dat
     return result.assign_attrs(draws=len(ll[0]), samples=len(picked))
 
 
-def check_looseries(result: xr.Dataset) -> Verdict:
+def check_loo_pit(result: xr.Dataset) -> Verdict:
     """Whether samples are where the others of their series say."""
     n, value = result.attrs["observations"], result.attrs["deviation"]
     name = "left-out samples"
@@ -73,7 +73,7 @@ def check_looseries(result: xr.Dataset) -> Verdict:
     return Verdict(name, level, meaning, value, result.attrs["limit"], n)
 
 
-def plot_looseries(result: xr.Dataset) -> Figure:
+def plot_loo_pit(result: xr.Dataset) -> Figure:
     """Histogram of the LOO-PIT, and its ECDF less the uniform's."""
     with house_style():
         figure, (left, right) = plt.subplots(1, 2, figsize=(6.4, 3.1))
