@@ -1,0 +1,84 @@
+"""Written values: a component remembers the plain values that it was built from.
+
+A saved run holds its model as values, not as names of today's defaults: every argument of every
+component, also those that were left at their default. So a changed default never breaks a run.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+from groundvae.data.errors import InputError
+
+PLAIN = (bool, int, float, str, type(None))
+ARGUMENTS = "_written_arguments"
+W = TypeVar("W", bound="Written")
+
+
+class Written:
+    """A class whose objects can be written down and built again.
+
+    >>> class Pair(Written):
+    ...     def __init__(self, a: int, *, b: float = 2.0) -> None: ...
+    >>> Pair(1).arguments()
+    {'a': 1, 'b': 2.0}
+
+    """
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "__init__" in cls.__dict__:
+            cls.__init__ = _remembering(cls.__init__)  # type: ignore[method-assign]
+
+    def arguments(self) -> dict[str, Any]:
+        """What the object was built from, by name, all defaults included."""
+        return dict(self.__dict__.get(ARGUMENTS, {}))
+
+
+def _remembering(build: Callable[..., None]) -> Callable[..., None]:
+    """A constructor that keeps its arguments; the outermost class's are those that count."""
+    signature = inspect.signature(build)
+
+    @functools.wraps(build)
+    def init(self: Any, *args: Any, **kwargs: Any) -> None:
+        if ARGUMENTS not in self.__dict__:
+            bound = signature.bind(self, *args, **kwargs)
+            bound.apply_defaults()
+            given = dict(list(bound.arguments.items())[1:])
+            self.__dict__[ARGUMENTS] = given
+        build(self, *args, **kwargs)
+
+    return init
+
+
+def plain(value: Any, where: str) -> Any:
+    """A value as JSON holds it: numbers, strings, lists, mappings of these, and components.
+
+    Raises:
+        InputError: a value that cannot be written; ``where`` says of what.
+
+    """
+    if isinstance(value, PLAIN):
+        return value
+    if isinstance(value, Written):
+        return write(value)
+    if isinstance(value, Mapping):
+        return {str(k): plain(v, where) for k, v in value.items()}
+    if isinstance(value, Sequence):
+        return [plain(v, where) for v in value]
+    if hasattr(value, "__dataclass_fields__"):
+        fields = {name: getattr(value, name) for name in value.__dataclass_fields__}
+        return {"kind": type(value).__name__, **{k: plain(v, where) for k, v in fields.items()}}
+    raise InputError(
+        f"{where} has an argument of type {type(value).__name__}, which cannot be saved, expected "
+        "numbers, strings, or components made of these"
+    )
+
+
+def write(thing: Written) -> dict[str, Any]:
+    """The kind of a component and its arguments."""
+    kind = type(thing).__name__
+    return {"kind": kind, **{k: plain(v, kind) for k, v in thing.arguments().items()}}
