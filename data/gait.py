@@ -30,7 +30,7 @@ FEWEST = 4  # strides of a folder, to fit, validate and test on
 SPLITS = ("train", "valid", "test")
 FILES = {
     "gait.npz": "strides in three splits, angles_train and so on",
-    "Context*.mat": "all trials of one context, as published",
+    "Subject*.mat": "all trials of one subject, as published",
 }
 SOURCE = (
     "Lencioni et al. (2019), Scientific Data 6:309, figshare collection 4494755 (CC BY 4.0): "
@@ -91,7 +91,7 @@ def read_subject(path: Path) -> Dataset:
 
 def read_subjects(folder: Path) -> Dataset:
     """The walking strides of all ``SubjectN.mat`` in a folder, in the order of N."""
-    paths = sorted(folder.glob("Context*.mat"), key=lambda path: (len(path.name), path.name))
+    paths = sorted(folder.glob("Subject*.mat"), key=lambda path: (len(path.name), path.name))
     if not paths:
         raise InputError(f"{folder}: holds no SubjectN.mat")
     parts = [read_subject(path) for path in paths]
@@ -105,7 +105,7 @@ def splits(root: Path | None = None) -> Splits:
     if folder is not None and (folder / "gait.npz").is_file():
         parts = read_gait_npz(folder / "gait.npz")
         return Splits(parts["train"], parts["valid"], parts["test"], "measured, gait.npz")
-    if folder is not None and any(folder.glob("Context*.mat")):
+    if folder is not None and any(folder.glob("Subject*.mat")):
         strides = read_subjects(folder)
         if len(strides) < FEWEST:
             raise InputError(f"{folder}: holds {len(strides)} strides, expected {FEWEST} or more")
