@@ -29,14 +29,14 @@ from groundvae.data.batch import Batch
 from groundvae.data.pendulum import TIMES
 from groundvae.diagnostics.metrics import compute_metrics
 from groundvae.guides.options import GuideOptions
-from groundvae.inference.fit import fit
+from groundvae.inference.optimize import optimize
 from groundvae.inference.posterior import posterior
 from groundvae.inference.run import Run, RunConfig, new_run
-from groundvae.inference.schedule import FitOptions
-from groundvae.models.catalogue import find_system
+from groundvae.models.recipe import FitOptions
+from groundvae.models.ownfile import find_system
 from groundvae.models.network import FourierTime
-from groundvae.models.noise import GaussianNoise
-from groundvae.models.pendulum import AUXILIARY, Pendulum
+from groundvae.models.noises.gaussian import Gaussian
+from groundvae.models.systems.pendulum import AUXILIARY, Pendulum
 from groundvae.models.residual import BoundResidual, HarmonicResidual, NeuralResidual
 from groundvae.physics.solver import RK4, Midpoint, ParallelAdjoint, Solver
 
@@ -219,15 +219,15 @@ def fitted(ablation: Ablation, seed: int) -> Run:
     for part in (run.model, run.guide):
         part.to(ablation.dtype)
     train, valid = (
-        Batch.of(entry.simulate(*split), dtype=ablation.dtype) for split in (TRAIN, VALID)
+        Batch.of(entry.source.simulate(*split), dtype=ablation.dtype) for split in (TRAIN, VALID)
     )
-    run.fit = fit(run.model, run.guide, run.loss(), train, valid, options)
+    run.fit = optimize(run.model, run.guide, run.loss(), train, valid, options)
     return run
 
 
 def measure(name: str, seed: int) -> dict[str, float]:
     run = fitted(ABLATIONS[name], seed)
-    test = find_system("pendulum").simulate(*TEST)
+    test = find_system("pendulum").source.simulate(*TEST)
     metrics = compute_metrics(posterior(run, test))
     row = {column: metrics[column] for column in COLUMNS}
     row["mae_at_twice_omega"] = counterfactual_mae(run, test)

@@ -29,8 +29,8 @@ from rich.table import Table
 from groundvae.cli.source import TRAIN, VALID
 from groundvae.data.batch import Batch
 from groundvae.data.dataset import Dataset
-from groundvae.inference.schedule import FitOptions
-from groundvae.models.catalogue import find_system
+from groundvae.models.recipe import FitOptions
+from groundvae.models.ownfile import find_system
 
 TARGETS = (2.0, 1.0, 0.7, 0.5, 0.4, 0.3, 0.25)
 PUBLISHED = {  # options of its pendulum experiment
@@ -121,7 +121,7 @@ def run_ours(options: Options, train: Dataset, valid: Dataset) -> list[tuple[flo
 
 def main(options: Options) -> None:
     entry = find_system("pendulum")
-    train, valid = entry.simulate(*TRAIN), entry.simulate(*VALID)
+    train, valid = entry.source.simulate(*TRAIN), entry.source.simulate(*VALID)
     theirs = run_reference(options, train, valid)
     ours = run_ours(options, train, valid)
     table = Table("validation SSE", "public code, s", "ours, s", "ratio")

@@ -32,7 +32,7 @@ from groundvae.inference.posterior import posterior
 from groundvae.inference.preset import build_loss
 from groundvae.inference.run import Run, load_run, new_run
 from groundvae.inference.trainer import Phase, Trainer
-from groundvae.models.catalogue import find_system
+from groundvae.models.ownfile import find_system
 
 COLUMNS = (
     "reconstruction_sse",

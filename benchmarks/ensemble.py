@@ -43,9 +43,9 @@ from groundvae.inference.calibration import EACH, CalibrationLoss
 from groundvae.inference.elbo import SLEEP
 from groundvae.inference.posterior import posterior
 from groundvae.inference.run import Run, load_run
-from groundvae.inference.simulation import simulate
+from groundvae.guides.simulation import simulate
 from groundvae.inference.stacking import stack, stacking_weights
-from groundvae.models.catalogue import find_system
+from groundvae.models.ownfile import find_system
 from groundvae.models.greybox import AUXILIARY, GreyBox, site_value
 
 EACH_WORLD = 4000  # simulations of each model
@@ -103,7 +103,7 @@ class SettlingAmongWorlds(CalibrationLoss):
 def settled_among(run: Run, worlds: Sequence[GreyBox]) -> Run:
     """A copy of the run whose correction has learned from all worlds' simulations."""
     run = replace(run, guide=deepcopy(run.guide))
-    train = Batch.of(run.entry.simulate(*TRAIN))
+    train = Batch.of(run.entry.source.simulate(*TRAIN))
     torch.manual_seed(run.config.options.seed)
     with pyro.validation_enabled(False):
         calibrate(run, SettlingAmongWorlds(run, worlds, train))
@@ -127,7 +127,7 @@ def predictive_coverage(run: Run, batch: Batch, drawn: Tensor, factor: float) ->
     wide = centre + factor * (drawn - centre)
     physics, _ = spec.constrain(wide[..., : len(spec)])
     auxiliary = wide[..., len(spec) :]
-    decoded = run.model.system.decode(physics, auxiliary, batch.inputs, reduced=False).full
+    decoded = run.model.decode(physics, auxiliary, batch.inputs, reduced=False).full
     torch.manual_seed(1)
     seen = run.model.noise(decoded, event_dim=1).sample()
     low, high = seen.quantile(torch.tensor([0.5 - NOMINAL / 2, 0.5 + NOMINAL / 2]), 0)

@@ -15,11 +15,11 @@ from rich.console import Console
 
 from groundvae.cli.source import TRAIN, VALID
 from groundvae.data.batch import Batch
-from groundvae.inference.fit import fit, peak_memory_mb
+from groundvae.inference.optimize import optimize, peak_memory_mb
 from groundvae.inference.run import Run, RunConfig, new_run
-from groundvae.inference.schedule import FitOptions
+from groundvae.models.recipe import FitOptions
 from groundvae.inference.trainer import Phase
-from groundvae.models.catalogue import find_system
+from groundvae.models.ownfile import find_system
 
 TARGET = 0.25
 DRAWS = 20
@@ -74,14 +74,14 @@ def watched_fit(train: Batch, valid: Batch, options: FitOptions, draws: int) -> 
     """The default fit, and its curve."""
     run = new_run(RunConfig("pendulum", length=train.x.shape[1], options=options))
     curve = Curve(run, valid, draws)
-    run.fit = fit(run.model, run.guide, run.loss(), train, valid, options, curve)
+    run.fit = optimize(run.model, run.guide, run.loss(), train, valid, options, curve)
     return curve
 
 
 def main(options: Options) -> None:
     torch.set_num_threads(options.threads)
     entry = find_system("pendulum")
-    train, valid = Batch.of(entry.simulate(*TRAIN)), Batch.of(entry.simulate(*VALID))
+    train, valid = Batch.of(entry.source.simulate(*TRAIN)), Batch.of(entry.source.simulate(*VALID))
     settings = FitOptions(seed=options.seed, validate_every=50)
     if options.steps is not None:
         settings = replace(settings, steps=options.steps)

@@ -26,12 +26,12 @@ from groundvae.cli.source import TEST, TRAIN, VALID
 from groundvae.data.batch import Batch
 from groundvae.diagnostics.metrics import compute_metrics
 from groundvae.guides.catalogue import GUIDES
-from groundvae.inference.fit import fit
+from groundvae.inference.optimize import optimize
 from groundvae.inference.posterior import posterior
 from groundvae.inference.preset import build_loss
 from groundvae.inference.run import Run, RunConfig, load_run, new_run
-from groundvae.inference.schedule import FitOptions
-from groundvae.models.catalogue import find_system
+from groundvae.models.recipe import FitOptions
+from groundvae.models.ownfile import find_system
 
 COLUMNS = ("reconstruction_sse", "omega_mae", "omega_crps", "omega_cov90", "elbo", "iwae")
 USUAL = "structured-normal"
@@ -60,7 +60,7 @@ class Stepper:
 
     def __init__(self, guide: str) -> None:
         self.run = new_run(RunConfig("pendulum", 50, guide=guide))
-        self.batch = Batch.of(find_system("pendulum").simulate(200, 1))
+        self.batch = Batch.of(find_system("pendulum").source.simulate(200, 1))
         self.run.guide.prepare(self.batch)
         self.guide = self.run.guide.first
         self.loss = build_loss("regularized")
@@ -104,15 +104,15 @@ def fitted(guide: str, seed: int, options: Options) -> Run:
         settings = replace(settings, steps=options.steps)
     entry = find_system("pendulum")
     run = new_run(RunConfig("pendulum", 50, guide=guide, options=settings))
-    train, valid = Batch.of(entry.simulate(*TRAIN)), Batch.of(entry.simulate(*VALID))
-    run.fit = fit(run.model, run.guide, run.loss(), train, valid, settings)
+    train, valid = Batch.of(entry.source.simulate(*TRAIN)), Batch.of(entry.source.simulate(*VALID))
+    run.fit = optimize(run.model, run.guide, run.loss(), train, valid, settings)
     run.save(folder)
     return run
 
 
 def measure(guide: str, seed: int, options: Options) -> Row:
     run = fitted(guide, seed, options)
-    test = find_system("pendulum").simulate(*TEST)
+    test = find_system("pendulum").source.simulate(*TEST)
     metrics = compute_metrics(posterior(run, test))
     row: Row = {"guide": guide, "seed": seed, "fit_seconds": run.fit.seconds}
     row |= {column: metrics[column] for column in COLUMNS}

@@ -22,12 +22,12 @@ from rich.table import Table
 
 from groundvae.cli.source import TEST
 from groundvae.data.dataset import Dataset
-from groundvae.diagnostics.guide_vs_nuts import compute_guide_vs_nuts, plot_guide_vs_nuts
+from groundvae.diagnostics.guide_vs_nuts import GuideVsNuts, compute_guide_vs_nuts
 from groundvae.inference.inferencedata import save_inference_data
 from groundvae.inference.nuts import NutsOptions, nuts
 from groundvae.inference.posterior import PosteriorOptions, posterior
 from groundvae.inference.run import Run, load_run
-from groundvae.models.catalogue import find_system
+from groundvae.models.ownfile import find_system
 
 COLUMNS = ("sd_ratio", "shift", "wasserstein", "rhat")
 console = Console(width=120)
@@ -74,7 +74,7 @@ def compare(run: Run, data: Dataset, path: Path) -> xr.Dataset:
 def main(options: Options) -> None:
     torch.set_num_threads(options.threads)
     run = load_run(options.run)
-    data = find_system("pendulum").simulate(*TEST)
+    data = find_system("pendulum").source.simulate(*TEST)
     sample(run, data, options)
     paths = sorted(options.out.glob("*-*.nc"))
     parts = [compare(run, data, path) for path in paths]
@@ -88,7 +88,7 @@ def main(options: Options) -> None:
     table.add_row("median", *(f"{float(of_latent[c].median()):.3g}" for c in COLUMNS))
     console.print(table)
     for part, path in zip(parts, paths, strict=True):
-        plot_guide_vs_nuts(part).savefig(path.with_suffix(".png"), dpi=150)
+        GuideVsNuts().plot(part).savefig(path.with_suffix(".png"), dpi=150)
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ import tyro
 
 from groundvae.cli.source import TEST, TRAIN
 from groundvae.data.atomic import replacing
-from groundvae.models.catalogue import find_system
+from groundvae.models.ownfile import find_system
 
 Row = dict[str, str]
 KEYS = ("system", "variant", "seed")
@@ -71,7 +71,7 @@ def measure(system: str, variant: str, seed: int, options: Options) -> dict[str,
         return systems.measure(system, variant, seed, None)
     runs = options.out.parent / f"{options.out.stem}-runs"
     settings = pendulum.Options(out=runs, variant=variant, threads=options.threads)
-    return pendulum.measure(settings, seed, find_system("pendulum").simulate(*TEST))
+    return pendulum.measure(settings, seed, find_system("pendulum").source.simulate(*TEST))
 
 
 def read(path: Path) -> list[Row]:

@@ -27,7 +27,7 @@ from groundvae.diagnostics.metrics import compute_metrics
 from groundvae.inference.fit import peak_memory_mb
 from groundvae.inference.posterior import PosteriorOptions, posterior
 from groundvae.inference.run import Run, load_run
-from groundvae.models.catalogue import find_system
+from groundvae.models.ownfile import find_system
 from groundvae.models.intervention import Change
 
 
@@ -85,7 +85,7 @@ def measure(options: Options, seed: int, test: Dataset) -> dict[str, float]:
 
 def main(options: Options) -> None:
     entry = find_system("pendulum")
-    train, test = entry.simulate(*TRAIN), entry.simulate(*TEST)
+    train, test = entry.source.simulate(*TRAIN), entry.source.simulate(*TEST)
     rows = [measure(options, seed, test) for seed in options.seeds]
     options.out.mkdir(parents=True, exist_ok=True)
     with (options.out / f"{options.variant}.csv").open("w", newline="") as stream:

@@ -28,10 +28,10 @@ from groundvae.data.batch import Batch
 from groundvae.guides.laplace import LaplaceGuide
 from groundvae.inference.elbo import SLEEP
 from groundvae.inference.run import Run, RunConfig, new_run
-from groundvae.inference.schedule import FitOptions
+from groundvae.models.recipe import FitOptions
 from groundvae.inference.trainer import Phase, Trainer
-from groundvae.models.catalogue import find_system
-from groundvae.models.pendulum import AUXILIARY, Pendulum
+from groundvae.models.ownfile import find_system
+from groundvae.models.systems.pendulum import AUXILIARY, Pendulum
 from groundvae.models.residual import BoundResidual, HarmonicResidual
 from groundvae.physics.solver import RK4
 
@@ -102,7 +102,7 @@ def parts(run: Run, train: Batch, options: Options) -> dict[str, float]:
 def main(options: Options) -> None:
     torch.set_num_threads(options.threads)
     entry = find_system("pendulum")
-    train = Batch.of(entry.simulate(*TRAIN))
+    train = Batch.of(entry.source.simulate(*TRAIN))
     systems = {
         "as it is": Pendulum(dynamics=HarmonicResidual(AUXILIARY)),
         "step by step": Pendulum(dynamics=HarmonicResidual(AUXILIARY), solver=RK4()),

@@ -23,13 +23,13 @@ from groundvae.data.advection_diffusion import TIMES, solve
 from groundvae.data.batch import Batch
 from groundvae.data.dataset import Dataset
 from groundvae.diagnostics.metrics import compute_metrics
-from groundvae.diagnostics.score import circular_difference, circular_mean
-from groundvae.inference.fit import fit
+from groundvae.inference.optimize import optimize
 from groundvae.inference.posterior import PosteriorOptions, posterior
 from groundvae.inference.run import Run, RunConfig, new_run
-from groundvae.models.catalogue import find_system
-from groundvae.models.gait import Gait
+from groundvae.models.circle import difference, mean_direction
 from groundvae.models.intervention import Change
+from groundvae.models.ownfile import find_system
+from groundvae.models.systems.gait import Gait
 from groundvae.physics.galaxy import PERIOD
 from groundvae.physics.hamiltonian import drift
 
@@ -84,8 +84,8 @@ def axis_figures(run: Run, data: Dataset) -> dict[str, float]:
     if not {"position_angle", "ellipticity"} <= set(data.truth):
         return {}
     draws = posterior(run, data)["posterior"]
-    angle = circular_mean(np.concatenate(draws["position_angle"].values), PERIOD)
-    off = np.abs(circular_difference(angle, data.truth["position_angle"], PERIOD))
+    angle = mean_direction(np.concatenate(draws["position_angle"].values), PERIOD)
+    off = np.abs(difference(angle, data.truth["position_angle"], PERIOD))
     ratio = 1 - draws["ellipticity"].mean(("chain", "draw")).values
     return {
         "position_angle_median_degrees": float(np.rad2deg(np.median(off))),
@@ -111,7 +111,7 @@ def measure(name: str, variant: str, seed: int, root: Path | None) -> dict[str, 
     )
     run = new_run(config)
     batches = Batch.of(splits.train), Batch.of(splits.valid)
-    run.fit = fit(run.model, run.guide, run.loss(), *batches, config.options)
+    run.fit = optimize(run.model, run.guide, run.loss(), *batches, config.options)
     data = splits.valid if entry.splits else splits.test
     figures = compute_metrics(posterior(run, data))
     figures |= {"fit_seconds": run.fit.seconds, "steps": run.fit.steps}

@@ -13,16 +13,13 @@ from groundvae.cli.source import assigned, default_splits, read_data
 from groundvae.data.atomic import check_writable
 from groundvae.data.dataset import Dataset
 from groundvae.data.errors import InputError
-from groundvae.diagnostics.priorpredictive import (
-    check_priorpredictive,
-    compute_priorpredictive,
-    plot_priorpredictive,
-)
+from groundvae.diagnostics.priorpredictive import PriorPredictive, compute_priorpredictive
 from groundvae.diagnostics.style import save_figure
+from groundvae.inference.fit import prepare
 from groundvae.inference.prior import prior_predictive
-from groundvae.inference.run import Run, RunConfig, new_run
-from groundvae.inference.schedule import FitOptions
-from groundvae.models.catalogue import Entry, find_system
+from groundvae.inference.run import Run
+from groundvae.models.catalogue import Entry
+from groundvae.models.ownfile import find_system
 from groundvae.models.prior import parse_priors
 
 
@@ -36,8 +33,8 @@ class Check:
     """An .npz to check against. Without: the system's own training data."""
     root: Path | None = None
     """Folder of measured data, for systems that have them; see the command `data`."""
-    variant: str = "hybrid-reg"
-    """nn-only, nn-solver, physics-only, hybrid, or hybrid-reg."""
+    variant: str = ""
+    """nn-only, nn-solver, physics-only, hybrid, or hybrid-reg; default the usual one."""
     prior: tuple[str, ...] = ()
     """Priors to swap, such as 'omega=LogNormal(0.5, 0.4)'."""
     draws: int = 500
@@ -59,9 +56,9 @@ class Check:
         data = self.load(entry)
         drawn = prior_predictive(self.build(data), data, draws=self.draws, seed=self.seed)
         result = compute_priorpredictive(drawn)
-        verdict = check_priorpredictive(result)
-        names = {"quantity": entry.quantity, "unit": entry.unit}
-        save_figure(plot_priorpredictive(result.assign_attrs(names)), path)
+        verdict = PriorPredictive().judge(result)
+        names = {"quantity": entry.system.quantity, "unit": entry.system.unit}
+        save_figure(PriorPredictive().plot(result.assign_attrs(names)), path)
         say(f"{verdict.level}: {verdict.name}. {verdict.meaning}")
         outside = 100 * result.attrs["outside"]
         say(f"{outside:.1f} % of the samples are outside the prior's 99 % band")
@@ -77,6 +74,5 @@ class Check:
 
     def build(self, data: Dataset) -> Run:
         """The unfitted run that the options describe."""
-        options = FitOptions(seed=self.seed)
-        config = RunConfig(self.system, data.x.shape[1], self.variant, options=options)
-        return new_run(config, parse_priors(assigned("--prior", self.prior)))
+        priors = parse_priors(assigned("--prior", self.prior))
+        return prepare(self.system, data, variant=self.variant, priors=priors, seed=self.seed)

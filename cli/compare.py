@@ -15,19 +15,19 @@ import tyro
 
 from groundvae.cli.comparison import plot_comparison
 from groundvae.cli.console import note, say, set_threads
-from groundvae.cli.fit import Fit, check_converged, usual_preset
-from groundvae.cli.source import assigned, default_splits, tuned, usual_options
+from groundvae.cli.fit import Fit, check_converged
+from groundvae.cli.source import assigned, default_splits, tuned, usual_options, usual_recipe
 from groundvae.data.atomic import check_writable, replacing
 from groundvae.data.errors import InputError
 from groundvae.diagnostics import standin
 from groundvae.diagnostics.metrics import compute_metrics
-from groundvae.guides.catalogue import check_guide
-from groundvae.guides.options import GuideOptions
+from groundvae.guides.catalogue import GUIDES
+from groundvae.guides.phase import Ending
 from groundvae.inference.posterior import posterior
 from groundvae.inference.run import Run, load_run
-from groundvae.inference.schedule import FitOptions
-from groundvae.models.catalogue import find_system
+from groundvae.models.ownfile import find_system
 from groundvae.models.prior import parse_priors
+from groundvae.models.recipe import FitOptions
 
 KEYS = ("variant", "guide", "prior", "seed")
 
@@ -89,7 +89,7 @@ class Compare:
         """Of the metrics that are drawn."""
         entry = find_system(self.system)
         found = {
-            "reconstruction_sse": f"{entry.unit}²" if entry.unit != "1" else "",
+            "reconstruction_sse": f"{entry.system.unit}²" if entry.system.unit != "1" else "",
             "elbo": "nats",
         }
         found["iwae"] = "nats"
@@ -104,16 +104,18 @@ class Compare:
         for variant in self.variants:
             entry.build(variant)
         for guide in self.guides:
-            check_guide(guide, GuideOptions())
+            GUIDES[guide]
         for prior in self.priors:
             if prior != "default":
                 entry.build(priors=parse_priors(assigned("--priors", prior.split(";"))))
         check_writable(self.out / "table.csv")
 
     def cells(self) -> Iterator[Cell]:
-        guides = self.guides or (find_system(self.system).guide,)
-        for cell in product(self.variants, guides, self.priors, self.seeds):
-            yield Cell(*cell)
+        entry = find_system(self.system)
+        for variant in self.variants:
+            guides = self.guides or (entry.variant(variant).recipe.guide,)
+            for guide, prior, seed in product(guides, self.priors, self.seeds):
+                yield Cell(variant, guide, prior, seed)
 
     def measure(self, cell: Cell) -> dict[str, str | float]:
         """Fit (unless that is done), measure (likewise); a failure becomes part of the row."""
@@ -137,18 +139,18 @@ class Compare:
             return identity | {"failure": str(error)}
 
     def _fitted(self, cell: Cell, folder: Path) -> Run:
-        preset = usual_preset(cell.variant)
-        options = replace(tuned(find_system(self.system), self.options, preset), seed=cell.seed)
+        usual = usual_recipe(find_system(self.system), cell.variant, None)
+        options = replace(tuned(usual.options, self.options), seed=cell.seed)
         again = False
         if (folder / "config.json").is_file():
             run = load_run(folder)
             if run.config.options != options:
                 raise InputError(f"{folder}: was fitted with other options, expected a new --out")
-            again = run.fit.stop == "interrupted"
+            again = run.fit.ending is Ending.INTERRUPTED
             if not again:
                 return check_converged(run, folder)
         run = self._fit(cell, folder, options, again)
-        if run.fit.stop == "interrupted":
+        if run.fit.ending is Ending.INTERRUPTED:
             raise KeyboardInterrupt
         return run
 

@@ -14,7 +14,8 @@ from groundvae.cli.console import say
 from groundvae.data.dataset import Dataset
 from groundvae.data.errors import InputError
 from groundvae.data.root import VARIABLE, Splits, candidates, find_folder
-from groundvae.models.catalogue import Entry, find_system
+from groundvae.models.catalogue import Entry
+from groundvae.models.ownfile import find_system
 
 
 @dataclass(frozen=True)
@@ -32,12 +33,12 @@ class Data:
 
     def run(self) -> None:
         entry = find_system(self.system)
-        if self.number is not None and self.number not in entry.classes:
-            known = ", ".join(map(str, entry.classes)) or "none"
+        if self.number is not None and self.number not in entry.source.classes:
+            known = ", ".join(map(str, entry.source.classes)) or "none"
             raise InputError(f"{entry.name} has no class {self.number}, known: {known}")
         for line in report(entry, self.root, self.number):
             say(line)
-        if entry.splits is None:
+        if entry.source.splits is None:
             if self.out is not None:
                 raise InputError(f"{entry.name} is simulated, expected `simulate {entry.name}`")
             return
@@ -67,20 +68,20 @@ def joined(parts: Sequence[Dataset]) -> Dataset:
 
 
 def _splits(entry: Entry, root: Path | None, number: int | None) -> Splits:
-    assert entry.splits is not None
-    return entry.splits(root) if number is None else entry.splits(root, number)
+    assert entry.source.splits is not None
+    return entry.source.splits(root) if number is None else entry.source.splits(root, number)
 
 
 def report(entry: Entry, root: Path | None, number: int | None = None) -> Iterator[str]:
     """The lines of the answer, best candidate first."""
-    if entry.splits is None:
+    if entry.source.splits is None:
         yield f"{entry.name} is simulated (`simulate {entry.name}`): it needs no measured data"
         return
     chosen = find_folder(entry.name, root)
     for folder in candidates(entry.name, root):
         yield from _folder(folder, entry, used=folder == chosen)
     yield _verdict(entry, root, number)
-    yield f"public source: {entry.source}"
+    yield f"public source: {entry.source.public}"
     if root is None:
         yield f"put the files in one of these folders, name its parent in {VARIABLE}, or use --root"
 
@@ -90,7 +91,7 @@ def _folder(folder: Path, entry: Entry, *, used: bool) -> Iterator[str]:
         yield f"{folder}: no such folder"
         return
     yield f"{folder}: {'used' if used else 'not used'}"
-    for pattern, content in entry.files.items():
+    for pattern, content in entry.source.files.items():
         found = sorted(path.name for path in folder.glob(pattern))
         if len(found) > 3:
             found = [f"{found[0]} .. {found[-1]} ({len(found)} files)"]

@@ -14,9 +14,9 @@ from groundvae.cli.posterior import Options, told
 from groundvae.cli.source import default_splits, read_data
 from groundvae.data.dataset import Dataset
 from groundvae.data.errors import InputError
-from groundvae.diagnostics import guide_vs_nuts
 from groundvae.diagnostics.diagnose import diagnose, read_verdicts
 from groundvae.diagnostics.report import summary
+from groundvae.diagnostics.style import choose
 from groundvae.inference.inferencedata import save_inference_data
 from groundvae.inference.nuts import NutsOptions, nuts
 from groundvae.inference.posterior import PosteriorOptions, posterior
@@ -70,7 +70,7 @@ class Diagnose:
 
     def reference(self, run: Run, data: Dataset) -> az.InferenceData:
         """The posterior of some observations by NUTS, with their positions among all."""
-        chosen = guide_vs_nuts.choose(len(data), self.nuts)
+        chosen = choose(len(data), self.nuts)
         settings = NutsOptions()
         drawn = nuts(run, data.subset(chosen), settings, told(settings))
         if self.keep_posterior:

@@ -17,26 +17,24 @@ from groundvae.cli.source import (
     assigned,
     default_splits,
     once,
-    own_weights,
     read_data,
     tuned,
     usual_options,
+    usual_recipe,
 )
-from groundvae.data.batch import Batch
 from groundvae.data.dataset import Dataset
 from groundvae.data.errors import InputError
-from groundvae.guides.catalogue import check_guide
-from groundvae.guides.options import GuideOptions
-from groundvae.inference.fit import fit
-from groundvae.inference.outofdistribution import learn_reference
+from groundvae.guides.catalogue import build_guide
+from groundvae.guides.options import GuideOptions, guide_options
+from groundvae.guides.phase import Ending
+from groundvae.inference.fit import execute, prepare
 from groundvae.inference.preset import build_loss
-from groundvae.inference.run import Run, RunConfig, check_folder, new_run
-from groundvae.inference.schedule import FitOptions
-from groundvae.models.catalogue import Entry, find_system
+from groundvae.inference.run import Run, check_folder
+from groundvae.models.catalogue import Entry
+from groundvae.models.ownfile import find_system
 from groundvae.models.prior import parse_priors
 from groundvae.models.priorfile import read_priors
-
-REGULARIZED = "hybrid-reg"
+from groundvae.models.recipe import FitOptions, Recipe
 
 
 @dataclass(frozen=True)
@@ -49,8 +47,9 @@ class Fit:
     """An .npz to fit; a fifth of it validates. Without: the system's own simulated data."""
     root: Path | None = None
     """Folder of measured data, for systems that have them; see the command `data`."""
-    variant: str = REGULARIZED
-    """nn-only, nn-solver, physics-only, hybrid, or hybrid-reg (with the penalties)."""
+    variant: str = ""
+    """nn-only, nn-solver, physics-only, hybrid, or hybrid-reg (with the penalties); the default is
+    the system's usual one."""
     guide: str | None = None
     """Structure and family of the posterior, see `list`; the default is the system's usual one."""
     guide_options: Annotated[GuideOptions, tyro.conf.arg(name="guide")] = field(
@@ -89,8 +88,7 @@ class Fit:
         self.check(entry)
         set_threads(self.threads)
         train, valid, source = self.load(entry)
-        run = self.build(train, source)
-        self.train(run, train, valid)
+        run = self.fit(entry, train, valid, source)
         run.save(folder, overwrite=self.overwrite)
         say(
             f"{run.fit.stop}: {run.fit.steps} steps in {run.fit.seconds:.0f} s, validation ELBO "
@@ -101,18 +99,27 @@ class Fit:
     def check(self, entry: Entry) -> None:
         """Refuse what cannot be built before data are read or simulated."""
         check_device(self.device)
-        check_guide(self.guide or entry.guide, self.guide_options)
-        entry.build(self.variant, self.swapped())
-        build_loss(self.preset(), _weights(self.weight))
+        recipe = self.recipe(entry)
+        model = entry.build(self.variant, self.swapped())
+        build_guide(recipe.guide, model, 1, guide_options(recipe.guide_options))
+        build_loss(recipe.loss, recipe.weights)
+
+    def recipe(self, entry: Entry) -> Recipe:
+        """The variant's own, with what was typed in its place."""
+        usual = usual_recipe(entry, self.variant, self.loss)
+        return Recipe(
+            loss=usual.loss,
+            weights={**usual.weights, **_weights(self.weight)},
+            guide=self.guide or usual.guide,
+            guide_options={**usual.guide_options, **self.guide_options.given()},
+            options=tuned(usual.options, self.options),
+            double=usual.double,
+        )
 
     def swapped(self) -> dict[str, TorchDistribution]:
         """The priors to swap, by the name of their latent."""
         written = {} if self.priors_file is None else read_priors(self.priors_file)
         return parse_priors(written | assigned("--prior", self.prior))
-
-    def preset(self) -> str:
-        """The loss, by name."""
-        return self.loss or usual_preset(self.variant)
 
     def load(self, entry: Entry) -> tuple[Dataset, Dataset, str]:
         """Training and validation data, and where they come from."""
@@ -123,47 +130,26 @@ class Fit:
         train, valid = data.split(0.8, seed=0)
         return train, valid, self.data.name
 
-    def build(self, train: Dataset, source: str) -> Run:
-        """The unfitted run that the options describe."""
-        entry = find_system(self.system)
-        config = RunConfig(
-            system=self.system,
-            length=train.x.shape[1],
+    def fit(self, entry: Entry, train: Dataset, valid: Dataset, source: str) -> Run:
+        """The run, fitted by the same call as ``gv.fit``, with progress on stderr."""
+        recipe = self.recipe(entry)
+        run = prepare(
+            self.system,
+            train,
             variant=self.variant,
-            guide=self.guide or entry.guide,
-            guide_options=self.guide_options,
-            loss=self.preset(),
-            weights={**own_weights(entry, self.preset()), **_weights(self.weight)},
-            options=tuned(entry, self.options, self.preset()),
+            recipe=recipe,
+            priors=self.swapped(),
             trained_on=source,
         )
-        return new_run(config, self.swapped())
-
-    def train(self, run: Run, train: Dataset, valid: Dataset) -> None:
-        """Fit ``run`` in place, with progress on stderr."""
-        device = self.device
-        run.model.to(device)
-        run.guide.to(device)
-        batches = Batch.of(train, device=device), Batch.of(valid, device=device)
-        guide = run.config.guide
-        note(f"fitting {self.system} ({self.variant}, {guide}) on {len(train)} observations")
+        what = f"{self.system} ({run.config.variant}, {recipe.guide})"
+        note(f"fitting {what} on {len(train)} observations")
         with reporting(err) as report:
-            run.fit = fit(run.model, run.guide, run.loss(), *batches, run.config.options, report)
-        run.model.cpu()
-        run.guide.cpu()
-        if not run.fit.stop.startswith("diverged"):
-            known = Batch.of(train), Batch.of(valid)
-            run.ood_reference = learn_reference(run.model, run.guide, *known)
-
-
-def usual_preset(variant: str) -> str:
-    """The loss that a variant is fitted with where none is named."""
-    return "regularized" if variant == REGULARIZED else "exact"
+            return execute(run, train, valid, device=self.device, report=report)
 
 
 def check_converged(run: Run, folder: Path) -> Run:
     """The run, unless its fit left the finite numbers."""
-    if run.fit.stop.startswith("diverged"):
+    if run.fit.ending is Ending.DIVERGED:
         raise InputError(f"the fit {run.fit.stop}; the last good state is in {folder}")
     return run
 

@@ -10,12 +10,11 @@ import tyro
 
 from groundvae.cli.console import say
 from groundvae.guides.catalogue import GUIDES
-from groundvae.guides.population import population_of
 from groundvae.inference.penalty import PENALTIES
 from groundvae.inference.preset import PRESETS
 from groundvae.inference.run import Run, load_run
-from groundvae.models.catalogue import CATALOGUE
 from groundvae.models.prior import COMPOSED, DISTRIBUTIONS, format_prior
+from groundvae.models.systems import SYSTEMS
 
 
 @dataclass(frozen=True)
@@ -30,7 +29,7 @@ class List:
             describe(load_run(self.run_folder))
             return
         say("systems")
-        for name, entry in CATALOGUE.items():
+        for name, entry in SYSTEMS.items():
             say(f"  {name}: {entry.summary}")
             say(f"    variants: {', '.join(entry.variants)}")
             for latent in entry.build().latents:
@@ -50,14 +49,15 @@ class List:
 def describe(run: Run) -> None:
     """What a run is: system, variant, guide, loss, data, fit and every prior."""
     config, fit = run.config, run.fit
-    sizes = "".join(f", {name} {value}" for name, value in config.guide_options.given().items())
+    how = config.how
+    sizes = "".join(f", {name} {value}" for name, value in how.guide_options.items())
     say(f"system: {config.system}, {config.variant}")
-    say(f"guide: {config.guide}{sizes}")
-    say(f"loss: {config.loss}")
+    say(f"guide: {how.guide}{sizes}")
+    say(f"loss: {how.loss}")
     say(f"trained on: {config.trained_on}")
     say(f"fit: {fit.stop}, {fit.steps} steps in {fit.seconds:.0f} s, ELBO {fit.best_elbo:.4g}")
     say("priors")
-    hyper = population_of(run.guide).centres()
+    hyper = run.guide.population.centres()
     for name, text in config.priors.items():
         found = f"; inferred, median {float(hyper[name]):.4g}" if name in hyper else ""
         say(f"  {name} ~ {text}{found}")

@@ -19,7 +19,7 @@ from groundvae.cli.posterior import Posterior, Predict
 from groundvae.cli.simulate import Simulate
 from groundvae.cli.usage import one_sentence, refuse_repeats
 from groundvae.data.errors import InputError
-from groundvae.physics.solver import NonFiniteError
+from groundvae.physics.errors import NonFiniteError
 
 Command = (
     Annotated[Simulate, tyro.conf.subcommand("simulate")]

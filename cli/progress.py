@@ -15,15 +15,15 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from groundvae.inference.fit import Report
-from groundvae.inference.trainer import Phase
+from groundvae.guides.phase import Phase
+from groundvae.inference.optimize import Report
 
 HIDDEN = {"step", "seconds"}
 
 
 @contextmanager
 def reporting(console: Console) -> Iterator[Report]:
-    """Give the function that ``fit`` calls after every validation."""
+    """Give the function that a fit calls after every validation."""
     if not console.is_terminal:
         yield lambda phase, step, terms: console.print(
             f"{phase.name} {step}/{phase.steps}  {terms['seconds']:.0f} s  {_terms(terms)}",

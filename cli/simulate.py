@@ -12,7 +12,7 @@ import tyro
 from matplotlib.figure import Figure
 
 from groundvae.cli.console import note, say
-from groundvae.cli.source import once
+from groundvae.cli.source import once, simulated
 from groundvae.data.atomic import check_writable
 from groundvae.data.dataset import Dataset
 from groundvae.data.errors import InputError
@@ -21,8 +21,9 @@ from groundvae.diagnostics.contactsheet import SHOWN, plot_contact_sheet
 from groundvae.diagnostics.style import save_figure
 from groundvae.inference.generation import generate
 from groundvae.inference.run import load_run
-from groundvae.models.catalogue import Entry, find_system
+from groundvae.models.catalogue import Entry
 from groundvae.models.intervention import parse_intervention
+from groundvae.models.ownfile import find_system
 
 IMAGE_RANK = 3  # row, column, band
 
@@ -62,7 +63,7 @@ class Simulate:
 
     def _named(self, entry: Entry) -> Path:
         """Where to write."""
-        images = len(entry.axes) == IMAGE_RANK
+        images = len(entry.system.axes) == IMAGE_RANK
         out = self.out
         if out is None and images and self.run_folder is not None:
             out = self.run_folder / "sheet.png"
@@ -78,8 +79,8 @@ class Simulate:
     def _draw(self, entry: Entry, chosen: Mapping[str, float]) -> tuple[Dataset, np.ndarray]:
         """The observations, and what a contact sheet shows of them."""
         if self.run_folder is None:
-            data = entry.simulate(self.n, self.seed)
-            if entry.splits is not None:
+            data = simulated(entry, self.n, self.seed)
+            if entry.source.splits is not None:
                 note(f"WARNING: {self.system}: {STAND_IN}, nothing of it is measured")
             return data, data.x
         run = load_run(self.run_folder)

@@ -11,12 +11,13 @@ from typing import TypeVar
 import numpy as np
 
 from groundvae.cli.console import note
-from groundvae.data.dataset import Dataset, load_dataset
+from groundvae.data.dataset import Dataset
+from groundvae.data.reading import read
 from groundvae.data.errors import InputError
 from groundvae.data.root import Splits
-from groundvae.inference.schedule import FitOptions
 from groundvae.models.catalogue import Entry
 from groundvae.models.prior import split_assignment
+from groundvae.models.recipe import FitOptions, Recipe
 
 TRAIN, VALID, TEST = (1000, 1), (500, 2), (1000, 3)
 """Size and seed of the default splits."""
@@ -47,6 +48,18 @@ def assigned(option: str, texts: Iterable[str]) -> dict[str, str]:
     return once(option, (split_assignment(text) for text in texts))
 
 
+def simulated(entry: Entry, n: int, seed: int) -> Dataset:
+    """Observations of a system's own simulator.
+
+    Raises:
+        InputError: it has none.
+
+    """
+    if entry.source.simulate is None:
+        raise InputError(f"{entry.name} has no simulator, expected --data FILE")
+    return entry.source.simulate(n, seed)
+
+
 class SimulatedSplits:
     """The default splits of a simulated system, each simulated when it is asked for."""
 
@@ -57,15 +70,15 @@ class SimulatedSplits:
 
     @cached_property
     def train(self) -> Dataset:
-        return self.entry.simulate(*TRAIN)
+        return simulated(self.entry, *TRAIN)
 
     @cached_property
     def valid(self) -> Dataset:
-        return self.entry.simulate(*VALID)
+        return simulated(self.entry, *VALID)
 
     @cached_property
     def test(self) -> Dataset:
-        return self.entry.simulate(*TEST)
+        return simulated(self.entry, *TEST)
 
 
 def default_splits(entry: Entry, root: Path | None = None) -> Splits | SimulatedSplits:
@@ -73,11 +86,11 @@ def default_splits(entry: Entry, root: Path | None = None) -> Splits | Simulated
 
     A stand-in for measured data is announced on stderr.
     """
-    if entry.splits is None:
+    if entry.source.splits is None:
         if root is not None:
             raise InputError(f"{entry.name} is simulated, expected no --root")
         return SimulatedSplits(entry)
-    splits = entry.splits(root)
+    splits = entry.source.splits(root)
     if splits.stand_in:
         note(f"WARNING: {entry.name}: {splits.source}; `data {entry.name}` says how to get them")
     return splits
@@ -103,16 +116,21 @@ def usual_options() -> FitOptions:
     return FitOptions(**marked)  # type: ignore[arg-type]
 
 
-def tuned(entry: Entry, options: FitOptions, preset: str) -> FitOptions:
-    """The system's own options of a fit wherever ``options`` are still those that come."""
-    chosen = {**entry.options, **({} if preset == "regularized" else entry.awake)}
-    own = {k: v for k, v in chosen.items() if isinstance(getattr(options, k), Usual)}
-    return replace(options, **own)
+def tuned(usual: FitOptions, options: FitOptions) -> FitOptions:
+    """A recipe's options of a fit wherever ``options`` are still those that come."""
+    own = {f.name: getattr(usual, f.name) for f in fields(usual)}
+    return replace(
+        options, **{k: v for k, v in own.items() if isinstance(getattr(options, k), Usual)}
+    )
 
 
-def own_weights(entry: Entry, preset: str) -> dict[str, float]:
-    """The system's own weights of penalties, under the preset that has them all."""
-    return dict(entry.weights) if preset == "regularized" else {}
+def usual_recipe(entry: Entry, variant: str, loss: str | None) -> Recipe:
+    """The recipe of a variant; under another loss, that of the same model where there is one."""
+    own = entry.variant(variant)
+    if loss is None or loss == own.recipe.loss:
+        return own.recipe
+    same = [v.recipe for v in entry.variants.values() if v.build is own.build]
+    return next((r for r in same if r.loss == loss), replace(own.recipe, loss=loss, weights={}))
 
 
 def read_data(path: Path, entry: Entry, *, refuse_missing: bool = False) -> Dataset:
@@ -122,10 +140,16 @@ def read_data(path: Path, entry: Entry, *, refuse_missing: bool = False) -> Data
         InputError: the file is bad, of another rank, or has gaps that are refused.
 
     """
-    data = load_dataset(path, coordinates=tuple(entry.coordinates), latents=entry.references)
-    rank = 1 + len(entry.axes)
+    system = entry.system
+    data = read(
+        path,
+        inputs=system.inputs,
+        truth=entry.source.references,
+        coordinates=tuple(system.coordinates),
+    )
+    rank = 1 + len(entry.system.axes)
     if data.x.ndim != rank:
-        shape = ", ".join(("observation", *entry.axes))
+        shape = ", ".join(("observation", *entry.system.axes))
         raise InputError(f"{path}: x has shape {data.x.shape}, expected ({shape})")
     missing = np.isnan(data.x)
     if refuse_missing and missing.any():
@@ -138,10 +162,11 @@ def read_data(path: Path, entry: Entry, *, refuse_missing: bool = False) -> Data
         where = int(missing.reshape(len(data), -1).all(axis=1).argmax())
         raise InputError(f"{path}: observation {where} has no samples at all, expected some")
     low, high = np.nanmin(data.x), np.nanmax(data.x)
-    if low < entry.limits[0] or high > entry.limits[1]:
+    least, most = entry.system.limits
+    if low < least or high > most:
+        expected = f"{entry.system.quantity} within {least:.3g} .. {most:.3g} {entry.system.unit}"
         raise InputError(
-            f"{path}: x reaches from {low:.3g} to {high:.3g}, expected {entry.quantity} within "
-            f"{entry.limits[0]:.3g} .. {entry.limits[1]:.3g} {entry.unit}".rstrip()
+            f"{path}: x reaches from {low:.3g} to {high:.3g}, expected {expected}".rstrip()
         )
     return _with_coordinates(data, entry, path)
 
@@ -149,13 +174,15 @@ def read_data(path: Path, entry: Entry, *, refuse_missing: bool = False) -> Data
 def _with_coordinates(data: Dataset, entry: Entry, path: Path) -> Dataset:
     """The system's own times (or places) where the file has none and its size allows it."""
     found = dict(data.coordinates)
-    usual = entry.simulate(1, 0)
+    if entry.source.simulate is None:
+        return data
+    usual = simulated(entry, 1, 0)
     own = usual.coordinates
     _check_places(data, usual, entry, path)
-    for name, axis in entry.coordinates.items():
+    for name, axis in entry.system.coordinates.items():
         if name in found:
             continue
-        samples = data.x.shape[1 + entry.axes.index(axis)]
+        samples = data.x.shape[1 + entry.system.axes.index(axis)]
         if len(own[name]) != samples:
             what = "'t' in seconds" if name == "t" else repr(name)
             raise InputError(
@@ -168,8 +195,8 @@ def _with_coordinates(data: Dataset, entry: Entry, path: Path) -> Dataset:
 
 def _check_places(data: Dataset, usual: Dataset, entry: Entry, path: Path) -> None:
     """Refuse axes other than time that are not the system's own: models know no others."""
-    names = {axis: name for name, axis in entry.coordinates.items()}
-    for place, axis in enumerate(entry.axes, start=1):
+    names = {axis: name for name, axis in entry.system.coordinates.items()}
+    for place, axis in enumerate(entry.system.axes, start=1):
         if axis == "time":
             continue
         known, given = usual.x.shape[place], data.x.shape[place]

@@ -1,46 +1,61 @@
-"""The Dataset: observations, their coordinates and, where known, the true latents."""
+"""The Dataset: observations, their coordinates and inputs and, where known, the true latents."""
 
 from __future__ import annotations
 
-import struct
-import zipfile
-import zlib
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from groundvae.data.atomic import replacing
 from groundvae.data.errors import InputError
+from groundvae.data.input import BASE, Input, check_inputs, is_own
+from groundvae.data.npz import numbers
+from groundvae.data.npz import read_npz as read_npz
+from groundvae.data.times import check_times, within
 
-# What numpy and zipfile raise on damaged files.
-UNREADABLE = (
-    OSError,
-    EOFError,
-    LookupError,
-    MemoryError,
-    OverflowError,
-    RuntimeError,
-    SyntaxError,
-    TypeError,
-    struct.error,
-    zipfile.BadZipFile,
-    zlib.error,
-)
+DESCRIPTION = "description"
+"""The array of a file that says, as JSON, what the others are."""
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """Observations ``x`` (observation, *event); NaN marks a missing sample.
+    """Observations and what is known of them.
 
-    ``coordinates`` hold what the observations share, by name (``t``: (time,), s, strictly
-    increasing); ``truth`` holds the true latents, (observation,), where they are known.
+    Args:
+        x: (observation, *event); NaN marks a missing sample.
+        coordinates: what labels the axes, by name. ``t``, s, strictly increasing: (time,), shared
+            by all observations, or (observation, time), of each one's own, uneven and of different
+            lengths, padded at the end with NaN in ``t`` and in ``x``.
+        truth: the true latents, (observation,), where they are known.
+        inputs: what is known beside ``x``: shared by all, (*over), or of each one's own,
+            (observation, *over): a mass () or (observation,), a driving signal (time,) or
+            (observation, time). A signal ``drive`` is sampled at the times ``t_drive`` (s) where
+            there are such among the inputs, else at ``t``.
+        own: names of the inputs that are one for each observation.
+        error: standard deviation of each sample of ``x`` where it was stated, of its shape.
+        censored: of the shape of ``x``: 1 where the value lies above ``x``, -1 where below.
+        labels: names of an axis' entries, such as those of ``observation`` and ``channel``.
+        units: of arrays, by name, where the file told them.
+
+    Raises:
+        InputError: shapes that do not agree, values that are not finite, times that do not
+            increase, an input that ends before the data do.
+
     """
 
     x: np.ndarray
     coordinates: Mapping[str, np.ndarray] = field(default_factory=dict)
     truth: Mapping[str, np.ndarray] = field(default_factory=dict)
+    inputs: Mapping[str, np.ndarray] = field(default_factory=dict)
+    own: frozenset[str] = frozenset()
+    error: np.ndarray | None = None
+    censored: np.ndarray | None = None
+    labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    units: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.x.ndim < 2 or self.x.size == 0:
@@ -48,38 +63,182 @@ class Dataset:
         if np.isinf(self.x).any():
             where = int(np.isinf(self.x).reshape(len(self.x), -1).any(axis=1).argmax())
             raise InputError(f"x holds infinite values, first in observation {where}")
-        if "t" in self.coordinates:
-            _check_times(self.coordinates["t"], self.x)
+        times = self.coordinates.get("t")
+        if times is not None:
+            check_times(times, self.x)
+        taken = {"x", "error", "censored", DESCRIPTION, *self.coordinates, *self.truth}
+        clash = sorted(taken & set(self.inputs))
+        if clash:
+            raise InputError(f"an input is called {clash[0]!r}, expected another name")
+        check_inputs(self.inputs, self.own, times, len(self))
+        self._check_samples()
+
+    def _check_samples(self) -> None:
+        """Refuse errors and marks of censoring that are none of ``x``'s."""
+        for name, values in (("error", self.error), ("censored", self.censored)):
+            if values is not None and values.shape != self.x.shape:
+                raise InputError(f"{name} has shape {values.shape}, expected {self.x.shape}")
+        there = ~np.isnan(self.x)
+        if self.error is not None and not (np.nan_to_num(self.error[there], posinf=0) > 0).all():
+            raise InputError("error is not positive everywhere, expected standard deviations")
+        if self.censored is not None and not np.isin(self.censored[there], (-1, 0, 1)).all():
+            raise InputError("censored holds other marks than -1 (below x), 0 and 1 (above x)")
+        names = self.labels.get("observation")
+        if names is not None and len(names) != len(self):
+            raise InputError(f"{len(names)} names for {len(self)} observations, expected as many")
 
     def __len__(self) -> int:
         return len(self.x)
 
-    def subset(self, index: np.ndarray | slice) -> Dataset:
-        """The observations that ``index`` picks."""
-        truth = {name: value[index] for name, value in self.truth.items()}
-        return Dataset(self.x[index], self.coordinates, truth)
+    @property
+    def own_times(self) -> bool:
+        """Whether each observation has times of its own."""
+        return "t" in self.coordinates and self.coordinates["t"].ndim == 2
 
-    def split(self, fraction: float, seed: int) -> tuple[Dataset, Dataset]:
+    @property
+    def signals(self) -> frozenset[str]:
+        """Names of the inputs that are known at the times ``t``."""
+        return frozenset(
+            name
+            for name, value in self.inputs.items()
+            if value.ndim - (name in self.own) == 1
+            and not name.startswith(BASE)
+            and BASE + name not in self.inputs
+        )
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """How many times each observation has, without padding, (observation,)."""
+        if self.own_times:
+            return np.asarray(within(self.coordinates["t"]).sum(axis=1))
+        return np.full(len(self), self.x.shape[1])
+
+    def subset(self, index: np.ndarray | slice) -> Dataset:
+        """The observations that ``index`` (whole numbers or a mask) picks.
+
+        Raises:
+            InputError: none is picked.
+
+        """
+        labels = dict(self.labels)
+        if "observation" in labels:
+            labels["observation"] = tuple(np.array(labels["observation"], dtype=object)[index])
+        coordinates = dict(self.coordinates)
+        if self.own_times:
+            coordinates["t"] = coordinates["t"][index]
+        return replace(
+            self,
+            x=self.x[index],
+            coordinates=coordinates,
+            truth={name: value[index] for name, value in self.truth.items()},
+            inputs={k: v[index] if k in self.own else v for k, v in self.inputs.items()},
+            error=None if self.error is None else self.error[index],
+            censored=None if self.censored is None else self.censored[index],
+            labels=labels,
+        )
+
+    def split(
+        self, fraction: float, seed: int, *, groups: np.ndarray | None = None
+    ) -> tuple[Dataset, Dataset]:
         """Two disjoint parts by a seeded shuffle, the first with ``fraction`` of the rows.
 
-        >>> first, second = Dataset(np.zeros((10, 3))).split(0.8, seed=0)
-        >>> len(first), len(second)
-        (8, 2)
+        Args:
+            fraction: of the observations, or of the groups, in the first part.
+            seed: of the shuffle.
+            groups: (observation,); observations of the same value stay together.
+
+        Raises:
+            InputError: fewer than two observations, or groups.
+
+        Examples:
+            >>> first, second = Dataset(np.zeros((10, 3))).split(0.8, seed=0)
+            >>> len(first), len(second)
+            (8, 2)
+
         """
-        if len(self) < 2:
-            raise InputError("a split needs at least two observations, the data have one")
-        order = np.random.default_rng(seed).permutation(len(self))
-        cut = min(max(1, round(fraction * len(self))), len(self) - 1)
-        return self.subset(np.sort(order[:cut])), self.subset(np.sort(order[cut:]))
+        if groups is not None and np.shape(groups) != (len(self),):
+            raise InputError(f"groups has shape {np.shape(groups)}, expected ({len(self)},)")
+        member = np.arange(len(self))
+        if groups is not None:
+            member = np.unique(groups, return_inverse=True)[1]
+        count = int(member.max()) + 1
+        if count < 2:
+            what = "observations" if groups is None else "groups"
+            raise InputError(f"a split needs at least two {what}, the data have one")
+        order = np.random.default_rng(seed).permutation(count)
+        cut = min(max(1, round(fraction * count)), count - 1)
+        first = np.isin(member, order[:cut])
+        return self.subset(np.flatnonzero(first)), self.subset(np.flatnonzero(~first))
+
+    def declare(self, inputs: Mapping[str, Input]) -> Dataset:
+        """The same data, with the inputs that a system declares found and checked.
+
+        Which of them are one for each observation is told by their number of axes. What a file
+        without a description held of one number an observation, under such a name, is taken for
+        the input that it is.
+
+        Args:
+            inputs: by name; a signal's times ``t_drive`` need not be declared.
+
+        Raises:
+            InputError: one is missing, has another shape, or ends before the data do.
+
+        """
+        arrays = {**self.truth, **self.inputs}
+        missing = sorted(set(inputs) - set(arrays))
+        if missing:
+            known = ", ".join(sorted(self.inputs)) or "none"
+            raise InputError(f"the data have no input {missing[0]!r}, found: {known}")
+        own = set(self.own)
+        for name, declared in inputs.items():
+            own.discard(name)
+            if is_own(name, declared, arrays[name], len(self)):
+                own.add(name)
+            base = arrays.get(BASE + name)
+            if base is not None and declared.over:
+                own.discard(BASE + name)
+                if is_own(BASE + name, declared, base, len(self)):
+                    own.add(BASE + name)
+        found = {name: arrays[name] for name in arrays if name in inputs or name in self.inputs}
+        truth = {name: value for name, value in self.truth.items() if name not in inputs}
+        declared_data = replace(self, truth=truth, inputs=found, own=frozenset(own))
+        steps = self.x.shape[1]
+        for name, declared in inputs.items():
+            if declared.over and BASE + name not in found and found[name].shape[-1] != steps:
+                raise InputError(
+                    f"input {name!r} has {found[name].shape[-1]} samples, expected {steps}, one "
+                    f"for each time, or its own times {BASE + name!r}"
+                )
+        return declared_data
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Everything by name, as a data file holds it."""
-        return {"x": self.x, **self.coordinates, **self.truth}
+        """Everything by name, of any shapes, as a data file holds it."""
+        marks = {"error": self.error, "censored": self.censored}
+        own = {name: value for name, value in marks.items() if value is not None}
+        return {"x": self.x, **self.coordinates, **self.truth, **self.inputs, **own}
 
     def save(self, path: Path) -> None:
-        """Write an ``.npz`` (no pickles) with ``x``, the coordinates and the true latents."""
+        """Write an ``.npz`` (no pickles) with ``x``, the coordinates and all else.
+
+        Raises:
+            InputError: it cannot be written.
+
+        """
+        arrays = self.arrays()
+        if self.inputs or self.labels or self.units:
+            arrays[DESCRIPTION] = np.array(json.dumps(self._describe()))
         with replacing(path) as temporary, temporary.open("wb") as stream:
-            np.savez(stream, allow_pickle=False, **self.arrays())
+            np.savez(stream, allow_pickle=False, **arrays)
+
+    def _describe(self) -> dict[str, Any]:
+        return {
+            "coordinates": sorted(self.coordinates),
+            "truth": sorted(self.truth),
+            "inputs": sorted(self.inputs),
+            "own": sorted(self.own),
+            "labels": {axis: list(names) for axis, names in self.labels.items()},
+            "units": dict(self.units),
+        }
 
 
 def load_dataset(path: Path, *, coordinates: tuple[str, ...], latents: tuple[str, ...]) -> Dataset:
@@ -93,9 +252,9 @@ def load_dataset(path: Path, *, coordinates: tuple[str, ...], latents: tuple[str
     if "x" not in arrays:
         raise InputError(f"{path}: has no array 'x', expected one of shape (observation, ...)")
     try:
-        x = _numbers(arrays["x"], np.float32)
-        shared = {k: _numbers(arrays[k], float) for k in coordinates if k in arrays}
-        truth = {k: _numbers(arrays[k], float) for k in latents if k in arrays}
+        x = numbers(arrays["x"], np.float32)
+        shared = {k: numbers(arrays[k], float) for k in coordinates if k in arrays}
+        truth = {k: numbers(arrays[k], float) for k in latents if k in arrays}
     except (TypeError, ValueError) as error:
         raise InputError(f"{path}: holds arrays that are not numbers ({error})") from error
     for name, value in truth.items():
@@ -105,43 +264,3 @@ def load_dataset(path: Path, *, coordinates: tuple[str, ...], latents: tuple[str
         return Dataset(x, shared, truth)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
-
-
-def _numbers(array: np.ndarray, dtype: type) -> np.ndarray:
-    if np.asarray(array).dtype.kind not in "biuf":
-        raise TypeError(f"of type {np.asarray(array).dtype}")
-    with np.errstate(over="ignore"):  # what overflows is infinite, and is refused as such
-        return np.asarray(array, dtype=dtype)
-
-
-def read_npz(path: Path, names: tuple[str, ...]) -> dict[str, np.ndarray]:
-    if not path.is_file():
-        raise InputError(f"{path}: no such file, expected an .npz with an array 'x'")
-    try:
-        opened = np.load(path, allow_pickle=False)
-        if not isinstance(opened, np.lib.npyio.NpzFile):
-            raise InputError(f"{path}: is one bare array, expected an .npz with an array 'x'")
-        with opened as archive:
-            return {name: archive[name] for name in names if name in archive.files}
-    except InputError:
-        raise
-    except ValueError as error:
-        if "pickle" in str(error).lower():
-            raise InputError(
-                f"{path}: is pickled or no .npz at all; pickles are refused, expected an .npz "
-                "of plain numeric arrays"
-            ) from error
-        raise InputError(f"{path}: cannot be read as .npz ({error})") from error
-    except UNREADABLE as error:
-        raise InputError(f"{path}: cannot be read as .npz ({error})") from error
-
-
-def _check_times(times: np.ndarray, x: np.ndarray) -> None:
-    if times.ndim != 1 or times.size == 0:
-        raise InputError(f"t has shape {times.shape}, expected (time,), not empty")
-    if times.size != x.shape[1]:
-        raise InputError(f"t has {times.size} times, x has {x.shape[1]} samples an observation")
-    if not np.isfinite(times).all() or not (np.diff(times) > 0).all():
-        raise InputError("t is not strictly increasing, expected finite increasing times in s")
-    if not (np.diff(times.astype(np.float32)) > 0).all():
-        raise InputError("t has steps too fine for single precision, expected t to start near 0 s")

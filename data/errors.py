@@ -2,6 +2,4 @@
 
 from __future__ import annotations
 
-
-class InputError(ValueError):
-    """Bad input. The message is one sentence: what is wrong, where, what was expected."""
+from groundvae.physics.errors import InputError as InputError

@@ -1,107 +1,47 @@
-"""Simulation-based calibration: is the guide right about the model's own simulations?"""
+"""Simulation-based calibration: is the guide right about the model's own simulations?
+
+Always beside contraction, since a guide that returns the prior passes. Misleads: it takes the
+fitted model to be true, so it can be perfect while the posterior of real data is wrong. Source:
+Talts, Betancourt, Simpson, Vehtari & Gelman (2018).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 
-import matplotlib.pyplot as plt
 import numpy as np
-import pyro
-import torch
 import xarray as xr
-from matplotlib.figure import Figure
-from pyro import poutine
 
-from groundvae.data.batch import Batch
-from groundvae.diagnostics.latents import is_auxiliary, scalar_latents
-from groundvae.diagnostics.score import placement, unwrap
-from groundvae.diagnostics.style import CYCLE, OTHER, headline, house_style
+from groundvae.diagnostics.check import LATENTS, Check, by_latent, registered
+from groundvae.diagnostics.context import Context
+from groundvae.diagnostics.latents import is_auxiliary, names_of, worst_auxiliary
+from groundvae.diagnostics.score import contraction, placement
+from groundvae.diagnostics.selftest import SelfTest
+from groundvae.diagnostics.style import CYCLE, OTHER, subplots
 from groundvae.diagnostics.uniformity import (
-    FEWEST,
     SMALL,
     SURE,
+    Uniformity,
     compute_uniformity,
-    departure,
     draw_band,
     draw_line,
     uniform_level,
 )
-from groundvae.diagnostics.verdict import Verdict, too_few, worded
-from groundvae.guides.guide import Guide
-from groundvae.guides.population import population_of
-from groundvae.inference.simulation import simulate
-from groundvae.models.greybox import GreyBox, site_value
+from groundvae.diagnostics.verdict import Level
 
 UNINFORMED = 0.1  # contraction below which calibration means nothing
 KEYS = ("deviation", "outside", "mean", "spread", "limit")  # of each latent
-CHUNK = 200  # simulations whose draws are held at once
-
-
-@dataclass(frozen=True)
-class SelfTest:
-    """Latents that were simulated (observation,) and the guide's draws (draw, observation)."""
-
-    truths: Mapping[str, np.ndarray]
-    draws: Mapping[str, np.ndarray]
-
-
-def simulate_posterior(
-    model: GreyBox,
-    guide: Guide,
-    like: Batch,
-    *,
-    simulations: int = 1000,
-    draws: int = 100,
-    periods: Mapping[str, float] | None = None,
-    seed: int = 0,
-) -> SelfTest:
-    """Draw latents from the prior, simulate the fitted hybrid, and ask the guide back."""
-    periods = periods or {}
-    with torch.no_grad(), torch.random.fork_rng(), pyro.validation_enabled(False):
-        torch.manual_seed(seed)
-        simulation = simulate(model, like, simulations, population_of(guide))
-        chunks = [
-            _ask(model, guide, simulation.full[i : i + CHUNK], draws)
-            for i in range(0, simulations, CHUNK)
-        ]
-    asked = {k: np.concatenate([c[k] for c in chunks], axis=1) for k in chunks[0]}
-    truths = {k: v.cpu().numpy()[None] for k, v in simulation.latents.items()}
-    plain = {k: v[0] for k, v in scalar_latents(_posterior(truths)).items()}
-    flat = scalar_latents(_posterior(asked))
-    both = {k: unwrap(flat[k], plain[k], periods.get(k)) for k in flat}
-    return SelfTest({k: t for k, (_, t) in both.items()}, {k: d for k, (d, _) in both.items()})
-
-
-def _ask(model: GreyBox, guide: Guide, batch: Batch, draws: int) -> dict[str, np.ndarray]:
-    with pyro.plate("draw", draws, dim=-2):
-        trace = poutine.trace(guide).get_trace(batch)
-    return {name: site_value(trace, name).cpu().numpy() for name in model.latent_names}
-
-
-def _posterior(arrays: Mapping[str, np.ndarray]) -> xr.Dataset:
-    dims = ("chain", "draw", "observation")
-    variables = {
-        k: xr.Variable((*dims, *(f"{k}_dim{i}" for i in range(v.ndim - 2))), v[None])
-        for k, v in arrays.items()
-    }
-    return xr.Dataset(variables)
 
 
 def compute_calibration(test: SelfTest, prior_variance: Mapping[str, float]) -> xr.Dataset:
-    """For each latent the ECDF of its ranks with the band, and the contraction.
-
-    Source: Talts, Betancourt, Simpson, Vehtari & Gelman (2018). A guide that returns the prior
-    passes, so contraction always stands beside the ranks.
+    """For each latent the ECDF of its ranks with the band (latent, level), and the contraction
+    (latent, observation).
     """
     names = list(test.draws)
     parts = []
     for name in names:
         part = compute_uniformity(placement(test.draws[name], test.truths[name]))
-        part["contraction"] = (
-            "observation",
-            1 - test.draws[name].var(axis=0) / prior_variance[name],
-        )
+        part["contraction"] = ("observation", contraction(test.draws[name], prior_variance[name]))
         for key in KEYS:
             part[key] = part.attrs[key]
         parts.append(part)
@@ -116,68 +56,86 @@ def one_latent(result: xr.Dataset, name: str) -> xr.Dataset:
     return part.assign_attrs({k: part[k].item() for k in KEYS})
 
 
-def check_calibration(result: xr.Dataset) -> list[Verdict]:
-    """One verdict for each physics latent, and one for all of ``z_aux``."""
-    names = [str(n) for n in result["latent"].values]
-    verdicts = [_check_one(one_latent(result, n), n) for n in names if not is_auxiliary(n)]
-    auxiliary = [n for n in names if is_auxiliary(n)]
-    if not auxiliary:
-        return verdicts
-    worst = max(auxiliary, key=lambda n: float(result["deviation"].sel(latent=n)))
-    part = one_latent(result, worst)
-    # The worst of several: the band's width grows like that of Dvoretzky, Kiefer & Wolfowitz.
-    wider = np.sqrt(1 + np.log(len(auxiliary)) / np.log(2 / (1 - SURE)))
-    limit = max(SMALL, float(result.attrs["widest"] * wider))
-    part.attrs |= {"limit": limit, "outside": int(part.attrs["deviation"] > limit)}
-    return [*verdicts, _check_one(part, worst)]
+@registered
+class Calibration(Uniformity, Check):
+    """Whether the guide is right where the model is: physics latents, and all of ``z_aux``."""
 
-
-def _check_one(part: xr.Dataset, latent: str) -> Verdict:
-    n, value = part.attrs["observations"], part.attrs["deviation"]
-    name = f"self-calibration of {latent}"
-    if n < FEWEST:
-        return too_few(name, n, FEWEST, part.attrs["limit"])
-    level = uniform_level(part)
-    informed = float(part["contraction"].median()) > UNINFORMED
-    if level == "good" and not informed and not is_auxiliary(latent):
-        meaning = (
-            "It passes only because the guide returns the prior, which is no evidence of "
-            "calibration: train longer, or take a richer guide or data that tell more."
-        )
-        return Verdict(name, "doubtful", meaning, value, part.attrs["limit"], n)
-    how = departure(part)
-    meaning = worded(
-        level,
-        good="Where the fitted model is right, the guide is right about it.",
-        bad=f"Even for the model's own simulations the guide is {how}: train longer, with the "
-        "hybrid_simulation penalty, or take a richer guide.",
+    name, title, subject = "calibration", "Self-calibration", "self-calibration of {of}"
+    alternative = (
+        "Distance of simulated latents' ranks from uniform, beside each latent's contraction."
     )
-    return Verdict(name, level, meaning, value, part.attrs["limit"], n)
+    caption = (
+        "The guide, asked about data that the fitted model simulated. It says nothing about "
+        "whether the model is right about real data, and a guide that returns the prior passes: "
+        "hence the contraction beside it."
+    )
+    needs = (LATENTS,)
+    always = True
+    sentences = {
+        "good": "Where the fitted model is right, the guide is right about it.",
+        "bad": "Even for the model's own simulations the guide is {how}: train longer, with the "
+        "hybrid_simulation penalty, or take a richer guide.",
+        "prior": "It passes only because the guide returns the prior, which is no evidence of "
+        "calibration: train longer, or take a richer guide or data that tell more.",
+    }
+    size, columns = (6.4, 3.4), 2
+    metric_words = {
+        "{latent}_sbc_deviation": "largest departure of ranks on the model's own simulations"
+    }
 
+    def compute(self, context: Context) -> xr.Dataset:
+        return compute_calibration(context.self_test, context.prior_variance)
 
-def plot_calibration(result: xr.Dataset) -> Figure:
-    """ECDF difference of the ranks of each latent, beside its contraction."""
-    names = [str(n) for n in result["latent"].values]
-    worst = names[int(result["deviation"].values.argmax())]
-    with house_style():
-        figure, (left, right) = plt.subplots(1, 2, figsize=(6.4, 3.4), width_ratios=(3, 2))
+    def parts(self, result: xr.Dataset) -> Iterator[tuple[str, xr.Dataset]]:
+        names = names_of(result)
+        yield from ((n, one_latent(result, n)) for n in names if not is_auxiliary(n))
+        for name in worst_auxiliary(result["deviation"]):
+            part = one_latent(result, name)
+            # The worst of several: the band's width grows like Dvoretzky, Kiefer & Wolfowitz'.
+            several = sum(is_auxiliary(n) for n in names)
+            wider = np.sqrt(1 + np.log(several) / np.log(2 / (1 - SURE)))
+            limit = max(SMALL, float(result.attrs["widest"] * wider))
+            yield name, part.assign_attrs(limit=limit, outside=int(part["deviation"] > limit))
+
+    def level(self, part: xr.Dataset, value: float) -> Level:
+        level = uniform_level(part)
+        return "doubtful" if level == "good" and _collapsed(part) else level
+
+    def case(self, part: xr.Dataset, level: Level) -> str:
+        return "prior" if uniform_level(part) == "good" and level == "doubtful" else level
+
+    def metrics(self, result: xr.Dataset) -> dict[str, float]:
+        return by_latent(result["deviation"], "sbc_deviation")
+
+    def canvas(self, result: xr.Dataset) -> np.ndarray:
+        return subplots(1, self.columns, self.size, width_ratios=(3, 2))
+
+    def draw(self, result: xr.Dataset, grid: np.ndarray) -> str:
+        names = names_of(result)
+        worst = names[int(result["deviation"].values.argmax())]
+        left, right = grid[0]
         colors = [OTHER if is_auxiliary(n) else CYCLE[i % len(CYCLE)] for i, n in enumerate(names)]
         draw_band(left, one_latent(result, names[0]))
         for color, name in zip(colors, names, strict=True):
             first = not is_auxiliary(name) or name.endswith("[0]")
             draw_line(left, one_latent(result, name), color, name.split("[")[0] * first)
-        left.set_xlabel("rank of the simulated latent")
-        left.set_ylabel("ECDF - uniform")
+        left.set(xlabel="rank of the simulated latent", ylabel="ECDF - uniform")
         median = result["contraction"].median("observation").values
         right.barh(names, np.clip(median, -0.5, 1), color=colors)
         right.invert_yaxis()
         right.set_xlim(min(0.0, float(median.min())), 1)
         right.set_xlabel("contraction (0: the prior)")
-        headline(
-            figure,
+        grid[0, 0].figure.legend(
+            *left.get_legend_handles_labels(), loc="outside lower center", ncols=4
+        )
+        return (
             f"{result.attrs['observations']} simulations of the model itself: {worst} departs "
             f"most ({float(result['deviation'].max()):.2f})\n"
-            "(grey: 99.9 % of calibrated guides)",
+            "(grey: 99.9 % of calibrated guides)"
         )
-        figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=4)
-    return figure
+
+
+def _collapsed(part: xr.Dataset) -> bool:
+    """Whether a physics latent's posterior is the prior."""
+    uninformed = not float(part["contraction"].median()) > UNINFORMED
+    return uninformed and not is_auxiliary(str(part["latent"].item()))

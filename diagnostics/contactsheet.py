@@ -2,31 +2,30 @@
 
 from __future__ import annotations
 
-import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from groundvae.diagnostics.style import headline, house_style
+from groundvae.diagnostics.style import headline, house_style, subplots
 
 COLUMNS = 8
 SHOWN = 64  # more are too small to see
 
 
+@house_style()
 def plot_contact_sheet(images: np.ndarray, title: str) -> Figure:
     """Images (image, row, column, band) in 0 .. 1, row by row; what is beyond is cut off."""
     shown = images[:SHOWN]
     columns = min(COLUMNS, len(shown))
     rows = -(-len(shown) // columns)
-    with house_style():
-        figure, grid = plt.subplots(
-            rows, columns, figsize=(max(1.1 * columns, 5.2), 1.1 * rows + 0.5), squeeze=False
-        )
-        for axes in grid.flat:
-            axes.set_axis_off()
-        for axes, image in zip(grid.flat, shown, strict=False):
-            draw_image(axes, image)
-        headline(figure, title)
+    size = (max(1.1 * columns, 5.2), 1.1 * rows + 0.5)
+    grid = subplots(rows, columns, size)
+    for axes in grid.flat:
+        axes.set_axis_off()
+    for axes, image in zip(grid.flat, shown, strict=False):
+        draw_image(axes, image)
+    figure: Figure = grid[0, 0].figure
+    headline(figure, title)
     return figure
 
 

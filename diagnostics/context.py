@@ -1,26 +1,40 @@
-"""The Context: one run on one data set, with what several diagnostics need of it."""
+"""The Context: one run on one data set, with what the checks need of it.
+
+This is the only file of the diagnostics that knows how a run and its model are made.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import copy
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
+from typing import cast
 
 import arviz as az
 import numpy as np
 import pyro.distributions as dist
 import torch
+import xarray as xr
 from scipy.stats import norm
+from torch import Tensor
 
 from groundvae.data.batch import Batch
 from groundvae.data.dataset import Dataset
-from groundvae.diagnostics.calibration import SelfTest, simulate_posterior
-from groundvae.diagnostics.latents import is_auxiliary, scalar_latents
-from groundvae.diagnostics.score import unwrap
+from groundvae.data.root import STAND_IN
+from groundvae.diagnostics.latents import KnownLatent, is_auxiliary, known_latents, scalar_latents
+from groundvae.diagnostics.selftest import SelfTest, simulate_posterior
 from groundvae.inference.run import Run
+from groundvae.models.circle import cut_open
+from groundvae.models.dynamics import Dynamics
+from groundvae.models.greybox import AUXILIARY, Decoded, GreyBox
+from groundvae.models.latent import LatentSpec
+from groundvae.models.values import Values
 
 PRIOR_DRAWS = 20_000
 SIMULATIONS = 1000  # of the self-test
+DECODED = 20  # draws of each latent whose ablations are averaged
+CHUNK = 100  # observations decoded at once
 
 
 @dataclass
@@ -28,22 +42,109 @@ class Context:
     """What is diagnosed: a run and its posterior of some observations.
 
     ``reference`` is another posterior, by MCMC, of some of the same observations; its coordinate
-    ``observation`` says which.
+    ``observation`` says which. ``looked_at`` is the latent of a check against truth.
     """
 
     run: Run
     inference_data: az.InferenceData
     reference: az.InferenceData | None = None
+    looked_at: KnownLatent | None = None
+
+    def of(self, latent: KnownLatent) -> Context:
+        """The same, looked at for one latent."""
+        one = copy.copy(self)  # with what was computed already
+        one.looked_at = latent
+        return one
 
     @property
-    def observations(self) -> int:
-        return int(self.inference_data["observed_data"].sizes["observation"])
+    def latent(self) -> KnownLatent:
+        """The one that is looked at."""
+        assert self.looked_at is not None
+        return self.looked_at
+
+    @property
+    def x(self) -> np.ndarray:
+        """What was observed, (observation, *event); NaN is missing."""
+        return np.asarray(self.inference_data["observed_data"]["x"].values)
+
+    @property
+    def weighted(self) -> bool:
+        """Whether the draws carry importance weights; those of NUTS do not."""
+        data = self.inference_data
+        return "sample_stats" in data and "log_weight" in data["sample_stats"]
+
+    @property
+    def log_weight(self) -> xr.DataArray:
+        """Log p(x, z) - log q(z | x), (chain, draw, observation)."""
+        return self.inference_data["sample_stats"]["log_weight"]
+
+    @property
+    def quantity(self) -> str:
+        """What the data are called."""
+        return self.run.model.system.quantity
+
+    @property
+    def unit(self) -> str:
+        """In what they are measured."""
+        return self.run.model.system.unit
+
+    @property
+    def latents(self) -> LatentSpec:
+        """The physics latents and their priors."""
+        return self.run.model.latents
+
+    @property
+    def units(self) -> dict[str, str]:
+        """Of the physics latents."""
+        return {z.name: z.unit for z in self.latents}
+
+    @property
+    def grounded(self) -> bool:
+        """Whether the model holds physics."""
+        return self.run.model.system.physics
+
+    @property
+    def residual(self) -> bool:
+        """Whether the model holds anything beside physics."""
+        return bool(self.run.model.auxiliary)
+
+    @property
+    def stand_in(self) -> str:
+        """Whether it was ``fitted to`` or ``diagnosed on`` a stand-in for measured data, if so."""
+        if STAND_IN in self.run.config.trained_on:
+            return "fitted to"
+        source = str(self.inference_data.attrs.get("source", ""))
+        return "diagnosed on" if STAND_IN in source else ""
+
+    @property
+    def system(self) -> str:
+        """The system's name."""
+        return self.run.config.system
+
+    @property
+    def title(self) -> str:
+        """Of the report."""
+        config = self.run.config
+        return f"{config.system}: {config.variant}, {config.how.guide}"
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """What a reader of the report should know of the run."""
+        config, fit = self.run.config, self.run.fit
+        facts = {
+            "System": self.run.entry.summary,
+            "Variant, guide, loss": f"{config.variant}, {config.how.guide}, {config.how.loss}",
+            "Trained on": config.trained_on,
+            "Diagnosed on": f"{len(self.x)} observations",
+            "Fit": f"{fit.steps} steps in {fit.seconds:.0f} s, {fit.stop}",
+            "Noise scale": f"{float(self.run.model.noise.scale.detach().mean()):.3g} {self.unit}",
+        }
+        return facts | {f"Prior of {k}": v for k, v in config.priors.items()}
 
     @cached_property
     def periods(self) -> Mapping[str, float]:
         """Periods of the physics latents that wrap."""
-        latents = self.run.model.latents
-        return {z.name: z.period for z in latents if z.period is not None}
+        return {z.name: z.period for z in self.latents if z.period is not None}
 
     @cached_property
     def draws(self) -> Mapping[str, np.ndarray]:
@@ -51,16 +152,21 @@ class Context:
         return scalar_latents(self.inference_data["posterior"], self.periods)
 
     @cached_property
+    def known(self) -> list[KnownLatent]:
+        """The physics latents whose true values the data carry."""
+        return list(known_latents(self.inference_data, self.periods))
+
+    @cached_property
     def batch(self) -> Batch:
         """The observations, as the guide sees them."""
         observed = self.inference_data["observed_data"]
-        known = {
+        inputs = {
             array: np.array(observed[axis].values)
-            for array, axis in self.run.entry.coordinates.items()
+            for array, axis in self.run.model.system.coordinates.items()
             if axis in observed.coords
         }
         device = str(next(self.run.model.parameters()).device)
-        return Batch.of(Dataset(np.array(observed["x"].values), known), device=device)
+        return Batch.of(Dataset(np.array(self.x), inputs), device=device)
 
     @cached_property
     def prior_variance(self) -> Mapping[str, float]:
@@ -68,24 +174,25 @@ class Context:
         found = dict.fromkeys(self.draws, 1.0)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            for latent in self.run.model.latents:
+            for latent in self.latents:
                 drawn = latent.prior.sample(torch.Size([PRIOR_DRAWS, 1])).cpu().numpy()
-                found[latent.name] = float(unwrap(drawn, drawn[0], latent.period)[0].var())
+                lifted = drawn if latent.period is None else cut_open(drawn, latent.period)
+                found[latent.name] = float(lifted.var())
         return found
 
     @cached_property
     def bounds(self) -> Mapping[str, tuple[float, float]]:
         """Ends of the priors that are uniform; a full circle has none."""
-        latents = self.run.model.latents
-        uniform = [z for z in latents if isinstance(z.prior, dist.Uniform) and z.period is None]
-        return {z.name: (float(z.prior.low), float(z.prior.high)) for z in uniform}
+        line = {z.name: z.prior for z in self.latents if z.period is None}
+        uniform = {k: prior for k, prior in line.items() if isinstance(prior, dist.Uniform)}
+        return {k: (float(prior.low), float(prior.high)) for k, prior in uniform.items()}
 
     @cached_property
     def log_prior(self) -> Mapping[str, np.ndarray]:
         """Log density of the draws under the prior, (draw, observation), by scalar latent."""
         found = {k: norm.logpdf(v) for k, v in self.draws.items() if is_auxiliary(k)}
         posterior = self.inference_data["posterior"]
-        for latent in self.run.model.latents:
+        for latent in self.latents:
             values = torch.as_tensor(np.concatenate(posterior[latent.name].values))
             found[latent.name] = latent.prior.log_prob(values).cpu().numpy()
         return {name: found[name] for name in self.draws}
@@ -93,10 +200,62 @@ class Context:
     @cached_property
     def self_test(self) -> SelfTest:
         """The guide's posterior of simulations of the fitted model."""
-        return simulate_posterior(
-            self.run.model,
-            self.run.guide,
-            self.batch,
-            simulations=SIMULATIONS,
-            periods=self.periods,
-        )
+        run, periods = self.run, self.periods
+        return simulate_posterior(run.model, run.guide, self.batch, SIMULATIONS, periods)
+
+    @cached_property
+    def means(self) -> Values:
+        """Posterior means (observation,) of the physics latents."""
+        means = self.inference_data["posterior"].mean(("chain", "draw"))
+        return Values({k: torch.as_tensor(means[k].values) for k in self.latents.names}, "latent")
+
+    @property
+    def invariant(self) -> Callable[[Tensor], Tensor] | None:
+        """What physics alone keeps (...), of states (..., state); None where none is known."""
+        system = self.run.model.system
+        return partial(system.energy, z=self.means) if system.keeps_energy else None
+
+    @torch.no_grad()
+    def paths(self) -> Tensor:
+        """States (observation, time, state) of physics alone, from the posterior means."""
+        system, lead = cast(Dynamics, self.run.model.system), torch.Size([len(self.batch)])
+        return system.trajectory(self.means, Values(self.batch.inputs, "input"), (), lead, 1)[0]
+
+    @torch.no_grad()
+    def ablations(self) -> dict[str, np.ndarray]:
+        """Posterior means (observation, *event) of physics alone, of what is between, and of all.
+
+        Keys, from the least to the most: ``physics``, ``dynamics`` where there are two residuals,
+        ``full``.
+        """
+        draws = {
+            str(k): torch.as_tensor(np.concatenate(v.values)[:DECODED])
+            for k, v in self.inference_data["posterior"].items()
+            if "observation" in v.dims  # hyperparameters are not decoded
+        }
+        chunks = []
+        for i in range(0, len(self.batch), CHUNK):
+            batch = self.batch[i : i + CHUNK]
+            part = {k: v[:, i : i + CHUNK].to(batch.x.device) for k, v in draws.items()}
+            auxiliary = part.pop(AUXILIARY, None)
+            chunks.append(_means(self.run.model.decode(part, auxiliary, batch.inputs)))
+        return {k: np.concatenate([c[k] for c in chunks]) for k in chunks[0]}
+
+
+def physics_alone(model: GreyBox, latents: Mapping[str, Tensor], batch: Batch) -> Tensor:
+    """Noiseless observations (..., observation, *event) of latents (..., observation) alone."""
+    size = model.auxiliary
+    first = next(iter(latents.values()))
+    auxiliary = first.new_zeros(*first.shape, size) if size else None
+    alone = model.decode(latents, auxiliary, batch.inputs).physics
+    assert alone is not None
+    return alone
+
+
+def _means(decoded: Decoded) -> dict[str, np.ndarray]:
+    ablations: dict[str, Tensor] = {}
+    if decoded.physics is not None:
+        ablations["physics"] = decoded.physics
+        if {"dynamics", "observation"} <= set(decoded.partial):
+            ablations["dynamics"] = decoded.partial["dynamics"]
+    return {k: v.mean(0).cpu().numpy() for k, v in (ablations | {"full": decoded.full}).items()}

@@ -1,18 +1,24 @@
-"""Coverage: how often central intervals of 20 levels hold the truth."""
+"""Coverage: how often central intervals of 20 levels hold the truth.
+
+Below the diagonal is overconfident. Misleads: it averages over observations, so that some too
+narrow and others too wide can cancel, and a shift hardly shows. Sources: Talts et al. (2018); for
+the band Saeilynoja, Buerkner & Vehtari (2022).
+"""
 
 from __future__ import annotations
 
-import matplotlib.pyplot as plt
 import numpy as np
 import xarray as xr
-from matplotlib.figure import Figure
 from scipy.stats import binom
 
+from groundvae.diagnostics.check import registered
+from groundvae.diagnostics.context import Context
 from groundvae.diagnostics.latents import KnownLatent
 from groundvae.diagnostics.score import placement
-from groundvae.diagnostics.style import BAND, FULL, house_style
-from groundvae.diagnostics.uniformity import FEWEST, compute_uniformity, uniform_level
-from groundvae.diagnostics.verdict import Verdict, too_few, worded
+from groundvae.diagnostics.style import BAND, FULL
+from groundvae.diagnostics.truth import TruthCheck
+from groundvae.diagnostics.uniformity import Uniformity, compute_uniformity
+from groundvae.diagnostics.verdict import Level
 
 BANDS = (
     ("low", "high", 0.25, "99.9 %, all levels at once"),
@@ -33,35 +39,39 @@ def compute_coverage(latent: KnownLatent) -> xr.Dataset:
     low, high = binom.interval(0.95, n, result["level"].values)
     result["point_low"], result["point_high"] = ("level", low / n), ("level", high / n)
     excess = float((result["covered"] - result["level"]).mean())
-    return result.assign_attrs(name=latent.name, unit=latent.unit, excess=excess)
+    return result.assign_attrs(latent=latent.name, excess=excess)
 
 
-def check_coverage(result: xr.Dataset) -> Verdict:
+@registered
+class Coverage(Uniformity, TruthCheck):
     """Whether the intervals may be read at face value."""
-    n, value = result.attrs["observations"], result.attrs["deviation"]
-    name = f"coverage of {result.attrs['name']}"
-    if n < FEWEST:
-        return too_few(name, n, FEWEST, result.attrs["limit"])
-    level = uniform_level(result)
-    narrow = result.attrs["excess"] < 0
-    meaning = worded(
-        level,
-        good="The intervals hold the truth as often as they claim; read them at face value.",
-        bad="The intervals are too narrow: true values fall outside more often than claimed; "
-        "widen them, or mix runs that differ in residual and penalties."
-        if narrow
-        else "The intervals are too wide: true values lie inside more often than claimed; they "
-        "are safe but say less than the data do, so train the guide longer.",
+
+    name, subject = "coverage", "coverage of {of}"
+    alternative = "Share of true {latent} inside central intervals against the intervals' level."
+    caption = (
+        "Below the diagonal the intervals are too narrow, above it too wide. Averages over "
+        "all observations: two groups can err in opposite directions and cancel."
     )
-    return Verdict(name, level, meaning, value, result.attrs["limit"], n)
+    sentences = {
+        "good": "The intervals hold the truth as often as they claim; read them at face value.",
+        "bad": "The intervals are too narrow: true values fall outside more often than claimed; "
+        "widen them, or mix runs that differ in residual and penalties.",
+        "wide": "The intervals are too wide: true values lie inside more often than claimed; they "
+        "are safe but say less than the data do, so train the guide longer.",
+    }
+    size = (4.8, 4.4)
+    metric_words = {"{latent}_coverage_deviation": "largest departure of coverage from its level"}
 
+    def compute(self, context: Context) -> xr.Dataset:
+        return compute_coverage(context.latent)
 
-def plot_coverage(result: xr.Dataset) -> Figure:
-    """Observed against nominal coverage; below the diagonal is overconfident."""
-    level, covered = result["level"], result["covered"]
-    at90 = 100 * float(covered.sel(level=0.9, method="nearest"))
-    with house_style():
-        figure, axes = plt.subplots(figsize=(4.8, 4.4))
+    def case(self, part: xr.Dataset, level: Level) -> str:
+        return level if level == "good" or part.attrs["excess"] < 0 else "wide"
+
+    def draw(self, result: xr.Dataset, grid: np.ndarray) -> str:
+        level, covered = result["level"], result["covered"]
+        at90 = 100 * float(covered.sel(level=0.9, method="nearest"))
+        axes = grid[0, 0]
         for low, high, alpha, label in BANDS:
             axes.fill_between(
                 level, result[low], result[high], color=BAND, alpha=alpha, lw=0, label=label
@@ -69,11 +79,9 @@ def plot_coverage(result: xr.Dataset) -> Figure:
         axes.plot([0, 1], [0, 1], color="0.4", lw=0.8)
         axes.plot(level, covered, "o-", ms=3, lw=1.3, color=FULL, label="observed")
         axes.set(xlim=(0, 1), ylim=(0, 1))
-        axes.set_xlabel("level of the central interval")
-        axes.set_ylabel("share of true values inside")
-        axes.set_title(
-            f"{result.attrs['name']}: 90 % intervals hold {at90:.0f} % of "
+        axes.set(xlabel="level of the central interval", ylabel="share of true values inside")
+        axes.legend(loc="upper left", title="calibrated posteriors stay in grey")
+        return (
+            f"{result.attrs['latent']}: 90 % intervals hold {at90:.0f} % of "
             f"{result.attrs['observations']} true values"
         )
-        axes.legend(loc="upper left", title="calibrated posteriors stay in grey")
-    return figure

@@ -1,26 +1,22 @@
-"""Decomposition: what physics alone, each residual, and noise account for, per observation."""
+"""Decomposition: what physics alone, each residual, and noise account for, per observation.
+
+Misleads: the order of crediting matters where they overlap, and a large share of physics does not
+prove that its latents are right: a residual can imitate part of the physics. Source: Takeishi &
+Kalousis (2021), section 3, for the ablations.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-import matplotlib.pyplot as plt
 import numpy as np
-import torch
 import xarray as xr
-from matplotlib.figure import Figure
-from torch import Tensor
 
-from groundvae.data.batch import Batch
+from groundvae.diagnostics.check import GROUNDED, RESIDUAL, Check, LeftOutError, registered
+from groundvae.diagnostics.context import Context
 from groundvae.diagnostics.score import explained
-from groundvae.diagnostics.style import BAND, CYCLE, PHYSICS, headline, house_style
-from groundvae.diagnostics.verdict import FEWEST, Verdict, grade, too_few, worded
-from groundvae.models.greybox import AUXILIARY, GreyBox
-from groundvae.models.system import Decoded
+from groundvae.diagnostics.style import BAND, CYCLE, PHYSICS
 
-DRAWS = 20
-CHUNK = 100  # observations decoded at once
-GOOD, DOUBTFUL = 0.5, 0.0
 WORDS = {
     "physics": "physics alone",
     "dynamics": "residual in the dynamics",
@@ -30,54 +26,24 @@ WORDS = {
 }
 
 
-def decode_ablations(model: GreyBox, batch: Batch, posterior: xr.Dataset) -> dict[str, np.ndarray]:
-    """Posterior means (observation, *event) of physics alone, of the worlds between, and of all.
-
-    Keys, from the least to the most: ``physics``, ``dynamics`` where there are two residuals,
-    ``full``. ``posterior`` holds the draws of each latent.
-    """
-    draws = {
-        str(k): torch.as_tensor(np.concatenate(v.values)[:DRAWS])
-        for k, v in posterior.items()
-        if "observation" in v.dims  # hyperparameters are not decoded
-    }
-    device = batch.x.device
-    chunks = []
-    with torch.no_grad():
-        for i in range(0, len(batch), CHUNK):
-            part = {k: v[:, i : i + CHUNK].to(device) for k, v in draws.items()}
-            auxiliary = part.pop(AUXILIARY, None)
-            inputs = batch[i : i + CHUNK].inputs
-            chunks.append(_worlds(model.system.decode(part, auxiliary, inputs)))
-    return {k: np.concatenate([c[k] for c in chunks]) for k in chunks[0]}
-
-
-def _worlds(decoded: Decoded) -> dict[str, np.ndarray]:
-    worlds: dict[str, Tensor] = {}
-    if decoded.physics is not None:
-        worlds["physics"] = decoded.physics
-        if {"dynamics", "observation"} <= set(decoded.partial):
-            worlds["dynamics"] = decoded.partial["dynamics"]
-    return {k: v.mean(0).cpu().numpy() for k, v in (worlds | {"full": decoded.full}).items()}
-
-
-def compute_decomposition(x: np.ndarray, worlds: Mapping[str, np.ndarray]) -> xr.Dataset:
+def compute_decomposition(x: np.ndarray, ablations: Mapping[str, np.ndarray]) -> xr.Dataset:
     """Shares of the squared deviation from the mean, (part, observation) and pooled (part,).
 
-    Each world is credited with what it explains beyond the one before it: physics alone, then
-    the residual in the dynamics, then the one on the observation; the rest is unexplained. A
-    share is negative where a world is worse than the one before. Observations that do not vary
-    have none (NaN).
+    Each of the ablations (observation, *event) is credited with what it explains beyond the one
+    before it: physics alone, then the residual in the dynamics, then the one on the observation;
+    the rest is unexplained. A share is negative where one is worse than the one before.
+    Observations that do not vary have none (NaN).
 
     >>> x = np.array([[1.0, -1.0]])
     >>> compute_decomposition(x, {"physics": x / 2, "full": x})["pooled"].values.tolist()
     [0.75, 0.25, 0.0]
     """
-    names = _parts(worlds)
-    each = [[explained(x[i] - w[i], x[i]) for i in range(len(x))] for w in worlds.values()]
+    last = "observation" if "dynamics" in ablations else "residual"
+    names = [last if name == "full" else name for name in ablations] + ["noise"]
+    each = [[explained(x[i] - w[i], x[i]) for i in range(len(x))] for w in ablations.values()]
     centred = x - np.nanmean(x.reshape(len(x), -1), axis=1).reshape(-1, *[1] * (x.ndim - 1))
     total = np.nansum(centred**2)
-    left = [np.nansum((x - w) ** 2) / total if total > 0 else np.nan for w in worlds.values()]
+    left = [np.nansum((x - w) ** 2) / total if total > 0 else np.nan for w in ablations.values()]
     variables = {
         "share": (("part", "observation"), _increments(np.array(each))),
         "pooled": ("part", _increments(1 - np.array(left))),
@@ -85,48 +51,69 @@ def compute_decomposition(x: np.ndarray, worlds: Mapping[str, np.ndarray]) -> xr
     return xr.Dataset(variables, {"part": names})
 
 
-def _parts(worlds: Mapping[str, np.ndarray]) -> list[str]:
-    last = "observation" if "dynamics" in worlds else "residual"
-    return [last if name == "full" else name for name in worlds] + ["noise"]
-
-
 def _increments(cumulative: np.ndarray) -> np.ndarray:
-    """From explained by worlds (world, ...) to added by each, and the rest."""
+    """From explained by ablations (ablation, ...) to added by each, and the rest."""
     steps = np.diff(cumulative, axis=0, prepend=np.zeros_like(cumulative[:1]))
     return np.concatenate([steps, 1 - cumulative[-1:]])
 
 
-def check_decomposition(result: xr.Dataset) -> Verdict:
+@registered
+class Decomposition(Check):
     """Whether physics carries the model."""
-    n = int(np.isfinite(result["share"].isel(part=0)).sum())
-    name = "share of physics"
-    if n < FEWEST:
-        return too_few(name, n, FEWEST, GOOD)
-    value = float(result["pooled"].sel(part="physics"))
-    level = grade(value, GOOD, DOUBTFUL)
-    meaning = worded(
-        level,
-        good="Physics alone explains most of the data; whether its latents are right, coverage "
-        "says.",
-        doubtful="The residual explains more than physics: the physics latents depend on how "
-        "the two share the work, so compare runs with other residuals and penalties.",
-        bad="Physics alone predicts worse than a constant: its latents serve the residual and "
-        "mean nothing by themselves; penalise the residual or restrict what it sees.",
+
+    name, title, subject = "decomposition", "Grey box", "share of physics"
+    alternative = (
+        "Shares of the variance explained by physics alone, by each residual, and by nothing."
     )
-    return Verdict(name, level, meaning, value, GOOD, n)
+    caption = (
+        "Each is credited with what it adds to the one before. A large residual is not wrong, but "
+        "then the physics latents depend on how the work is shared."
+    )
+    needs = (GROUNDED, RESIDUAL)
+    good, doubtful = 0.5, 0.0
+    sentences = {
+        "good": "Physics alone explains most of the data; whether its latents are right, coverage "
+        "says.",
+        "doubtful": "The residual explains more than physics: the physics latents depend on how "
+        "the two share the work, so compare runs with other residuals and penalties.",
+        "bad": "Physics alone predicts worse than a constant: its latents serve the residual and "
+        "mean nothing by themselves; penalise the residual or restrict what it sees.",
+    }
+    size, columns = (6.4, 3.4), 2
+    metric_words = {
+        "share_physics": "share of the variance explained by physics alone",
+        "share_dynamics": "share that the residual in the dynamics adds",
+        "share_observation": "share that the residual on the observation adds",
+        "share_residual": "share that the residual adds",
+        "share_noise": "share left unexplained",
+    }
 
+    def compute(self, context: Context) -> xr.Dataset:
+        ablations = context.ablations()
+        if any(each.shape != context.x.shape for each in ablations.values()):
+            raise LeftOutError("physics alone and data have different shapes")
+        result = compute_decomposition(context.x, ablations)
+        if not np.isfinite(result["pooled"]).all():
+            raise LeftOutError("the data do not vary, so there is no variance to share out")
+        return result
 
-def plot_decomposition(result: xr.Dataset) -> Figure:
-    """Pooled shares, and those of each observation sorted by the share of physics."""
-    names = [str(n) for n in result["part"].values]
-    colors = [PHYSICS, *[c for c in CYCLE if c != PHYSICS]]
-    colors = [BAND if n == "noise" else colors[i] for i, n in enumerate(names)]
-    share = result["share"].sel(part=names[0]).values
-    n = int(np.isfinite(share).sum())
-    order = np.argsort(share)[:n]  # those without a share come last
-    percent = 100 * (np.arange(n) + 0.5) / max(n, 1)
-    with house_style():
-        figure, (left, right) = plt.subplots(1, 2, figsize=(6.4, 3.4))
+    def observations(self, part: xr.Dataset) -> int:
+        return int(np.isfinite(part["share"].isel(part=0)).sum())
+
+    def value(self, part: xr.Dataset) -> float:
+        return float(part["pooled"].sel(part="physics"))
+
+    def metrics(self, result: xr.Dataset) -> dict[str, float]:
+        return {f"share_{p}": float(result["pooled"].sel(part=p)) for p in result["part"].values}
+
+    def draw(self, result: xr.Dataset, grid: np.ndarray) -> str:
+        names = [str(n) for n in result["part"].values]
+        colors = [PHYSICS, *[c for c in CYCLE if c != PHYSICS]]
+        colors = [BAND if n == "noise" else colors[i] for i, n in enumerate(names)]
+        n = self.observations(result)
+        order = np.argsort(result["share"].sel(part=names[0]).values)[:n]  # NaN comes last
+        percent = 100 * (np.arange(n) + 0.5) / max(n, 1)
+        left, right = grid[0]
         left.barh([WORDS[k] for k in names], result["pooled"].values, color=colors)
         left.axvline(0, color="0.4", lw=0.8)
         left.invert_yaxis()
@@ -137,5 +124,4 @@ def plot_decomposition(result: xr.Dataset) -> Figure:
         right.set_xlabel(f"observations by the share of {WORDS[names[0]]} (%)")
         right.set_ylabel("share of its variance")
         pooled = 100 * float(result["pooled"].isel(part=0))
-        headline(figure, f"{WORDS[names[0]].capitalize()} explains {pooled:.0f} % of the variance")
-    return figure
+        return f"{WORDS[names[0]].capitalize()} explains {pooled:.0f} % of the variance"

@@ -1,67 +1,71 @@
-"""Evidence: ELBO, importance-weighted bound and their gap, per observation."""
+"""Evidence: ELBO, importance-weighted bound and their gap, per observation.
+
+On held-out observations the IWAE bound compares models; the gap is what the guide's form costs.
+Misleads: it is a bound from below, looser where k-hat is high, so a model with a better guide can
+look like a better model. Source: Burda, Grosse & Salakhutdinov (2016).
+"""
 
 from __future__ import annotations
 
-import matplotlib.pyplot as plt
 import numpy as np
 import xarray as xr
-from matplotlib.figure import Figure
-from scipy.special import logsumexp
 
-from groundvae.diagnostics.style import FULL, house_style
-from groundvae.diagnostics.verdict import FEWEST, Verdict, grade, too_few, worded
-
-GOOD, DOUBTFUL = 1.0, 5.0  # nats an observation
+from groundvae.diagnostics.check import ENOUGH_DRAWS, WEIGHTED, Check, registered
+from groundvae.diagnostics.context import Context
+from groundvae.diagnostics.style import FULL
+from groundvae.inference.importance import iwae
 
 
 def compute_evidence(log_weight: xr.DataArray) -> xr.Dataset:
-    """ELBO, IWAE bound of log p(x) and their gap of each observation, nats.
+    """ELBO, IWAE bound of log p(x) and their gap of each observation, nats, (observation,).
 
-    On held-out observations the IWAE bound is the held-out log predictive density. Source:
-    Burda, Grosse & Salakhutdinov (2016). The bound is from below, and tightens with draws.
+    ``log_weight`` (chain, draw, observation). On held-out observations the IWAE bound is the
+    held-out log predictive density; it tightens with draws.
 
     >>> weight = xr.DataArray(np.zeros((1, 4, 1)), dims=("chain", "draw", "observation"))
     >>> float(compute_evidence(weight)["gap"][0])
     0.0
     """
     values = np.concatenate(log_weight.values).astype(float)
-    elbo = values.mean(axis=0)
-    iwae = logsumexp(values, axis=0) - np.log(len(values))
-    variables = {"elbo": elbo, "iwae": iwae, "gap": iwae - elbo}
+    elbo, bound = values.mean(axis=0), iwae(values)
+    variables = {"elbo": elbo, "iwae": bound, "gap": bound - elbo}
     return xr.Dataset({k: ("observation", v) for k, v in variables.items()})
 
 
-def check_evidence(result: xr.Dataset) -> Verdict:
+@registered
+class Evidence(Check):
     """How much of the bound the guide's form costs."""
-    n = result.sizes["observation"]
-    name = "tightness of the bound"
-    if n < FEWEST:
-        return too_few(name, n, FEWEST, GOOD)
-    value = float(result["gap"].median())
-    level = grade(value, GOOD, DOUBTFUL)
-    meaning = worded(
-        level,
-        good="The ELBO is close to the evidence: the guide costs little.",
-        bad="The ELBO is far below the evidence: compare models by IWAE, not by ELBO, and give "
-        "the guide a richer family or more training.",
+
+    name, title, subject = "evidence", "Evidence", "tightness of the bound"
+    alternative = "Histogram of the log predictive density of the observations."
+    caption = (
+        "Use it to compare models on the same data, and to find the observations that the model "
+        "expects least. It is a lower bound, and looser where k-hat is high."
     )
-    return Verdict(name, level, meaning, value, GOOD, n)
+    needs = (WEIGHTED, ENOUGH_DRAWS)
+    good, doubtful = 1.0, 5.0  # nats an observation
+    measured = "gap"
+    sentences = {
+        "good": "The ELBO is close to the evidence: the guide costs little.",
+        "bad": "The ELBO is far below the evidence: compare models by IWAE, not by ELBO, and give "
+        "the guide a richer family or more training.",
+    }
+    metric_words = {"bound_gap": "IWAE less ELBO, nats, median"}
 
+    def compute(self, context: Context) -> xr.Dataset:
+        return compute_evidence(context.log_weight)
 
-def plot_evidence(result: xr.Dataset) -> Figure:
-    """Distribution of the IWAE bound over observations; the left tail fits worst."""
-    iwae = result["iwae"].values
-    worst = int(np.argmin(iwae))
-    low = np.quantile(iwae, 0.005)
-    with house_style():
-        figure, axes = plt.subplots(figsize=(5.2, 3.2))
-        axes.hist(np.maximum(iwae, low), bins=40, color=FULL)
-        axes.axvline(np.median(iwae), color="black", lw=1, ls="--", label="median")
+    def draw(self, result: xr.Dataset, grid: np.ndarray) -> str:
+        bound = result["iwae"].values
+        worst = int(np.argmin(bound))
+        low = np.quantile(bound, 0.005)
+        axes = grid[0, 0]
+        axes.hist(np.maximum(bound, low), bins=40, color=FULL)
+        axes.axvline(np.median(bound), color="black", lw=1, ls="--", label="median")
         axes.set_xlabel("log predictive density of an observation (IWAE, nats)")
         axes.set_ylabel("observations")
-        axes.set_title(
-            f"Log density {iwae.mean():.1f} nats on average; observation {worst} is\nthe least "
-            f"expected ({iwae[worst]:.4g} nats; the lowest bin holds all below)"
-        )
         axes.legend(loc="upper left")
-    return figure
+        return (
+            f"Log density {bound.mean():.1f} nats on average; observation {worst} is\nthe least "
+            f"expected ({bound[worst]:.4g} nats; the lowest bin holds all below)"
+        )

@@ -1,48 +1,44 @@
-"""MCMC: the guide's posterior of chosen observations against one that NUTS drew.
+"""Guide against NUTS: the posterior of chosen observations against one by MCMC.
 
 ArviZ judges the chains (``az.rhat``) and draws the densities (``az.plot_dist``). For both as
 intervals, or for the joint of two latents, hand the two InferenceData to ``az.plot_forest`` and
-``az.plot_pair``: they take them as they are.
+``az.plot_pair``: they take them as they are. Misleads: both take the fitted model to be true; a
+mode that all chains miss is missed by the comparison too. Sources: Vehtari et al. (2021) for
+R-hat; Yao et al. (2018) for the comparison.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import arviz as az
-import matplotlib.pyplot as plt
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from scipy.stats import wasserstein_distance
 
-from groundvae.diagnostics.latents import is_auxiliary, scalar_latents
-from groundvae.diagnostics.score import unwrap
-from groundvae.diagnostics.style import FULL, PHYSICS, headline, house_style, labelled
-from groundvae.diagnostics.verdict import Level, Verdict, grade, too_few, worded
+from groundvae.diagnostics.check import REFERENCE, Check, by_latent, registered
+from groundvae.diagnostics.context import Context
+from groundvae.diagnostics.latents import (
+    is_auxiliary,
+    names_of,
+    physics_parts,
+    scalar_latents,
+    worst_auxiliary,
+)
+from groundvae.diagnostics.style import FULL, PHYSICS, choose, labelled, subplots
+from groundvae.diagnostics.verdict import LEVELS, Level, grade
+from groundvae.models.circle import cut_open
 
-FEWEST = 5  # observations: MCMC of each takes seconds to minutes
 CONVERGED = 1.05  # R-hat; Vehtari et al. (2021) ask for 1.01 of final results
-WIDTH_GOOD, WIDTH_DOUBTFUL = np.log(1.25), np.log(1.5)  # of the ratio of standard deviations
-SHIFT_GOOD, SHIFT_DOUBTFUL = 0.25, 0.4  # standard deviations
-GOOD, DOUBTFUL = 0.25, 0.5  # Wasserstein distance, standard deviations
+WIDTH = np.log(1.25), np.log(1.5)  # good and doubtful, of the ratio of standard deviations
+SHIFT = 0.25, 0.4  # likewise, of the mean, in standard deviations
 SHOWN = 4  # observations drawn
 
 
-def choose(observations: int, count: int) -> np.ndarray:
-    """Positions of ``count`` observations, evenly over all.
-
-    >>> choose(9, 3)
-    array([0, 4, 8])
-    """
-    return np.unique(np.linspace(0, observations - 1, min(count, observations)).astype(int))
-
-
 def compute_guide_vs_nuts(
-    guide: az.InferenceData,
-    reference: az.InferenceData,
-    periods: Mapping[str, float] | None = None,
+    guide: az.InferenceData, reference: az.InferenceData, periods: Mapping[str, float] | None = None
 ) -> xr.Dataset:
     """The guide's posterior against the reference's, (latent, observation).
 
@@ -50,7 +46,6 @@ def compute_guide_vs_nuts(
     marginals, both in the reference's standard deviations; ``rhat`` of the reference (NaN for
     one chain). ``guide`` and ``reference`` (latent, observation, draw) are the draws. Only
     observations of the reference are compared, found in ``guide`` by their coordinate.
-    Sources: Vehtari et al. (2021) for R-hat; Yao et al. (2018) for the comparison.
     """
     posterior = reference["posterior"]
     of_guide = guide["posterior"].sel(observation=posterior["observation"])
@@ -84,9 +79,8 @@ def _drawn(
     """Draws (draw, observation) of both; angles cut open at the same place."""
     if period is None:
         return guide, reference
-    n = len(guide)
-    both, _ = unwrap(np.concatenate([guide, reference]), reference[0], period)
-    return both[:n], both[n:]
+    both = cut_open(np.concatenate([guide, reference]), period)
+    return both[: len(guide)], both[len(guide) :]
 
 
 def _distances(guide: np.ndarray, reference: np.ndarray) -> np.ndarray:
@@ -105,78 +99,101 @@ def _rhat(draws: np.ndarray, chains: int) -> np.ndarray:
     return np.asarray(az.rhat(az.convert_to_dataset(by_chain))["x"].values)
 
 
-def check_guide_vs_nuts(result: xr.Dataset) -> list[Verdict]:
-    """One verdict for each physics latent, and one for the worst part of ``z_aux``."""
-    names = [str(n) for n in result["latent"].values]
-    verdicts = [_check_one(result.sel(latent=n), n) for n in names if not is_auxiliary(n)]
-    auxiliary = [n for n in names if is_auxiliary(n)]
-    if not auxiliary:
-        return verdicts
-    worst = max(auxiliary, key=lambda n: float(result["wasserstein"].sel(latent=n).median()))
-    return [*verdicts, _check_one(result.sel(latent=worst), worst)]
+@registered
+class GuideVsNuts(Check):
+    """Whether the guide says what MCMC says: physics latents, and the worst part of ``z_aux``."""
 
-
-def _check_one(latent: xr.Dataset, name: str) -> Verdict:
-    title = f"guide against NUTS: {name}"
-    mixed = latent.isel(observation=np.flatnonzero(~(latent["rhat"] > CONVERGED)))
-    n, chosen = mixed.sizes["observation"], latent.sizes["observation"]
-    if n < FEWEST:
-        few = too_few(title, n, FEWEST, GOOD)
-        lost = f"NUTS converged for {n} of {chosen} observations: choose more, or let it run on."
-        return few if n == chosen else Verdict(title, few.level, lost, few.value, GOOD, n)
-    ratio = float(np.exp(np.median(np.abs(np.log(mixed["sd_ratio"].values)))))
-    shift = float(abs(mixed["shift"]).median())
-    value = float(mixed["wasserstein"].median())
-    level = _worst(
-        grade(np.log(ratio), WIDTH_GOOD, WIDTH_DOUBTFUL),
-        grade(shift, SHIFT_GOOD, SHIFT_DOUBTFUL),
-        grade(value, GOOD, DOUBTFUL),
+    name, title, subject = "guide_vs_nuts", "Guide against NUTS", "guide against NUTS: {of}"
+    alternative = (
+        "Densities of the physics latents of a few observations, by the guide and by NUTS."
     )
-    narrow = float(mixed["sd_ratio"].median()) < 1
-    how = f"too {'narrow' if narrow else 'wide'} by a factor of {ratio:.2g}"
-    how += f" and off by {shift:.2g} standard deviations (medians)"
-    meaning = worded(
-        level,
-        good="The guide says what MCMC says of the same model; what is wrong, if anything, is "
+    caption = (
+        "Both ask the same fitted model, so a difference is the guide's fault alone; where they "
+        "agree both can still be wrong about the world."
+    )
+    needs = (REFERENCE,)
+    always = True
+    fewest = 5  # MCMC of each takes seconds to minutes
+    good, doubtful = 0.25, 0.5  # Wasserstein distance, standard deviations
+    measured = "wasserstein"
+    sentences = {
+        "good": "The guide says what MCMC says of the same model; what is wrong, if anything, is "
         "the model.",
-        bad=f"Against MCMC of the same model the guide is {how}: train it longer or take a "
-        "richer guide; for single observations use the MCMC draws.",
-    )
-    return Verdict(title, level, meaning, value, GOOD, n)
+        "bad": "Against MCMC of the same model the guide is too {how} by a factor of {ratio:.2g} "
+        "and off by {shift:.2g} standard deviations (medians): train it longer or take a richer "
+        "guide; for single observations use the MCMC draws.",
+    }
+    metric_words = {
+        "{latent}_nuts_sd_ratio": "guide's standard deviation over that of MCMC, median",
+        "{latent}_nuts_shift": "guide's mean less that of MCMC, in its standard deviations, "
+        "median size",
+        "{latent}_nuts_wasserstein": "distance from MCMC, in its standard deviations, median",
+    }
 
+    def compute(self, context: Context) -> xr.Dataset:
+        assert context.reference is not None  # a condition
+        return compute_guide_vs_nuts(context.inference_data, context.reference, context.periods)
 
-def _worst(*levels: Level) -> Level:
-    return max(levels, key=("good", "doubtful", "bad").index)
+    def parts(self, result: xr.Dataset) -> Iterator[tuple[str, xr.Dataset]]:
+        """Only observations whose chains agree."""
+        worst = worst_auxiliary(result["wasserstein"])
+        chosen = [*physics_parts(result), *((n, result.sel(latent=n)) for n in worst)]
+        for name, part in chosen:
+            mixed = part.isel(observation=np.flatnonzero(~(part["rhat"] > CONVERGED)))
+            yield name, mixed.assign_attrs(chosen=part.sizes["observation"])
 
+    def refusal(self, part: xr.Dataset) -> str:
+        n, chosen = part.sizes["observation"], part.attrs["chosen"]
+        lost = f"NUTS converged for {n} of {chosen} observations: choose more, or let it run on."
+        few = super().refusal(part)
+        return lost if few and n < chosen else few
 
-def plot_guide_vs_nuts(result: xr.Dataset) -> Figure:
-    """Densities of both, one row an observation, one column a physics latent."""
-    names = [n for n in map(str, result["latent"].values) if not is_auxiliary(n)]
-    names = names or [str(n) for n in result["latent"].values][:3]
-    rows = choose(result.sizes["observation"], SHOWN)
-    ratio = float(result["sd_ratio"].sel(latent=names).median())
-    shift = float(abs(result["shift"].sel(latent=names)).median())
-    with house_style():
-        figure, grid = plt.subplots(
-            len(rows),
-            len(names),
-            figsize=(max(5.2, 3.1 * len(names)), 1.5 * len(rows) + 1.2),
-            squeeze=False,
+    def level(self, part: xr.Dataset, value: float) -> Level:
+        words = self.words(part)
+        levels = grade(np.log(words["ratio"]), *WIDTH), grade(words["shift"], *SHIFT)
+        return max(super().level(part, value), *levels, key=LEVELS.index)
+
+    def words(self, part: xr.Dataset) -> dict[str, Any]:
+        narrow = float(part["sd_ratio"].median()) < 1
+        return {
+            "how": "narrow" if narrow else "wide",
+            "ratio": float(np.exp(np.median(np.abs(np.log(part["sd_ratio"].values))))),
+            "shift": float(abs(part["shift"]).median()),
+        }
+
+    def metrics(self, result: xr.Dataset) -> dict[str, float]:
+        return (
+            by_latent(result["sd_ratio"], "nuts_sd_ratio")
+            | by_latent(abs(result["shift"]), "nuts_shift")
+            | by_latent(result["wasserstein"], "nuts_wasserstein")
         )
+
+    def canvas(self, result: xr.Dataset) -> np.ndarray:
+        columns, rows = len(_shown(result)), min(SHOWN, result.sizes["observation"])
+        return subplots(rows, columns, (max(5.2, 3.1 * columns), 1.5 * rows + 1.2))
+
+    def draw(self, result: xr.Dataset, grid: np.ndarray) -> str:
+        names = _shown(result)
+        rows = choose(result.sizes["observation"], SHOWN)
+        ratio = float(result["sd_ratio"].sel(latent=names).median())
+        shift = float(abs(result["shift"].sel(latent=names)).median())
         for row, i in zip(grid, rows, strict=True):
             for axes, name in zip(row, names, strict=True):
                 _overlay(axes, result.sel(latent=name).isel(observation=i))
             row[0].set_ylabel(f"observation {int(result['observation'][i])}", fontsize=8)
         for axes, name in zip(grid[-1], names, strict=True):
             axes.set_xlabel(labelled(name, str(result["unit"].sel(latent=name).item())))
-        headline(
-            figure,
-            f"Against NUTS the guide is {ratio:.2g} times as wide and off by {shift:.2g} sd\n"
-            f"(medians over {result.sizes['observation']} observations and physics latents)",
-        )
         handles, labels = grid[0, 0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=2)
-    return figure
+        grid[0, 0].figure.legend(handles, labels, loc="outside lower center", ncols=2)
+        return (
+            f"Against NUTS the guide is {ratio:.2g} times as wide and off by {shift:.2g} sd\n"
+            f"(medians over {result.sizes['observation']} observations and physics latents)"
+        )
+
+
+def _shown(result: xr.Dataset) -> list[str]:
+    names = names_of(result)
+    return [n for n in names if not is_auxiliary(n)] or names[:3]
 
 
 def _overlay(axes: Axes, one: xr.Dataset) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import xarray as xr
 
 from groundvae.diagnostics.score import unwrap
+from groundvae.models.circle import cut_open
 from groundvae.models.greybox import AUXILIARY
 
 
@@ -72,7 +73,7 @@ def scalar_latents(
         draws = np.concatenate(variable.values)
         if draws.ndim == 2:
             period = period_of(variable, periods)
-            found[str(name)] = unwrap(draws, draws[0], period)[0]
+            found[str(name)] = draws if period is None else cut_open(draws, period)
             continue
         flat = draws.reshape(*draws.shape[:2], -1)
         found |= {f"{name}[{i}]": flat[..., i] for i in range(flat.shape[-1])}
@@ -86,3 +87,22 @@ def is_auxiliary(name: str) -> bool:
     (True, False)
     """
     return name.split("[")[0] == AUXILIARY
+
+
+def names_of(result: xr.Dataset) -> list[str]:
+    """The scalar latents of a result with the axis ``latent``."""
+    return [str(name) for name in result["latent"].values]
+
+
+def physics_parts(result: xr.Dataset) -> Iterator[tuple[str, xr.Dataset]]:
+    """What a result says of each physics latent, by name."""
+    for name in names_of(result):
+        if not is_auxiliary(name):
+            yield name, result.sel(latent=name)
+
+
+def worst_auxiliary(off: xr.DataArray) -> list[str]:
+    """The part of ``z_aux`` that is furthest ``off`` (latent, ...), median; none without one."""
+    found = {str(n): float(off.sel(latent=n).median()) for n in off["latent"].values}
+    auxiliary = [n for n in found if is_auxiliary(n)]
+    return [max(auxiliary, key=lambda n: found[n])] if auxiliary else []

@@ -12,6 +12,17 @@ from groundvae.diagnostics.latents import known_latents
 from groundvae.diagnostics.recovery import compute_recovery
 from groundvae.diagnostics.score import coverage
 
+METRIC_WORDS = {
+    "reconstruction_sse": "squared error of the mean prediction, summed over samples, {unit}²",
+    "reconstruction_mae": "mean absolute error of a sample, {unit}",
+    "elbo": "evidence lower bound, nats an observation; higher is better",
+    "iwae": "importance-weighted bound of log p(x), nats an observation; higher is better",
+    "{latent}_mae": "mean absolute error of the posterior median, {unit}",
+    "{latent}_crps": "score of the whole posterior, {unit}; lower is better",
+    "{latent}_cov50": "share of truths inside the 50 % interval; 0.50 if calibrated",
+    "{latent}_cov90": "share of truths inside the 90 % interval; 0.90 if calibrated",
+}
+
 
 def compute_metrics(
     inference_data: az.InferenceData, periods: Mapping[str, float] | None = None

@@ -1,17 +1,21 @@
-"""Out of distribution: are the data of the kind that the run knows (out of distribution)?"""
+"""Out of distribution: are the data of the kind that the run was validated on?
+
+Two scores with conformal thresholds, see ``inference/outofdistribution.py``; the check allows for
+chance. Misleads: densities can be high for simple but strange data, features ignore what the
+encoder ignores, and on another time grid than the fit's the rate is not guaranteed. Sources:
+Laxhammar & Falkman (2010); Lee et al. (2018); Nalisnick et al. (2019).
+"""
 
 from __future__ import annotations
 
-import math
-
-import matplotlib.pyplot as plt
 import numpy as np
 import xarray as xr
-from matplotlib.figure import Figure
 from scipy.stats import betabinom
 
-from groundvae.diagnostics.style import FULL, PHYSICS, headline, house_style
-from groundvae.diagnostics.verdict import FEWEST, Verdict, grade, too_few, worded
+from groundvae.diagnostics.check import SCORED, Check, registered
+from groundvae.diagnostics.context import Context
+from groundvae.diagnostics.style import FULL, PHYSICS, subplots
+from groundvae.diagnostics.verdict import Level, grade
 from groundvae.inference.outofdistribution import SCORES
 
 GOOD, DOUBTFUL = 0.05, 0.25  # share of observations beyond a threshold; 0.01 is expected
@@ -47,45 +51,59 @@ def _chance(score: xr.DataArray, m: int, sure: float) -> float:
     return float(betabinom.ppf(sure, m, above, n + 1 - above)) / m if n else 1.0
 
 
-def check_outofdistribution(result: xr.Dataset) -> Verdict:
+@registered
+class OutOfDistribution(Check):
     """Whether the data are of the kind that the run knows."""
-    n, known = result.sizes["observation"], result.attrs["known"]
-    name, limit = "observations out of distribution", result.attrs["limit"]
-    if n < FEWEST or not result.attrs["expected"]:
-        if n >= FEWEST:
-            meaning = f"No verdict from {known} validation observations: fit with {FEWEST} or more."
-            return Verdict(name, "not enough data", meaning, math.nan, limit, known)
-        return too_few(name, n, FEWEST, limit)
-    value = result.attrs["share"]
-    level = grade(value, limit, max(limit, DOUBTFUL))
-    meaning = worded(
-        level,
-        good="The observations are like those that the run was validated on.",
-        bad=f"{100 * value:.0f} % of the observations are unlike those that the run knows: its "
-        "posteriors there are extrapolations; leave them out, or fit on data like them.",
+
+    name, title = "outofdistribution", "Out of distribution"
+    subject = "observations out of distribution"
+    alternative = "Sorted scores of the observations with the threshold set on validation data."
+    caption = (
+        "Beyond the dashed line an observation is unlike those that the run was validated on: "
+        "its posterior is an extrapolation. `posterior` marks the same observations."
     )
-    return Verdict(name, level, meaning, value, limit, n)
+    needs = (SCORED,)
+    measured = "share"
+    sentences = {
+        "good": "The observations are like those that the run was validated on.",
+        "bad": "{percent:.0f} % of the observations are unlike those that the run knows: its "
+        "posteriors there are extrapolations; leave them out, or fit on data like them.",
+    }
+    metric_words = {
+        "out_of_distribution": "share of unusual observations, beyond a threshold; 0.01 expected"
+    }
 
+    def compute(self, context: Context) -> xr.Dataset:
+        return compute_outofdistribution(context.inference_data["constant_data"])
 
-def plot_outofdistribution(result: xr.Dataset) -> Figure:
-    """Sorted scores with their thresholds."""
-    names = [str(name) for name in result.data_vars if name != "out_of_distribution"]
-    share, n = 100 * result.attrs["share"], result.sizes["observation"]
-    with house_style():
-        figure, grid = plt.subplots(
-            1, len(names), figsize=(1.2 + 2.7 * len(names), 3.1), squeeze=False
-        )
+    def level(self, part: xr.Dataset, value: float) -> Level:
+        return grade(value, self.limit(part), max(self.limit(part), DOUBTFUL))
+
+    def observations(self, part: xr.Dataset) -> int:
+        n = part.sizes["observation"]
+        return n if n < self.fewest or part.attrs["expected"] else int(part.attrs["known"])
+
+    def refusal(self, part: xr.Dataset) -> str:
+        n, known = part.sizes["observation"], part.attrs["known"]
+        if n < self.fewest or part.attrs["expected"]:
+            return super().refusal(part)
+        return f"No verdict from {known} validation observations: fit with {self.fewest} or more."
+
+    def canvas(self, result: xr.Dataset) -> np.ndarray:
+        count = sum(name in result for name in SCORES)
+        return subplots(1, count, (1.2 + 2.7 * count, 3.1))
+
+    def draw(self, result: xr.Dataset, grid: np.ndarray) -> str:
+        names = [name for name in SCORES if name in result]
+        share, n = 100 * result.attrs["share"], result.sizes["observation"]
         percent = 100 * (np.arange(n) + 0.5) / n
-        for axes, name in zip(grid.flat, names, strict=True):
+        for axes, name in zip(grid[0], names, strict=True):
             axes.plot(percent, np.sort(result[name].values), ".", ms=4, color=FULL)
             axes.axhline(result[name].attrs["threshold"], color=PHYSICS, ls="--")
             if np.ptp(result[name].values) > WIDE:  # a few far ones would flatten all others
                 axes.set_yscale("symlog", linthresh=10)
-            axes.set_xlabel("observations, sorted (%)")
-            axes.set_ylabel(WORDS.get(name, name))
-        headline(
-            figure,
+            axes.set(xlabel="observations, sorted (%)", ylabel=WORDS.get(name, name))
+        return (
             f"{share:.1f} % of {n} observations are beyond a threshold (dashed);\n"
-            f"of ordinary ones {100 * result.attrs['expected']:.1f} % would be",
+            f"of ordinary ones {100 * result.attrs['expected']:.1f} % would be"
         )
-    return figure

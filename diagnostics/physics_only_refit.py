@@ -1,28 +1,44 @@
-"""Re-estimate: the physics latents again, with the residual switched off."""
+"""Residual off: the physics latents fitted again, with the residual switched off.
+
+How far each moves says on what its answer rests. Misleads: the residual may be right to move a
+latent; a shift of many posterior standard deviations under "good" still means that intervals
+leave out what a wrong residual would do. Sources: Brynjarsdottir & O'Hagan (2014) for why; Branch,
+Coleman & Li (1999) for the search (``scipy.optimize.least_squares``).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
-import matplotlib.pyplot as plt
 import numpy as np
 import torch
 import xarray as xr
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from scipy.optimize import least_squares
+from scipy.sparse import block_diag, csr_array
 from torch import Tensor
 
 from groundvae.data.batch import Batch
-from groundvae.diagnostics.score import circular_difference, circular_mean
-from groundvae.diagnostics.style import BAND, FULL, PHYSICS, headline, house_style, labelled
-from groundvae.diagnostics.verdict import FEWEST, Verdict, grade, too_few, worded
+from groundvae.diagnostics.check import (
+    GROUNDED,
+    PHYSICS_LATENTS,
+    RESIDUAL,
+    Check,
+    by_latent,
+    registered,
+)
+from groundvae.diagnostics.context import Context, physics_alone
+from groundvae.diagnostics.latents import names_of
+from groundvae.diagnostics.style import BAND, FULL, PHYSICS, labelled, panels
+from groundvae.models.circle import cut_open, difference, mean_direction
 from groundvae.models.greybox import GreyBox
 
 OBSERVATIONS = 200  # fitted; more say the same and take longer
-ROUNDS = 25
+LEAPS, REACH = 4, 2.0
+"""How often and how far (unconstrained) a latent may move: beyond lie other minima, which a step
+that suits all the other observations would jump to."""
 STEP = 1e-2  # of the finite differences, unconstrained
-DAMPING = 1e-2  # to begin with, of the curvature
-GOOD, DOUBTFUL = 0.1, 0.5  # prior standard deviations, median
+SEARCH = {"tr_solver": "lsmr", "ftol": 1e-6, "xtol": 1e-6, "max_nfev": 20}
 
 
 def fit_physics(
@@ -30,50 +46,59 @@ def fit_physics(
 ) -> dict[str, np.ndarray]:
     """Physics latents (observation,) with which physics alone fits each observation best.
 
-    Least squares within the priors' supports from ``start``, each observation by itself, by the
-    method of Levenberg (1944) and Marquardt (1963) in unconstrained space. What the data do not
-    say stays where it starts.
+    Least squares within the priors' supports from ``start`` (observation,), in unconstrained
+    space. What the data do not say stays where it starts.
     """
-    spec = model.latents
-    size = model.system.auxiliary
-
-    def residual(u: Tensor) -> Tensor:
-        """(..., observation, sample) of u (..., observation, latent)."""
-        values, _ = spec.constrain(u)
-        auxiliary = u.new_zeros(*u.shape[:-1], size) if size else None
-        alone = model.system.decode(values, auxiliary, batch.inputs).physics
-        assert alone is not None
-        off = alone - batch.x
-        if batch.observed is not None:
-            off = off.masked_fill(~batch.observed, 0.0)
-        return off.flatten(u.dim() - 1)
-
+    values = {k: torch.as_tensor(v).to(batch.x) for k, v in start.items()}
     with torch.no_grad():
-        values = {k: torch.as_tensor(v).to(batch.x) for k, v in start.items()}
-        u = _minimize(residual, spec.unconstrain(values))
-        found, _ = spec.constrain(u)
-    return {k: v.cpu().numpy() for k, v in found.items()}
+        search = _Residual(model, batch, model.latents.unconstrain(values))
+        flat = search.first.double().cpu().numpy().ravel()
+        for _ in range(LEAPS):
+            bounds = (flat - REACH, flat + REACH)
+            found = least_squares(search, flat, search.slope, bounds, **SEARCH)
+            arrived = np.abs(found.x - flat).max() < 0.9 * REACH
+            flat = found.x
+            if arrived:
+                break
+        best, _ = model.latents.constrain(search.at(flat))
+    return {k: v.cpu().numpy() for k, v in best.items()}
 
 
-def _minimize(residual: Callable[[Tensor], Tensor], u: Tensor) -> Tensor:
-    """Where the sum of squares (observation,) of ``residual`` is least, from u."""
-    off = residual(u)
-    steps = STEP * torch.eye(u.shape[1]).to(u)
-    damping = torch.full_like(u[:, :1], DAMPING)
-    for _ in range(ROUNDS):
-        slope = (residual(u + steps[:, None]) - off) / STEP  # (latent, observation, sample)
-        curvature = torch.einsum("pnd,qnd->npq", slope, slope)
-        size = curvature.diagonal(dim1=-2, dim2=-1)
-        floor = 1e-6 * size.sum(-1, keepdim=True) + 1e-12  # directions that data say nothing of
-        damped = curvature + torch.diag_embed(damping * size + floor)
-        down = torch.einsum("pnd,nd->np", slope, off)
-        step = torch.linalg.solve(damped, -down)
-        step = step / step.norm(dim=1, keepdim=True).clamp(min=1.0)
-        tried = residual(u + step)
-        better = (tried**2).sum(-1, keepdim=True) < (off**2).sum(-1, keepdim=True)
-        u, off = torch.where(better, u + step, u), torch.where(better, tried, off)
-        damping = torch.where(better, damping / 4, damping * 4).clamp(1e-8, 1e8)
-    return u
+class _Residual:
+    """Physics alone less the data, of flat unconstrained latents, and its Jacobian.
+
+    Each observation's residual comes in the basis of its Jacobian, and what is left of it as one
+    number: the sum of squares and its slope are the same, of a few numbers instead of all samples.
+    """
+
+    def __init__(self, model: GreyBox, batch: Batch, first: Tensor) -> None:
+        self.model, self.batch, self.first = model, batch, first
+        self.steps = STEP * torch.eye(first.shape[1]).to(first)
+        self.last, self.factors = np.empty(0), np.empty(0)
+
+    def at(self, flat: np.ndarray) -> Tensor:
+        """As (observation, latent)."""
+        return torch.as_tensor(flat).to(self.first).view_as(self.first)
+
+    def __call__(self, flat: np.ndarray) -> np.ndarray:
+        u = self.at(flat)
+        values, _ = self.model.latents.constrain(torch.cat([u[None], u + self.steps[:, None]]))
+        off = physics_alone(self.model, values, self.batch) - self.batch.x
+        if self.batch.observed is not None:
+            off = off.masked_fill(~self.batch.observed, 0.0)
+        off = off.flatten(2).double().cpu()  # (1 + latent, observation, sample)
+        basis, factors = torch.linalg.qr(((off[1:] - off[0]) / STEP).permute(1, 2, 0))
+        along = torch.einsum("nsp,ns->np", basis, off[0])
+        left = (off[0].pow(2).sum(1) - along.pow(2).sum(1)).clamp(min=0).sqrt()
+        self.last = flat.copy()
+        self.factors = torch.nn.functional.pad(factors, (0, 0, 0, 1)).numpy()
+        return torch.cat([along, left[:, None]], 1).numpy().ravel()
+
+    def slope(self, flat: np.ndarray) -> csr_array:
+        """The Jacobian, with one block an observation."""
+        if not np.array_equal(flat, self.last):
+            self(flat)
+        return csr_array(block_diag(list(self.factors)))
 
 
 def central_draws(draws: np.ndarray, period: float | None) -> np.ndarray:
@@ -82,9 +107,9 @@ def central_draws(draws: np.ndarray, period: float | None) -> np.ndarray:
     >>> central_draws(np.array([[0.0], [1.0], [5.0]]), None)
     array([1.])
     """
-    centre = draws.mean(axis=0) if period is None else circular_mean(draws, period)
-    off = draws - centre if period is None else circular_difference(draws, centre, period)
-    return np.asarray(np.take_along_axis(draws, np.abs(off).argmin(axis=0)[None], axis=0)[0])
+    lifted = draws if period is None else cut_open(draws, period)
+    nearest = np.abs(lifted - lifted.mean(axis=0)).argmin(axis=0)[None]
+    return np.asarray(np.take_along_axis(draws, nearest, axis=0)[0])
 
 
 def compute_physics_only_refit(
@@ -124,59 +149,75 @@ def _shift(
 ) -> tuple[np.ndarray, np.ndarray]:
     if period is None:
         return moved - draws.mean(axis=0), draws.std(axis=0)
-    centre = circular_mean(draws, period)
-    spread = circular_difference(draws, centre, period).std(axis=0)
-    return circular_difference(moved, centre, period), spread
+    centre = mean_direction(draws, period)
+    spread = difference(draws, centre, period).std(axis=0)
+    return difference(moved, centre, period), spread
 
 
-def check_physics_only_refit(result: xr.Dataset) -> list[Verdict]:
-    """One verdict for each physics latent."""
-    return [_check_one(result.sel(latent=n), str(n)) for n in result["latent"].values]
+@registered
+class PhysicsOnlyRefit(Check):
+    """Whether each physics latent stays where it is when the residual is switched off."""
 
-
-def _check_one(latent: xr.Dataset, name: str) -> Verdict:
-    n, title = latent.sizes["observation"], f"residual off: {name}"
-    if n < FEWEST:
-        return too_few(title, n, FEWEST, GOOD)
-    value = float(abs(latent["of_prior"]).median())
-    level = grade(value, GOOD, DOUBTFUL)
-    own = float(abs(latent["of_posterior"]).median())
-    moves = f"this latent moves {value:.2g} of its prior's and {own:.2g} of its posterior's "
-    moves = f"Without the residual {moves}standard deviations (medians): "
-    meaning = moves + worded(
-        level,
-        good="conclusions that bear such a shift do not depend on the residual.",
-        doubtful="its answer rests on the residual being right, so compare runs with another one "
-        "before relying on it.",
-        bad="physics alone and the whole model disagree about it; do not interpret it before "
-        "runs with other residuals agree.",
+    name, title, subject = "physics_only_refit", "Residual off", "residual off: {of}"
+    alternative = (
+        "Histogram of how far each physics latent moves when the residual is switched off."
     )
-    return Verdict(title, level, meaning, value, GOOD, n)
+    caption = (
+        "Physics alone is fitted to each observation, starting from the posterior. A shift far "
+        "outside the grey means that the posterior does not allow for a wrong residual."
+    )
+    needs = (GROUNDED, RESIDUAL, PHYSICS_LATENTS)
+    good, doubtful = 0.1, 0.5  # prior standard deviations, median
+    sentences = {
+        "good": "{moves}conclusions that bear such a shift do not depend on the residual.",
+        "doubtful": "{moves}its answer rests on the residual being right, so compare runs with "
+        "another one before relying on it.",
+        "bad": "{moves}physics alone and the whole model disagree about it; do not interpret it "
+        "before runs with other residuals agree.",
+    }
+    metric_words = {
+        "{latent}_residual_off_shift": "how far it moves without the residual, median, {unit}",
+        "{latent}_residual_off_sd": "the same, in posterior standard deviations",
+    }
 
-
-def plot_physics_only_refit(result: xr.Dataset) -> Figure:
-    """Distribution of the shift of each latent, with the widths of posterior and prior."""
-    names = [str(n) for n in result["latent"].values]
-    columns = min(3, len(names))
-    rows = -(-len(names) // columns)
-    with house_style():
-        figure, grid = plt.subplots(
-            rows, columns, figsize=(max(5.2, 3.1 * columns), 2.6 * rows + 0.8), squeeze=False
+    def compute(self, context: Context) -> xr.Dataset:
+        few, periods = slice(0, OBSERVATIONS), context.periods
+        posterior = context.inference_data["posterior"]  # on the priors' supports, not unwrapped
+        draws = {k: np.concatenate(posterior[k].values)[:, few] for k in context.latents.names}
+        start = {k: central_draws(v, periods.get(k)) for k, v in draws.items()}
+        moved = fit_physics(context.run.model, context.batch[few], start)
+        return compute_physics_only_refit(
+            draws, moved, context.prior_variance, periods, context.units
         )
+
+    def value(self, part: xr.Dataset) -> float:
+        return float(abs(part["of_prior"]).median())
+
+    def words(self, part: xr.Dataset) -> dict[str, object]:
+        own = float(abs(part["of_posterior"]).median())
+        moves = f"this latent moves {self.value(part):.2g} of its prior's and {own:.2g} of its "
+        moves += "posterior's standard deviations (medians): "
+        return {"moves": f"Without the residual {moves}"}
+
+    def metrics(self, result: xr.Dataset) -> dict[str, float]:
+        shift, own = abs(result["shift"]), abs(result["of_posterior"])
+        return by_latent(shift, "residual_off_shift") | by_latent(own, "residual_off_sd")
+
+    def canvas(self, result: xr.Dataset) -> np.ndarray:
+        return panels(result.sizes["latent"], (3.1, 2.6), (0, 0.8))
+
+    def draw(self, result: xr.Dataset, grid: np.ndarray) -> str:
+        names = names_of(result)
         for axes, name in zip(grid.flat, names, strict=False):
             _draw_one(axes, result.sel(latent=name), name)
-        for axes in grid.flat[len(names) :]:
-            axes.set_visible(False)
         for row in grid:
             row[0].set_ylabel("observations")
         far = abs(result["of_posterior"]).median("observation")
         finding = ", ".join(f"{n} by {float(far.sel(latent=n)):.2g}" for n in names[:3])
-        headline(
-            figure,
+        return (
             f"Switching the residual off moves {finding} posterior sd (median)\n"
-            "(grey: ±2 posterior sd, dashed: ±1 prior sd)",
+            "(grey: ±2 posterior sd, dashed: ±1 prior sd)"
         )
-    return figure
 
 
 def _draw_one(axes: Axes, latent: xr.Dataset, name: str) -> None:

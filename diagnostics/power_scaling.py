@@ -2,6 +2,8 @@
 
 ``az.psens`` does the scaling. A uniform prior has no strength to scale: all that it says is its
 bounds, so for one the distance of the posterior from the nearest bound is looked at as well.
+Misleads: bounds that are far say nothing of a prior of another shape; draws are the guide's, so
+this says what reweighting them does. Source: Kallioinen, Paananen, Buerkner & Vehtari (2023).
 """
 
 from __future__ import annotations
@@ -10,19 +12,25 @@ import warnings
 from collections.abc import Mapping
 
 import arviz as az
-import matplotlib.pyplot as plt
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
-from groundvae.diagnostics.latents import scalar_latents
-from groundvae.diagnostics.style import FULL, PHYSICS, headline, house_style
-from groundvae.diagnostics.verdict import FEWEST, Level, Verdict, grade, too_few, worded
+from groundvae.diagnostics.check import (
+    ENOUGH_DRAWS,
+    LIKELIHOOD,
+    PHYSICS_LATENTS,
+    Check,
+    by_latent,
+    registered,
+)
+from groundvae.diagnostics.context import Context
+from groundvae.diagnostics.latents import physics_parts, scalar_latents
+from groundvae.diagnostics.style import FULL, PHYSICS, choose, panels
+from groundvae.diagnostics.verdict import Level
 
 OBSERVATIONS = 40  # each takes two weightings
 SENSITIVE = 0.05  # of Kallioinen et al.
-GOOD, DOUBTFUL = 0.25, 0.5  # share of the observations whose prior is felt
 COMPONENTS = ("prior", "likelihood")
 NEAR = 2.0
 """Standard deviations from a posterior's mean within which a bound is felt: cut off there, a
@@ -37,15 +45,13 @@ def compute_power_scaling(
     """Sensitivity (component, latent, observation) of the physics latents of some observations.
 
     ``log_prior`` (draw, observation) by name. The priors of the physics latents are scaled
-    together. Each observation is a posterior of its own. The draws are the guide's, so this says
-    what reweighting them does. ``bounds`` of the latents whose prior is uniform (and on a line):
-    ``bound`` (latent, observation) is the distance of the posterior's mean from the nearest one,
-    in its standard deviations, and infinite for other priors. Source: Kallioinen, Paananen,
-    Buerkner & Vehtari (2023).
+    together. Each observation is a posterior of its own. ``bounds`` of the latents whose prior is
+    uniform (and on a line): ``bound`` (latent, observation) is the distance of the posterior's
+    mean from the nearest one, in its standard deviations, and infinite for other priors.
     """
     posterior, likelihood = inference_data["posterior"], inference_data["log_likelihood"]["x"]
     n, few = posterior.sizes["observation"], likelihood.sizes["draw"]
-    picked = np.linspace(0, n - 1, min(n, OBSERVATIONS)).astype(int)
+    picked = choose(n, OBSERVATIONS)
     names = [str(k) for k, v in posterior.items() if v.ndim == 3]
     total = np.sum([log_prior[name] for name in names], axis=0)
     flat = scalar_latents(posterior)  # angles unwrapped
@@ -77,12 +83,11 @@ def _distance(draws: np.ndarray, bounds: tuple[float, float] | None) -> np.ndarr
     return np.minimum(mean - bounds[0], bounds[1] - mean) / np.maximum(spread, 1e-12)
 
 
-def share_felt(result: xr.Dataset, latent: str) -> float:
-    """Share of the observations for which scaling the priors, or a bound, moves a latent."""
-    scaled = result["sensitivity"].sel(component="prior", latent=latent)
-    known = np.isfinite(scaled)
-    felt = (scaled > SENSITIVE) | (result["bound"].sel(latent=latent) < NEAR)
-    return float(felt[known].mean())
+def share_felt(part: xr.Dataset) -> float:
+    """Share of the observations for which scaling the priors, or a bound, moves the latent."""
+    scaled = part["sensitivity"].sel(component="prior")
+    felt = (scaled > SENSITIVE) | (part["bound"] < NEAR)
+    return float(felt[np.isfinite(scaled)].mean())
 
 
 def _finite(likelihood: np.ndarray) -> np.ndarray:
@@ -101,75 +106,78 @@ def _scaled(one: az.InferenceData, component: str, names: list[str]) -> np.ndarr
     return np.array([float(result[name]) for name in names])
 
 
-def check_power_scaling(result: xr.Dataset) -> list[Verdict]:
-    """One verdict for each physics latent."""
-    return [_check_one(result, str(name)) for name in result["latent"].values]
+@registered
+class PowerScaling(Check):
+    """Whether the priors, or the bounds of uniform ones, are felt by each physics latent."""
 
-
-def _check_one(result: xr.Dataset, latent: str) -> Verdict:
-    scaled = result["sensitivity"].sel(component="prior", latent=latent)
-    name, n = f"prior sensitivity of {latent}", int(np.isfinite(scaled).sum())
-    if n < FEWEST:
-        return too_few(name, n, FEWEST, GOOD)
-    value = share_felt(result, latent)
-    level = grade(value, GOOD, DOUBTFUL)
-    percent = f"{100 * value:.0f} % of the observations"
-    if bool(np.isfinite(result["bound"].sel(latent=latent)).any()):
-        return Verdict(name, level, _of_uniform(level, percent), value, GOOD, n)
-    meaning = worded(
-        level,
-        good="A somewhat stronger or weaker prior would leave most answers as they are.",
-        bad=f"For {percent} the priors move the answer: refit with another reasonable prior and "
-        "report both.",
+    name, title, subject = "power_scaling", "Power-scaling", "prior sensitivity of {of}"
+    alternative = "Sensitivity of each physics latent to the prior against that to the likelihood."
+    caption = (
+        "Right of the dashed line the prior matters. High on both: prior and data disagree. "
+        "Reweighted draws of the guide, so doubtful where k-hat is high."
     )
-    return Verdict(name, level, meaning, value, GOOD, n)
-
-
-def _of_uniform(level: Level, percent: str) -> str:
-    return worded(
-        level,
-        good="Its prior is uniform, so only the bounds could be tested: most posteriors lie well "
+    needs = (LIKELIHOOD, PHYSICS_LATENTS, ENOUGH_DRAWS)
+    good, doubtful = 0.25, 0.5  # share of the observations whose prior is felt
+    sentences = {
+        "good": "A somewhat stronger or weaker prior would leave most answers as they are.",
+        "bad": "For {percent:.0f} % of the observations the priors move the answer: refit with "
+        "another reasonable prior and report both.",
+        "far": "Its prior is uniform, so only the bounds could be tested: most posteriors lie well "
         "inside. What a prior of another shape would do, only a refit tells.",
-        bad=f"For {percent} a bound of its uniform prior is within two standard deviations (or "
-        "other priors move it): refit with wider bounds where physics allows them.",
-    )
+        "near": "For {percent:.0f} % of the observations a bound of its uniform prior is within "
+        "two standard deviations (or other priors move it): refit with wider bounds where physics "
+        "allows them.",
+    }
+    metric_words = {
+        "{latent}_prior_sensitivity": "power-scaling of the priors, median; above 0.05 is felt",
+        "{latent}_likelihood_sensitivity": "power-scaling of the likelihood, median",
+    }
 
+    def compute(self, context: Context) -> xr.Dataset:
+        return compute_power_scaling(context.inference_data, context.log_prior, context.bounds)
 
-def plot_power_scaling(result: xr.Dataset) -> Figure:
-    """What the prior does to each observation against what the likelihood does.
+    def observations(self, part: xr.Dataset) -> int:
+        return int(np.isfinite(part["sensitivity"].sel(component="prior")).sum())
 
-    Of a uniform prior: how near its bounds are.
-    """
-    names = [str(n) for n in result["latent"].values]
-    most = max(names, key=lambda name: share_felt(result, name))
-    columns = min(3, len(names))
-    rows = -(-len(names) // columns)
-    with house_style():
-        figure, grid = plt.subplots(
-            rows, columns, figsize=(max(5.2, 3.0 * columns), 2.6 * rows + 0.6), squeeze=False
-        )
-        for axes, name in zip(grid.flat, names, strict=False):
-            _draw_one(axes, result.sel(latent=name))
-            axes.set_title(f"{name}: felt in {100 * share_felt(result, name):.0f} %", fontsize=9)
-        for axes in grid.flat[len(names) :]:
-            axes.set_visible(False)
+    def value(self, part: xr.Dataset) -> float:
+        return share_felt(part)
+
+    def case(self, part: xr.Dataset, level: Level) -> str:
+        if _uniform(part):
+            return "far" if level == "good" else "near"
+        return level
+
+    def metrics(self, result: xr.Dataset) -> dict[str, float]:
+        each = result["sensitivity"]
+        found = (by_latent(each.sel(component=c), f"{c}_sensitivity") for c in COMPONENTS)
+        return {k: v for part in found for k, v in part.items()}
+
+    def canvas(self, result: xr.Dataset) -> np.ndarray:
+        return panels(result.sizes["latent"], (3.0, 2.6), (0, 0.6))
+
+    def draw(self, result: xr.Dataset, grid: np.ndarray) -> str:
+        percent = {name: 100 * share_felt(part) for name, part in physics_parts(result)}
+        for axes, (name, part) in zip(grid.flat, physics_parts(result), strict=False):
+            _draw_one(axes, part)
+            axes.set_title(f"{name}: felt in {percent[name]:.0f} %", fontsize=9)
         for row in grid:
             row[0].set_ylabel("sensitivity to the likelihood")
-        headline(
-            figure,
-            f"The priors move {most} in {100 * share_felt(result, most):.0f} % of "
-            f"{result.sizes['observation']} observations, the others less often\n"
-            "(dashed: where they begin to be felt)"
-            if len(names) > 1
-            else f"The prior moves {most} in {100 * share_felt(result, most):.0f} % of "
-            f"{result.sizes['observation']} observations (dashed: felt)",
+        most = max(percent, key=lambda name: percent[name])
+        many = f"{most} in {percent[most]:.0f} % of {result.sizes['observation']} observations"
+        return (
+            f"The priors move {many}, the others less often\n(dashed: where they begin to be felt)"
+            if len(percent) > 1
+            else f"The prior moves {many} (dashed: felt)"
         )
-    return figure
+
+
+def _uniform(part: xr.Dataset) -> bool:
+    return bool(np.isfinite(part["bound"]).any())
 
 
 def _draw_one(axes: Axes, one: xr.Dataset) -> None:
     likelihood = one["sensitivity"].sel(component="likelihood")
-    uniform = bool(np.isfinite(one["bound"]).any())
+    uniform = _uniform(one)
     across = one["bound"] if uniform else one["sensitivity"].sel(component="prior")
     axes.plot(across, likelihood, "o", ms=3, color=FULL)
     axes.axvline(NEAR if uniform else SENSITIVE, color=PHYSICS, ls="--", lw=1)

@@ -1,26 +1,28 @@
-"""Prior predictive check: does the model, before it sees them, allow the data?"""
+"""Prior predictive check: does the model, before it sees them, allow the data?
+
+Misleads: in a report the residual and the noise are fitted, so it checks the priors of the
+latents; a very wide prior always passes. Source: Gabry et al. (2019), section 3.
+"""
 
 from __future__ import annotations
 
 import arviz as az
-import matplotlib.pyplot as plt
 import numpy as np
 import xarray as xr
-from matplotlib.figure import Figure
 
-from groundvae.diagnostics.style import BAND, DATA, house_style, labelled
-from groundvae.diagnostics.verdict import FEWEST, Verdict, grade, too_few, worded
+from groundvae.diagnostics.check import PRIOR_PREDICTIVE, Check, registered
+from groundvae.diagnostics.context import Context
+from groundvae.diagnostics.style import BAND, DATA, choose, labelled, places
 
-GOOD, DOUBTFUL = 0.05, 0.25  # share of samples beyond all prior draws' range, but 1 %
 DRAWS = 50
 SHOWN = 60
 
 
 def compute_priorpredictive(inference_data: az.InferenceData) -> xr.Dataset:
-    """Band that holds 99 % of prior predictive samples, and the share of data outside it.
+    """Band (*event) that holds 99 % of prior predictive samples, and the share of data outside it.
 
     Needs the groups ``prior_predictive`` and ``observed_data``, so it works before a fit
-    (``groundvae.inference.prior.prior_predictive``). Source: Gabry et al. (2019), section 3.
+    (``groundvae.inference.prior.prior_predictive``).
     """
     x = inference_data["observed_data"]["x"]
     draws = np.concatenate(inference_data["prior_predictive"]["x"].values)
@@ -28,54 +30,56 @@ def compute_priorpredictive(inference_data: az.InferenceData) -> xr.Dataset:
     values = x.values
     outside = np.where(np.isfinite(values), (values < low) | (values > high), np.nan)
     share = np.nanmean(outside.reshape(len(values), -1), axis=1)
-    result = xr.Dataset(
-        {
-            "low": (x.dims[1:], low),
-            "high": (x.dims[1:], high),
-            "x": x,
-            "outside": ("observation", share),
-        }
-    )
+    events = x.dims[1:]
+    variables = {"low": (events, low), "high": (events, high), "x": x}
+    result = xr.Dataset(variables | {"outside": ("observation", share)})
     return result.assign_attrs(draws=len(draws), outside=float(np.nanmean(outside)))
 
 
-def check_priorpredictive(result: xr.Dataset) -> Verdict:
+@registered
+class PriorPredictive(Check):
     """Whether the priors rule out data that occurred."""
-    n, name = result.sizes["observation"], "prior predictive"
-    if n < FEWEST or result.attrs["draws"] < DRAWS:
-        return too_few(name, n, FEWEST, GOOD)
-    value = float(result.attrs["outside"])
-    level = grade(value, GOOD, DOUBTFUL)
-    meaning = worded(
-        level,
-        good="The priors allow the data.",
-        bad=f"{100 * value:.0f} % of the samples lie where the model expects next to none before "
-        "it sees them: widen the priors, or look for units that do not match.",
+
+    name, title, subject = "priorpredictive", "Prior predictive check", "prior predictive"
+    alternative = "The data over the band in which the fitted model's prior predictions lie."
+    caption = (
+        "The residual and the noise here are fitted, so it checks the priors of the latents; the "
+        "command `check` looks at a model before its fit."
     )
-    return Verdict(name, level, meaning, value, GOOD, n)
+    needs = (PRIOR_PREDICTIVE,)
+    good, doubtful = 0.05, 0.25  # share of samples beyond all prior draws' range, but 1 %
+    measured = "outside"
+    sentences = {
+        "good": "The priors allow the data.",
+        "bad": "{percent:.0f} % of the samples lie where the model expects next to none before "
+        "it sees them: widen the priors, or look for units that do not match.",
+    }
+    metric_words = {"prior_outside": "share of samples outside the prior's 99 % band"}
 
+    def compute(self, context: Context) -> xr.Dataset:
+        result = compute_priorpredictive(context.inference_data)
+        return result.assign_attrs(quantity=context.quantity, unit=context.unit)
 
-def plot_priorpredictive(result: xr.Dataset) -> Figure:
-    """Series over the band of prior predictive samples; other shapes as a distribution."""
-    share = 100 * result.attrs["outside"]
-    label = labelled(result.attrs.get("quantity", "x"), result.attrs.get("unit", ""))
-    n = result.sizes["observation"]
-    with house_style():
-        figure, axes = plt.subplots(figsize=(5.2, 3.2))
+    def refusal(self, part: xr.Dataset) -> str:
+        few = f"No verdict from fewer than {DRAWS} draws of the prior: draw more."
+        return super().refusal(part) or (few if part.attrs["draws"] < DRAWS else "")
+
+    def draw(self, result: xr.Dataset, grid: np.ndarray) -> str:
+        axes = grid[0, 0]
         if result["low"].ndim == 1:
-            axis = result["low"].dims[0]
-            at = result[axis].values if axis in result.coords else np.arange(result.sizes[axis])
+            at, label = places(result["low"])
             axes.fill_between(
                 at, result["low"], result["high"], color=BAND, alpha=0.35, lw=0, label="prior, 99 %"
             )
-            picked = result["x"].isel(observation=np.linspace(0, n - 1, min(n, SHOWN)).astype(int))
+            picked = result["x"].isel(observation=choose(result.sizes["observation"], SHOWN))
             axes.plot(at, picked.values.T, color=DATA, lw=0.4, alpha=0.4)
-            axes.set_xlabel("time (s)" if axis == "time" else str(axis))
-            axes.set_ylabel(label)
-            figure.legend(loc="outside lower center")
+            axes.set_xlabel(label)
+            attrs = result.attrs
+            axes.set_ylabel(labelled(attrs.get("quantity", "x"), attrs.get("unit", "")))
+            grid[0, 0].figure.legend(loc="outside lower center")
         else:
             axes.hist(100 * result["outside"].values, bins=40)
             axes.set_xlabel("samples of an observation outside the prior's 99 % band (%)")
             axes.set_ylabel("observations")
-        axes.set_title(f"{share:.1f} % of the data lie outside what the priors expect")
-    return figure
+        share = 100 * result.attrs["outside"]
+        return f"{share:.1f} % of the data lie outside what the priors expect"

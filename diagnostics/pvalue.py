@@ -3,21 +3,23 @@
 ``az.plot_bpv`` pools all observations into one p-value of a function of the replicated data;
 here each observation has latents, and so a p-value, of its own, of statistics that need the
 predictive mean as well. The histogram over observations is the u-value plot of ``plot_bpv``.
+Misleads: p-values heap near the middle even for a right model, so few extremes prove little.
+Source: Gelman, Meng & Stern (1996).
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import arviz as az
-import matplotlib.pyplot as plt
 import numpy as np
 import xarray as xr
-from matplotlib.figure import Figure
 
-from groundvae.diagnostics.style import FULL, headline, house_style
-from groundvae.diagnostics.verdict import FEWEST, Verdict, grade, too_few, worded
+from groundvae.diagnostics.check import PREDICTIVE, Check, registered
+from groundvae.diagnostics.context import Context
+from groundvae.diagnostics.style import FULL, subplots
 
 TAIL = 0.025
-GOOD, DOUBTFUL = 0.15, 0.30  # share of observations in both tails; 0.05 is expected
 
 WORDS = {
     ("misfit", False): "errors larger than the model's noise: their posteriors are overconfident, "
@@ -37,7 +39,7 @@ def compute_pvalue(inference_data: az.InferenceData) -> xr.Dataset:
 
     Both statistics are of what is left after the predictive mean: ``misfit`` its sum of
     squares, ``structure`` the correlation of neighbours along the first axis (missing where
-    that has fewer than three samples). Source: Gelman, Meng & Stern (1996).
+    that has fewer than three samples).
     """
     x = inference_data["observed_data"]["x"].values
     draws = np.concatenate(inference_data["posterior_predictive"]["x"].values)
@@ -69,51 +71,64 @@ def _structure(left: np.ndarray) -> np.ndarray:
     return np.asarray(np.divide(together, size, out=np.zeros_like(size), where=size > 0))
 
 
-def extreme(result: xr.Dataset) -> xr.DataArray:
-    """Share of the observations in one of the tails, (statistic,)."""
-    outside = (result["pvalue"] < TAIL) | (result["pvalue"] > 1 - TAIL)
-    return outside.mean("observation")
+def share_extreme(pvalue: xr.DataArray) -> float:
+    """Share of the observations (observation,) in one of the tails."""
+    return float(((pvalue < TAIL) | (pvalue > 1 - TAIL)).mean())
 
 
-def check_pvalue(result: xr.Dataset) -> list[Verdict]:
-    """One verdict for each statistic."""
-    return [_check_one(result, str(name)) for name in result["statistic"].values]
+@registered
+class PValue(Check):
+    """Whether the errors are those of the model's noise: one verdict for each statistic."""
 
-
-def _check_one(result: xr.Dataset, statistic: str) -> Verdict:
-    n, name = result.sizes["observation"], f"{statistic} of the residuals"
-    if n < FEWEST:
-        return too_few(name, n, FEWEST, GOOD)
-    value = float(extreme(result).sel(statistic=statistic))
-    level = grade(value, GOOD, DOUBTFUL)
-    high = float((result["pvalue"].sel(statistic=statistic) > 1 - TAIL).mean())
-    what = WORDS[statistic, high > value / 2]
-    meaning = worded(
-        level,
-        good="What the model leaves unexplained looks like its noise.",
-        bad=f"{100 * value:.0f} % of the observations are extreme, most of them with {what}.",
+    name, title, subject = "pvalue", "Bayesian p-values", "{of} of the residuals"
+    alternative = "Histograms of the Bayesian p-values of misfit and of structure in the residuals."
+    caption = (
+        "A heap at 0 means errors larger, or smoother, than the model's own. At 1 they are "
+        "smaller: the noise scale is too large there."
     )
-    return Verdict(name, level, meaning, value, GOOD, n)
+    needs = (PREDICTIVE,)
+    good, doubtful = 0.15, 0.30  # share of observations in both tails; 0.05 is expected
+    sentences = {
+        "good": "What the model leaves unexplained looks like its noise.",
+        "bad": "{percent:.0f} % of the observations are extreme, most of them with {what}.",
+    }
+    metric_words = {
+        "extreme_misfit": "share of observations with an extreme misfit; 0.05 expected",
+        "extreme_structure": "share of observations with extreme structure in errors; 0.05 "
+        "expected",
+    }
 
+    def compute(self, context: Context) -> xr.Dataset:
+        return compute_pvalue(context.inference_data)
 
-def plot_pvalue(result: xr.Dataset) -> Figure:
-    """Histogram of the p-values; a heap at 0 means that data depart more than replications."""
-    names = [str(n) for n in result["statistic"].values]
-    shares = extreme(result)
-    with house_style():
-        figure, grid = plt.subplots(
-            1, len(names), figsize=(1.6 + 2.5 * len(names), 3.0), squeeze=False
-        )
-        for axes, name in zip(grid.flat, names, strict=True):
-            values = result["pvalue"].sel(statistic=name)
-            axes.hist(values, bins=np.linspace(0, 1, 21), color=FULL)
+    def parts(self, result: xr.Dataset) -> Iterator[tuple[str, xr.Dataset]]:
+        for name in map(str, result["statistic"].values):
+            yield name, result.sel(statistic=name)
+
+    def value(self, part: xr.Dataset) -> float:
+        return share_extreme(part["pvalue"])
+
+    def words(self, part: xr.Dataset) -> dict[str, object]:
+        high = float((part["pvalue"] > 1 - TAIL).mean())
+        return {"what": WORDS[str(part["statistic"].item()), high > self.value(part) / 2]}
+
+    def metrics(self, result: xr.Dataset) -> dict[str, float]:
+        return {f"extreme_{name}": self.value(part) for name, part in self.parts(result)}
+
+    def canvas(self, result: xr.Dataset) -> np.ndarray:
+        count = result.sizes["statistic"]
+        return subplots(1, count, (1.6 + 2.5 * count, 3.0))
+
+    def draw(self, result: xr.Dataset, grid: np.ndarray) -> str:
+        parts = dict(self.parts(result))
+        percent = {name: 100 * self.value(part) for name, part in parts.items()}
+        for axes, (name, part) in zip(grid[0], parts.items(), strict=True):
+            axes.hist(part["pvalue"], bins=np.linspace(0, 1, 21), color=FULL)
             axes.set_xlabel(f"p-value of the {name}")
-            axes.set_title(f"{100 * float(shares.sel(statistic=name)):.0f} % extreme", fontsize=9)
-        grid.flat[0].set_ylabel("observations")
-        most = max(names, key=lambda name: float(shares.sel(statistic=name)))
-        headline(
-            figure,
-            f"{100 * float(shares.sel(statistic=most)):.0f} % of the observations have an extreme "
-            f"{most} of residuals\n(5 % would; against data replicated from the posterior)",
+            axes.set_title(f"{percent[name]:.0f} % extreme", fontsize=9)
+        grid[0, 0].set_ylabel("observations")
+        most = max(percent, key=lambda name: percent[name])
+        return (
+            f"{percent[most]:.0f} % of the observations have an extreme "
+            f"{most} of residuals\n(5 % would; against data replicated from the posterior)"
         )
-    return figure

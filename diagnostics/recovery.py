@@ -1,19 +1,24 @@
-"""Recovery of one physics latent: estimates and intervals against the truth."""
+"""Recovery of one physics latent: estimates and intervals against the truth.
+
+Correlation, mean absolute error and CRPS. Misleads: correlation is high whenever the true values
+are spread out, and sees neither bias nor width. Sources: Gneiting & Raftery (2007); on the circle
+Grimit et al. (2006), Fisher & Lee (1983).
+"""
 
 from __future__ import annotations
 
-import matplotlib.pyplot as plt
 import numpy as np
 import xarray as xr
-from matplotlib.figure import Figure
 
+from groundvae.diagnostics.check import registered
+from groundvae.diagnostics.context import Context
 from groundvae.diagnostics.latents import KnownLatent
-from groundvae.diagnostics.score import circular_difference, coverage, crps, interval
-from groundvae.diagnostics.style import FULL, TRUTH, house_style, labelled
-from groundvae.diagnostics.verdict import FEWEST, Verdict, grade, too_few, worded
+from groundvae.diagnostics.score import coverage, crps, interval
+from groundvae.diagnostics.style import FULL, TRUTH, choose, labelled
+from groundvae.diagnostics.truth import TruthCheck
+from groundvae.models.circle import difference
 
 SHOWN = 120  # intervals drawn one by one; more would hide each other
-GOOD, DOUBTFUL = 0.9, 0.5  # correlation with the truth
 
 
 def compute_recovery(latent: KnownLatent) -> xr.Dataset:
@@ -28,18 +33,17 @@ def compute_recovery(latent: KnownLatent) -> xr.Dataset:
     score = crps(latent.draws, latent.truth, latent.period)
     off = median - latent.truth
     if latent.period is not None:
-        off = circular_difference(median, latent.truth, latent.period)
+        off = difference(median, latent.truth, latent.period)
     variables = {"truth": latent.truth, "median": median, "low": low, "high": high, "crps": score}
     attrs = {
-        "name": latent.name,
+        "latent": latent.name,
         "unit": latent.unit,
+        "period": latent.period or 0.0,
         "mae": float(np.abs(off).mean()),
         "crps": float(score.mean()),
         "cov90": coverage(latent.draws, latent.truth, 0.9),
         "correlation": _correlation(median, latent.truth, latent.period),
     }
-    if latent.period is not None:
-        attrs["period"] = latent.period
     return xr.Dataset({k: ("observation", v) for k, v in variables.items()}, attrs=attrs)
 
 
@@ -56,35 +60,42 @@ def _correlation(a: np.ndarray, b: np.ndarray, period: float | None) -> float:
     return float((together**2 - mirrored**2) / np.sqrt(spread[0] * spread[1]))
 
 
-def check_recovery(recovery: xr.Dataset) -> Verdict:
+@registered
+class Recovery(TruthCheck):
     """Whether the estimates follow the truth."""
-    n, value = recovery.sizes["observation"], float(recovery.attrs["correlation"])
-    name = f"recovery of {recovery.attrs['name']}"
-    if n < FEWEST:
-        return too_few(name, n, FEWEST, GOOD)
-    if not np.isfinite(value):
-        meaning = "Truth or estimate is the same everywhere: diagnose on data that vary."
-        return Verdict(name, "not enough data", meaning, value, GOOD, n)
-    level = grade(value, GOOD, DOUBTFUL)
-    meaning = worded(
-        level,
-        good="The estimates follow the true values; use them as estimates.",
-        doubtful="The estimates follow the true values only roughly: rely on the intervals, not "
-        "on the medians, and only if coverage is good.",
-        bad="The estimates do not follow the true values: do not interpret this latent; look at "
-        "what the residual may imitate, or at data that inform it.",
+
+    name, subject = "recovery", "recovery of {of}"
+    alternative = "Inferred {latent} with 90 % intervals against its true value."
+    caption = (
+        "Points on the line are right. If fewer than 90 % of the intervals reach the line, "
+        "the posterior is overconfident."
     )
-    return Verdict(name, level, meaning, value, GOOD, n)
+    always = True
+    good, doubtful = 0.9, 0.5  # correlation with the truth
+    measured = "correlation"
+    sentences = {
+        "good": "The estimates follow the true values; use them as estimates.",
+        "doubtful": "The estimates follow the true values only roughly: rely on the intervals, not "
+        "on the medians, and only if coverage is good.",
+        "bad": "The estimates do not follow the true values: do not interpret this latent; look at "
+        "what the residual may imitate, or at data that inform it.",
+    }
+    size = (5.2, 4.6)
+    metric_words = {"{latent}_correlation": "of the posterior median with the truth"}
 
+    def compute(self, context: Context) -> xr.Dataset:
+        return compute_recovery(context.latent)
 
-def plot_recovery(recovery: xr.Dataset) -> Figure:
-    """Estimate against truth with 90 % intervals for an even sample of the observations."""
-    n, name, unit = (recovery.sizes["observation"], *(recovery.attrs[k] for k in ("name", "unit")))
-    shown = recovery.isel(observation=np.linspace(0, n - 1, min(n, SHOWN)).astype(int))
-    off = np.stack([shown["median"] - shown["low"], shown["high"] - shown["median"]])
-    ends = [float(recovery["truth"].min()), float(recovery["truth"].max())]
-    with house_style():
-        figure, axes = plt.subplots(figsize=(5.2, 4.6))
+    def refusal(self, part: xr.Dataset) -> str:
+        vague = "Truth or estimate is the same everywhere: diagnose on data that vary."
+        return super().refusal(part) or ("" if np.isfinite(self.value(part)) else vague)
+
+    def draw(self, result: xr.Dataset, grid: np.ndarray) -> str:
+        n, name, unit = result.sizes["observation"], result.attrs["latent"], result.attrs["unit"]
+        shown = result.isel(observation=choose(n, SHOWN))
+        off = np.stack([shown["median"] - shown["low"], shown["high"] - shown["median"]])
+        ends = [float(result["truth"].min()), float(result["truth"].max())]
+        axes = grid[0, 0]
         axes.plot(ends, ends, color=TRUTH, lw=1.2, label="estimate = truth", zorder=3)
         axes.errorbar(
             shown["truth"],
@@ -96,13 +107,12 @@ def plot_recovery(recovery: xr.Dataset) -> Figure:
             color=FULL,
             label="median and 90 % interval",
         )
-        period = recovery.attrs.get("period")
+        period = result.attrs["period"]
         wraps = f", modulo {period:.3g}" if period else ""
         axes.set_xlabel(labelled(f"true {name}", unit) + wraps)
         axes.set_ylabel(labelled(f"inferred {name}", unit) + wraps)
-        axes.set_title(
-            f"{name}: mean error {recovery.attrs['mae']:.3g} {unit}; 90 % intervals hold\n"
-            f"{100 * recovery.attrs['cov90']:.0f} % of {n} true values"
-        )
         axes.legend(loc="upper left")
-    return figure
+        return (
+            f"{name}: mean error {result.attrs['mae']:.3g} {unit}; 90 % intervals hold\n"
+            f"{100 * result.attrs['cov90']:.0f} % of {n} true values"
+        )

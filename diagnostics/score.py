@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from groundvae.models.circle import difference, mean_direction
+
 
 def crps(draws: np.ndarray, truth: np.ndarray, period: float | None = None) -> np.ndarray:
     """Continuous ranked probability score, (observation,), in the latent's unit.
@@ -29,29 +31,10 @@ def crps(draws: np.ndarray, truth: np.ndarray, period: float | None = None) -> n
 def _circular_crps(draws: np.ndarray, truth: np.ndarray, period: float) -> np.ndarray:
     spread = np.zeros(draws.shape[1:])
     for shift in range(1, len(draws)):
-        apart = circular_difference(draws, np.roll(draws, shift, axis=0), period)
+        apart = difference(draws, np.roll(draws, shift, axis=0), period)
         spread += np.abs(apart).mean(axis=0)
-    error = np.abs(circular_difference(draws, truth, period)).mean(axis=0)
+    error = np.abs(difference(draws, truth, period)).mean(axis=0)
     return np.asarray(error - 0.5 * spread / len(draws))
-
-
-def circular_difference(a: np.ndarray, b: np.ndarray, period: float) -> np.ndarray:
-    """``a - b`` the short way round, within half a period.
-
-    >>> circular_difference(np.array([0.1]), np.array([2.9]), 3.0).round(3)
-    array([0.2])
-    """
-    return np.asarray((a - b + period / 2) % period - period / 2)
-
-
-def circular_mean(draws: np.ndarray, period: float) -> np.ndarray:
-    """Mean direction over the first axis, in [0, period). Source: Mardia & Jupp (2000), 2.2.
-
-    >>> circular_mean(np.array([0.1, 2.9]), 3.0).round(3) % 3.0
-    np.float64(0.0)
-    """
-    turns = np.exp(2j * np.pi * draws / period).mean(axis=0)
-    return np.asarray(np.angle(turns) * period / (2 * np.pi) % period)
 
 
 def unwrap(
@@ -68,9 +51,8 @@ def unwrap(
     """
     if period is None:
         return draws, truth
-    centre = circular_mean(draws, period)
-    lifted = centre + circular_difference(draws, centre, period)
-    return lifted, centre + circular_difference(truth, centre, period)
+    centre = mean_direction(draws, period)
+    return centre + difference(draws, centre, period), centre + difference(truth, centre, period)
 
 
 def interval(draws: np.ndarray, level: float) -> tuple[np.ndarray, np.ndarray]:
@@ -109,3 +91,14 @@ def explained(residual: np.ndarray, x: np.ndarray) -> float:
     """
     total = np.nansum((x - np.nanmean(x)) ** 2)
     return float(1 - np.nansum(residual**2) / total) if total > 0 else float("nan")
+
+
+def contraction(draws: np.ndarray, prior_variance: float) -> np.ndarray:
+    """``1 - posterior variance / prior variance``, (observation,), of draws (draw, observation).
+
+    Near 1 the data decide, near 0 the prior does; NaN where the prior has no width.
+
+    >>> contraction(np.array([[0.0], [2.0]]), 4.0)
+    array([0.75])
+    """
+    return np.asarray(1 - draws.var(axis=0) / (prior_variance if prior_variance > 0 else np.nan))

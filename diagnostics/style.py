@@ -7,11 +7,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import matplotlib
-from cycler import cycler
-
-matplotlib.use("Agg")  # figures go to files; no screen is needed
+import matplotlib as mpl
 import matplotlib.pyplot as plt
+import numpy as np
+import xarray as xr
+from cycler import cycler
 from matplotlib.figure import Figure
 
 from groundvae.data.atomic import replacing
@@ -40,9 +40,37 @@ SETTINGS: dict[Any, Any] = {
 
 @contextmanager
 def house_style() -> Iterator[None]:
-    """Draw figures in the project's style."""
-    with plt.rc_context(SETTINGS):
+    """Draw figures in the project's style; ``@house_style()`` does so for a whole function."""
+    with mpl.rc_context(SETTINGS):
         yield
+
+
+def subplots(rows: int, columns: int, size: tuple[float, float], **options: Any) -> np.ndarray:
+    """Axes (row, column) of a new figure (inches), known to no window and to no backend."""
+    grid: np.ndarray = Figure(figsize=size).subplots(rows, columns, squeeze=False, **options)
+    return grid
+
+
+def panels(
+    count: int, size: tuple[float, float], around: tuple[float, float] = (0, 0), **options: Any
+) -> np.ndarray:
+    """Axes (row, column) of ``count`` panels of one size (inches), three to a row at most."""
+    columns = min(3, count)
+    rows = -(-count // columns)
+    whole = max(5.2, size[0] * columns + around[0]), size[1] * rows + around[1]
+    grid = subplots(rows, columns, whole, **options)
+    for axes in grid.flat[count:]:
+        axes.set_visible(False)
+    return grid
+
+
+def choose(observations: int, count: int) -> np.ndarray:
+    """Positions of at most ``count`` observations, (observation,), evenly over all.
+
+    >>> choose(9, 3)
+    array([0, 4, 8])
+    """
+    return np.linspace(0, observations - 1, min(count, observations)).astype(int)
 
 
 def save_figure(figure: Figure, path: Path) -> None:
@@ -67,3 +95,10 @@ def labelled(name: str, unit: str) -> str:
     ('omega (rad/s)', 'eccentricity')
     """
     return f"{name} ({unit})" if unit else name
+
+
+def places(values: xr.DataArray) -> tuple[np.ndarray, str]:
+    """Where the samples along the first axis are (sample,), and what that axis is called."""
+    axis = values.dims[0]
+    at = values[axis].values if axis in values.coords else np.arange(values.sizes[axis])
+    return at, {"time": "time (s)", "space": "place (m)"}.get(str(axis), str(axis))

@@ -6,7 +6,8 @@ import numpy as np
 import xarray as xr
 
 from groundvae.diagnostics.latents import period_of
-from groundvae.diagnostics.score import interval, unwrap
+from groundvae.diagnostics.score import interval
+from groundvae.models.circle import cut_open
 
 STATISTICS = ("mean", "sd", "low", "high")
 
@@ -29,7 +30,7 @@ def summarize(posterior: xr.Dataset, level: float = 0.9) -> xr.Dataset:
             continue
         draws = np.concatenate(variable.values)
         period = period_of(variable, None)
-        lifted = unwrap(draws, draws[0], period)[0]
+        lifted = draws if period is None else cut_open(draws, period)
         mean = lifted.mean(axis=0)
         if period is not None:
             turns = period * np.round((mean - mean % period) / period)

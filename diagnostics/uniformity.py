@@ -18,7 +18,7 @@ from arviz.stats.ecdf_utils import compute_ecdf, ecdf_confidence_band
 from matplotlib.axes import Axes
 
 from groundvae.diagnostics.style import BAND, FULL
-from groundvae.diagnostics.verdict import Level
+from groundvae.diagnostics.verdict import Criterion, Level
 
 LEVELS = np.append(np.linspace(0.05, 0.95, 19), 0.99)
 SURE = 0.999
@@ -79,6 +79,22 @@ def uniform_level(result: xr.Dataset) -> Level:
     return "doubtful" if result.attrs["deviation"] <= LARGE else "bad"
 
 
+class Uniformity(Criterion):
+    """The criterion of results that ``compute_uniformity`` gave; ``{how}`` is the departure."""
+
+    fewest, measured = FEWEST, "deviation"
+
+    def level(self, part: xr.Dataset, value: float) -> Level:
+        return uniform_level(part)
+
+    def words(self, part: xr.Dataset) -> dict[str, object]:
+        return {"how": departure(part)}
+
+    def calibrated(self, part: xr.Dataset) -> bool:
+        """Whether nothing departs."""
+        return uniform_level(part) == "good"
+
+
 def departure(result: xr.Dataset) -> str:
     """How ranks of the truth depart from uniform, in words.
 
@@ -94,10 +110,11 @@ def departure(result: xr.Dataset) -> str:
     return "too narrow" if spread > 0 else "too wide"
 
 
-def draw_difference(axes: Axes, result: xr.Dataset) -> None:
+def draw_difference(axes: Axes, result: xr.Dataset, of: str, name: str = "ECDF - uniform") -> None:
     """The ECDF less the uniform's, over its band; a flat line at 0 is best."""
     draw_band(axes, result)
     draw_line(axes, result)
+    axes.set(xlabel=of, ylabel=name)
 
 
 def draw_band(axes: Axes, result: xr.Dataset) -> None:

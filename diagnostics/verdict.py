@@ -1,11 +1,15 @@
-"""The Verdict: what one check found, and what it means for the user."""
+"""The Verdict: what one check found, and what it means for the user; and how it comes about."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
+
+import xarray as xr
+
+from groundvae.diagnostics.latents import physics_parts
 
 Level = Literal["good", "doubtful", "bad", "not enough data"]
 LEVELS: tuple[Level, ...] = ("good", "doubtful", "bad", "not enough data")
@@ -31,6 +35,90 @@ class Verdict:
     observations: int
 
 
+class Criterion:
+    """When a number is good, and in which words: data, and functions of a result.
+
+    Attributes:
+        subject: name of the verdict; ``{of}`` stands for the part that is judged (a latent).
+        good, doubtful: limits of the value; it is better smaller where ``good`` is the smaller.
+        measured: the attribute that holds the value, or the variable whose median it is.
+        fewest: observations below which there is no verdict.
+        sentences: by level (``doubtful`` falls to ``bad``), or by what ``case`` says. In braces
+            what ``words`` returns, or ``value``, or ``percent``, a hundred times as much.
+
+    >>> class Bias(Criterion):
+    ...     subject, measured, good, doubtful = "bias", "off", 0.1, 0.5
+    ...     sentences = {"good": "None.", "bad": "Off by {value:.1f}."}
+    >>> found = Bias().verdicts(xr.Dataset({"off": ("observation", [0.3] * 20)}))[0]
+    >>> found.level, found.meaning
+    ('doubtful', 'Off by 0.3.')
+
+    """
+
+    subject: str
+    good: float = math.nan
+    doubtful: float = math.nan
+    measured: str = ""
+    fewest: int = FEWEST
+    sentences: Mapping[str, str] = {}
+
+    def verdicts(self, result: xr.Dataset) -> list[Verdict]:
+        """One verdict for each part of the result."""
+        return [self.judge(part, of) for of, part in self.parts(result)]
+
+    def judge(self, part: xr.Dataset, of: str = "") -> Verdict:
+        """The verdict on one part, or the refusal to give one."""
+        name, n, limit = self.subject.format(of=of), self.observations(part), self.limit(part)
+        refusal = self.refusal(part)
+        if refusal:
+            return Verdict(name, "not enough data", refusal, math.nan, limit, n)
+        value = self.value(part)
+        level = self.level(part, value)
+        case = self.case(part, level)
+        words = {"value": value, "percent": 100 * value, "of": of} | self.words(part)
+        sentence = self.sentences.get(case) or self.sentences["bad"]
+        return Verdict(name, level, sentence.format(**words), value, limit, n)
+
+    def value(self, part: xr.Dataset) -> float:
+        """The number that is judged."""
+        attrs, key = part.attrs, self.measured
+        return float(attrs[key] if key in attrs else part[key].median())
+
+    def parts(self, result: xr.Dataset) -> Iterator[tuple[str, xr.Dataset]]:
+        """What is judged by itself, with its name: each physics latent, or the whole."""
+        if "latent" in result.dims:
+            yield from physics_parts(result)
+        else:
+            yield str(result.attrs.get("latent", "")), result
+
+    def observations(self, part: xr.Dataset) -> int:
+        """How many observations the number rests on (an attribute, or all)."""
+        attrs = part.attrs
+        return int(attrs["observations"] if "observations" in attrs else part.sizes["observation"])
+
+    def limit(self, part: xr.Dataset) -> float:
+        """What a good value keeps to (an attribute, or ``good``)."""
+        return float(part.attrs.get("limit", self.good))
+
+    def refusal(self, part: xr.Dataset) -> str:
+        """Why no verdict can be given; empty where one can."""
+        n = self.observations(part)
+        few = f"No verdict from {n} observations: diagnose on {self.fewest} or more."
+        return few if n < self.fewest else ""
+
+    def level(self, part: xr.Dataset, value: float) -> Level:
+        """How good the value is."""
+        return grade(value, self.good, self.doubtful)
+
+    def case(self, part: xr.Dataset, level: Level) -> str:
+        """Which of the sentences fits."""
+        return level
+
+    def words(self, part: xr.Dataset) -> dict[str, object]:
+        """What the sentences need beside the value."""
+        return {}
+
+
 def grade(value: float, good: float, doubtful: float) -> Level:
     """The level of a value that is better the smaller it is (or the larger, by the limits).
 
@@ -45,22 +133,6 @@ def grade(value: float, good: float, doubtful: float) -> Level:
     return "doubtful" if sign * value <= sign * doubtful else "bad"
 
 
-def too_few(name: str, observations: int, needed: int, threshold: float = math.nan) -> Verdict:
-    """The refusal to judge.
-
-    >>> too_few("coverage of omega", 3, 50).level
-    'not enough data'
-    """
-    meaning = f"No verdict from {observations} observations: diagnose on {needed} or more."
-    return Verdict(name, "not enough data", meaning, math.nan, threshold, observations)
-
-
 def counted(verdicts: Sequence[Verdict]) -> dict[Level, int]:
     """How many verdicts there are of each level, all levels named."""
     return {level: sum(v.level == level for v in verdicts) for level in LEVELS}
-
-
-def worded(level: Level, **sentences: str) -> str:
-    """The sentence for a level (``good=``, ``doubtful=``, ``bad=``; doubtful falls to bad)."""
-    pick: Callable[[str], str | None] = sentences.get
-    return pick(level) or pick("bad") or ""

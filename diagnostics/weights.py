@@ -1,7 +1,9 @@
 """Importance weights: how far the guide is from the model's exact posterior, per observation.
 
 ``az.psislw`` smooths them. ``az.plot_khat`` draws k-hat by position; here they are sorted, and
-cut where they are infinite, so that the share above the limit is read off the axis.
+cut where they are infinite, so that the share above the limit is read off the axis. Misleads: it
+judges all latents at once, and sees only where the guide puts draws, so a guide that misses a
+mode can pass. Sources: Vehtari et al. (2024), Yao et al. (2018).
 """
 
 from __future__ import annotations
@@ -9,16 +11,14 @@ from __future__ import annotations
 import warnings
 
 import arviz as az
-import matplotlib.pyplot as plt
 import numpy as np
 import xarray as xr
-from matplotlib.figure import Figure
 
-from groundvae.diagnostics.style import FULL, PHYSICS, headline, house_style
-from groundvae.diagnostics.verdict import FEWEST, Verdict, grade, too_few, worded
+from groundvae.diagnostics.check import DRAWS, ENOUGH_DRAWS, WEIGHTED, Check, registered
+from groundvae.diagnostics.context import Context
+from groundvae.diagnostics.style import FULL, PHYSICS
+from groundvae.inference.importance import effective_size
 
-GOOD, DOUBTFUL = 0.05, 0.25  # share of observations above the limit of k-hat
-DRAWS = 25  # fewer have no tail to fit
 EQUAL = 1e-3  # weights within this many nats are all the same
 
 
@@ -27,7 +27,7 @@ def compute_weights(log_weight: xr.DataArray) -> xr.Dataset:
 
     ``log_weight`` = log p(x, z) - log q(z | x), (chain, draw, observation), smoothed
     observation by observation. Where all weights are equal (the guide is exact) there is no
-    tail, and k-hat is 0. Sources: Vehtari et al. (2024), Yao et al. (2018).
+    tail, and k-hat is 0.
 
     >>> exact = xr.DataArray(np.zeros((1, 100, 2)), dims=("chain", "draw", "observation"))
     >>> compute_weights(exact)["ess"].values
@@ -38,64 +38,72 @@ def compute_weights(log_weight: xr.DataArray) -> xr.Dataset:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what they say is what this reports
         smoothed, khat = az.psislw(values)
-    ess = 1 / np.exp(2 * smoothed).sum(axis=1) / draws
+        ess = effective_size(smoothed.T) / draws
     equal = np.ptp(values, axis=1) < EQUAL
-    limit = min(1 - 1 / np.log10(draws), 0.7) if draws >= DRAWS else np.nan
-    return xr.Dataset(
-        {
-            "khat": ("observation", np.where(equal, 0.0, khat)),
-            "ess": ("observation", np.where(equal, 1.0, ess)),
-        },
-        attrs={"draws": draws, "limit": limit},
-    )
+    khat, ess = np.where(equal, 0.0, khat), np.where(equal, 1.0, ess)
+    attrs = {
+        "draws": draws,
+        "khat_limit": min(1 - 1 / np.log10(draws), 0.7) if draws >= DRAWS else np.nan,
+        "khat_median": float(np.median(khat)),
+        "effective_share": float(np.median(ess)),
+    }
+    return xr.Dataset({"khat": ("observation", khat), "ess": ("observation", ess)}, attrs=attrs)
 
 
-def share_above(result: xr.Dataset) -> float:
-    """Share of the observations whose k-hat is above the limit."""
-    return float((result["khat"] > result.attrs["limit"]).mean())
-
-
-def check_weights(result: xr.Dataset) -> Verdict:
+@registered
+class Weights(Check):
     """Whether the guide is close enough to the exact posterior to be corrected by weights."""
-    n = result.sizes["observation"]
-    name = "importance weights"
-    if n < FEWEST or result.attrs["draws"] < DRAWS:
-        refusal = f"No verdict from {n} observations and {result.attrs['draws']} draws of each: "
-        refusal += f"diagnose on {FEWEST} or more, with {DRAWS} or more predictive draws."
-        few = too_few(name, n, FEWEST, GOOD)
-        return Verdict(few.name, few.level, refusal, few.value, GOOD, n)
-    value = share_above(result)
-    level = grade(value, GOOD, DOUBTFUL)
-    meaning = worded(
-        level,
-        good="The guide is close to the model's exact posterior; weighting its draws corrects "
+
+    name, title, subject = "weights", "Importance weights", "importance weights"
+    alternative = "Pareto k-hat of each observation with its limit, and effective draws."
+    caption = (
+        "Above the limit the guide's draws cannot be corrected by weights. With as many latents "
+        "as here k-hat is strict: means may be fine where it is high."
+    )
+    needs = (WEIGHTED, ENOUGH_DRAWS)
+    good, doubtful = 0.05, 0.25  # share of observations above the limit of k-hat
+    sentences = {
+        "good": "The guide is close to the model's exact posterior; weighting its draws corrects "
         "what is left.",
-        bad=f"For {100 * value:.0f} % of the observations the guide is far from the model's "
+        "bad": "For {percent:.0f} % of the observations the guide is far from the model's "
         "exact posterior: their widths and tails are the guide's, not the model's; take a "
         "richer guide or train longer, and check chosen observations by MCMC.",
-    )
-    return Verdict(name, level, meaning, value, GOOD, n)
+    }
+    size, columns = (6.4, 3.1), 2
+    metric_words = {
+        "khat_median": "Pareto k-hat of the importance weights, median; below 0.5 is good",
+        "khat_above": "share of observations with k-hat above its limit",
+        "effective_share": "share of the draws that are effective after weighting, median",
+    }
 
+    def compute(self, context: Context) -> xr.Dataset:
+        return compute_weights(context.log_weight)
 
-def plot_weights(result: xr.Dataset) -> Figure:
-    """Sorted k-hat with the limit, and the effective share of the draws."""
-    limit = result.attrs["limit"]
-    khat = np.sort(result["khat"].values)
-    finite = np.minimum(khat, max(2.0, 1.2 * limit if np.isfinite(limit) else 2.0))
-    with house_style():
-        figure, (left, right) = plt.subplots(1, 2, figsize=(6.4, 3.1))
+    def value(self, part: xr.Dataset) -> float:
+        return float((part["khat"] > part.attrs["khat_limit"]).mean())
+
+    def refusal(self, part: xr.Dataset) -> str:
+        n, draws = part.sizes["observation"], part.attrs["draws"]
+        if n >= self.fewest and draws >= DRAWS:
+            return ""
+        return (
+            f"No verdict from {n} observations and {draws} draws of each: diagnose on "
+            f"{self.fewest} or more, with {DRAWS} or more predictive draws."
+        )
+
+    def draw(self, result: xr.Dataset, grid: np.ndarray) -> str:
+        limit = result.attrs["khat_limit"]
+        khat = np.sort(result["khat"].values)
+        finite = np.minimum(khat, max(2.0, 1.2 * limit if np.isfinite(limit) else 2.0))
+        left, right = grid[0]
         left.plot(100 * (np.arange(len(khat)) + 0.5) / len(khat), finite, ".", ms=3, color=FULL)
         left.axhline(limit, color=PHYSICS, ls="--", lw=1.2, label=f"limit {limit:.2f}")
-        left.set_xlabel("observations, sorted (%)")
-        left.set_ylabel("Pareto k-hat")
-        figure.legend(*left.get_legend_handles_labels(), loc="outside lower center")
+        left.set(xlabel="observations, sorted (%)", ylabel="Pareto k-hat")
+        grid[0, 0].figure.legend(*left.get_legend_handles_labels(), loc="outside lower center")
         right.hist(result["ess"].values, bins=np.linspace(0, 1, 26), color=FULL)
-        right.set_xlabel("effective share of the draws")
-        right.set_ylabel("observations")
-        headline(
-            figure,
-            f"k-hat is above its limit for {100 * share_above(result):.0f} % of "
+        right.set(xlabel="effective share of the draws", ylabel="observations")
+        return (
+            f"k-hat is above its limit for {100 * self.value(result):.0f} % of "
             f"{len(khat)} observations; of the\ndraws {100 * float(result['ess'].median()):.0f} %"
-            " are effective (median)",
+            " are effective (median)"
         )
-    return figure

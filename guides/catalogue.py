@@ -1,8 +1,8 @@
-"""Guides by name: a structure and a family, such as ``structured-normal``."""
+"""Guides by name: a structure and a family, such as ``structured-normal``, or your own."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from groundvae.data.errors import InputError
 from groundvae.guides.encoder import Encoder, FieldEncoder, SeriesEncoder
@@ -11,44 +11,66 @@ from groundvae.guides.guide import Guide
 from groundvae.guides.imageencoder import ImageEncoder
 from groundvae.guides.joint import JointGuide
 from groundvae.guides.laplace import LaplaceGuide
+from groundvae.guides.modes import ModeGuide
 from groundvae.guides.options import GuideOptions, check_options
 from groundvae.guides.structured import StructuredGuide
 from groundvae.models.greybox import GreyBox
+from groundvae.models.registry import Registry
 from groundvae.models.system import System
 
+GuideFactory = Callable[[GreyBox, int, GuideOptions], Guide]
+"""Takes a model, the number of samples of an observation, and options."""
+GUIDES: Registry[GuideFactory] = Registry("guide", "groundvae.guides")
 STRUCTURES: Mapping[str, type[StructuredGuide | JointGuide | LaplaceGuide]] = {
     "structured": StructuredGuide,
     "joint": JointGuide,
     "laplace": LaplaceGuide,
 }
-GUIDES = tuple(f"{structure}-{family}" for structure in STRUCTURES for family in FAMILIES)
+
+
+def _factory(structure: str, family: str) -> GuideFactory:
+    kind, shape = STRUCTURES[structure], FAMILIES[family]
+    known = kind.OPTIONS + shape.OPTIONS
+
+    def build(model: GreyBox, length: int, options: GuideOptions) -> Guide:
+        check_options(f"{structure}-{family}", options, known)
+        return kind(
+            encoder_of(model.system, length), model.latents, model.auxiliary, shape, options
+        )
+
+    return build
+
+
+for _structure in STRUCTURES:
+    for _family in FAMILIES:
+        GUIDES.register(f"{_structure}-{_family}")(_factory(_structure, _family))
+
+
+@GUIDES.register("modes")
+def _modes(model: GreyBox, length: int, options: GuideOptions) -> Guide:
+    check_options("modes", options, ())
+    return ModeGuide(encoder_of(model.system, length), model.latents, model.auxiliary)
 
 
 def build_guide(
-    name: str, model: GreyBox, length: int, options: GuideOptions | None = None
+    guide: str | GuideFactory, model: GreyBox, length: int, options: GuideOptions | None = None
 ) -> Guide:
-    """A fresh guide for ``model``, whose encoder reads series of ``length`` samples."""
-    options = options or GuideOptions()
-    check_guide(name, options)
-    structure, family = name.split("-")
-    system = model.system
-    encoder = _encoder(system, length)
-    guide = STRUCTURES[structure](
-        encoder, system.latents, system.auxiliary, FAMILIES[family], options
-    )
-    guide.attach(model)
-    return guide
+    """A fresh guide for ``model``, whose encoder reads observations of ``length`` samples.
+
+    Raises:
+        InputError: no such guide, an option that it does not have, or a model it cannot do.
+
+    """
+    factory = GUIDES[guide] if isinstance(guide, str) else guide
+    built = factory(model, length, options or GuideOptions())
+    if not isinstance(built, Guide):
+        raise InputError(f"a guide factory gave a {type(built).__name__}, expected a Guide")
+    built.attach(model)
+    return built
 
 
-def check_guide(name: str, options: GuideOptions) -> None:
-    """Refuse a guide that does not exist, or options that it does not have."""
-    if name not in GUIDES:
-        raise InputError(f"no guide {name!r}, known: {', '.join(GUIDES)}")
-    structure, family = name.split("-")
-    check_options(name, options, STRUCTURES[structure].OPTIONS + FAMILIES[family].OPTIONS)
-
-
-def _encoder(system: System, length: int) -> Encoder:
+def encoder_of(system: System, length: int) -> Encoder:
+    """What reads the observations of a system: series, fields or images."""
     if system.event_dim == 1:
         return SeriesEncoder(length)
     if system.event_dim == 3:

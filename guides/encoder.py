@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from groundvae.data.batch import Batch
-from groundvae.guides.resample import resample
+from groundvae.guides.resample import ENTRIES, resample
 
 
 class Encoder(nn.Module):
@@ -70,7 +70,8 @@ class SeriesEncoder(Encoder):
     def prepare(self, batch: Batch) -> None:
         """Take the grid and the scale of the data from the training batch."""
         times = batch.inputs["t"]
-        self.grid = torch.linspace(float(times[0]), float(times[-1]), self.length).to(times)
+        ends = (times[..., 0].min(), times[..., -1].max())
+        self.grid = torch.linspace(float(ends[0]), float(ends[1]), self.length).to(times)
         values = batch.x if batch.observed is None else batch.x[batch.observed]
         self.centre, self.spread = values.mean(), values.std() + 1e-12
 
@@ -115,7 +116,8 @@ class FieldEncoder(Encoder):
 
     Missing samples are no samples: the weights are then the posterior mean under
     probabilistic PCA given those that are there. Other times are read by interpolating the
-    patterns; times beyond the training data's are not read.
+    patterns; times beyond the training data's are not read. Where times are of each observation's
+    own, the grid is even over all of them, and the patterns are those of fields carried to it.
     Source: Tipping & Bishop (1999), Probabilistic principal component analysis.
     """
 
@@ -150,15 +152,26 @@ class FieldEncoder(Encoder):
         return 2 * self.count + 1
 
     def prepare(self, batch: Batch) -> None:
+        if batch.own_times:
+            return self._prepare_own(batch)
         self.grid = batch.inputs["t"].clone()
         if batch.observed is None:
             return self._learn(batch.x)
         # Channel by channel at first, then a few rounds of expectation and maximization.
-        filled = _fill(batch.x, self.grid, batch.observed)
+        filled = _fill(batch.x, self.grid, self.grid, batch.observed)
         for _ in range(4):
             self._learn(torch.where(batch.observed, batch.x, filled))
             filled = torch.einsum("nk,tck->ntc", self._weights(batch), self.patterns)
         return None
+
+    def _prepare_own(self, batch: Batch) -> None:
+        """Learn from fields at times of their own, channel by channel carried to an even grid."""
+        times = batch.inputs["t"]
+        ends = (float(times[:, 0].min()), float(times[:, -1].max()))
+        self.grid = torch.linspace(*ends, self.length).to(times)
+        there = torch.ones_like(batch.x, dtype=torch.bool)
+        there = there if batch.observed is None else batch.observed
+        self._learn(_fill(batch.x, times, self.grid, there))
 
     def _learn(self, x: Tensor) -> None:
         rows = x.reshape(len(x), -1)
@@ -179,6 +192,8 @@ class FieldEncoder(Encoder):
 
     def _weights(self, batch: Batch) -> Tensor:
         """Weights of the patterns, in the units of the data, (observation, pattern)."""
+        if batch.own_times:
+            return self._own_weights(batch)
         times = batch.inputs["t"]
         patterns, seen = self._patterns_at(times)
         x = batch.x[:, seen]
@@ -193,28 +208,55 @@ class FieldEncoder(Encoder):
         weights: Tensor = torch.linalg.solve(gram, projected)
         return weights
 
+    def _own_weights(self, batch: Batch) -> Tensor:
+        """The same for times (observation, time), a few observations at once."""
+        times = batch.inputs["t"].contiguous()
+        there = torch.ones_like(batch.x) if batch.observed is None else batch.observed.to(batch.x)
+        slack = self._slack
+        seen = (times >= self.grid[0] - slack) & (times <= self.grid[-1] + slack)
+        there = there * seen.unsqueeze(-1)
+        prior = torch.diag(self.rest / self.variance)
+        rows = max(1, ENTRIES // (batch.x[0].numel() * self.count))
+        found = []
+        for x, at, mask in zip(*(v.split(rows) for v in (batch.x, times, there)), strict=True):
+            flat = self._between(at).flatten(1, 2)  # (observation, time * channel, pattern)
+            gram = prior + (flat * mask.flatten(1).unsqueeze(-1)).mT @ flat
+            projected = flat.mT @ (mask * x).flatten(1).unsqueeze(-1)
+            found.append(torch.linalg.solve(gram, projected).squeeze(-1))
+        return torch.cat(found)
+
+    @property
+    def _slack(self) -> float:
+        return 1e-3 * float(self.grid[-1] - self.grid[0]) / max(self.length - 1, 1)
+
+    def _between(self, times: Tensor) -> Tensor:
+        """The patterns at ``times`` (...), s, (..., channel, pattern)."""
+        if self.length == 1:
+            return self.patterns[0].expand(*times.shape, -1, -1)
+        after = torch.searchsorted(self.grid, times.contiguous()).clamp(1, self.length - 1)
+        start, end = self.grid[after - 1], self.grid[after]
+        share = ((times - start) / (end - start)).clamp(0, 1)[..., None, None]
+        return torch.lerp(self.patterns[after - 1], self.patterns[after], share)
+
     def _patterns_at(self, times: Tensor) -> tuple[Tensor, Tensor]:
         """The patterns at those ``times`` that lie on the grid's span, and which those are."""
-        slack = 1e-3 * float(self.grid[-1] - self.grid[0]) / max(self.length - 1, 1)
+        slack = self._slack
         seen = (times >= self.grid[0] - slack) & (times <= self.grid[-1] + slack)
         if len(times) == self.length and bool((times - self.grid).abs().max() <= slack):
             return self.patterns, seen
-        if self.length == 1:
-            return self.patterns.expand(int(seen.sum()), -1, -1), seen
-        after = torch.searchsorted(self.grid, times[seen].contiguous()).clamp(1, self.length - 1)
-        start, end = self.grid[after - 1], self.grid[after]
-        share = ((times[seen] - start) / (end - start)).clamp(0, 1).view(-1, 1, 1)
-        return torch.lerp(self.patterns[after - 1], self.patterns[after], share), seen
+        return self._between(times[seen]), seen
 
     def describe(self, canonical: Tensor) -> Tensor:
         size = (canonical * self.scale).norm(dim=-1, keepdim=True) / self.size + 1e-6
         return torch.cat([canonical, canonical / size, torch.log(size)], -1)
 
 
-def _fill(x: Tensor, times: Tensor, observed: Tensor) -> Tensor:
-    """Fields (observation, time, channel) with each channel's gaps filled along time."""
+def _fill(x: Tensor, times: Tensor, grid: Tensor, observed: Tensor) -> Tensor:
+    """Fields (observation, time, channel) on ``grid``, each channel's gaps filled along time."""
     centre, spread = x[observed].mean(), x[observed].std() + 1e-12
     series = ((x - centre) / spread).transpose(1, 2).flatten(0, 1)
     there = observed.transpose(1, 2).flatten(0, 1)
-    filled = resample(series.masked_fill(~there, 0.0), times, times, there)
+    if times.dim() == 2:  # of an observation's own, and the same for each of its channels
+        times = times.repeat_interleave(x.shape[-1], 0)
+    filled = resample(series.masked_fill(~there, 0.0), times, grid, there)
     return centre + spread * filled.unflatten(0, (len(x), -1)).transpose(1, 2)

@@ -57,7 +57,7 @@ class PlacedFlow(Distribution):
     """
 
     has_rsample = True
-    arg_constraints = {}  # noqa: RUF012, as torch has it
+    arg_constraints = {}
     support = constraints.real_vector
 
     def __init__(self, mean: Tensor, factor: Tensor, transforms: list[Bend]) -> None:

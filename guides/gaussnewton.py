@@ -16,7 +16,7 @@ from torch import Tensor
 
 from groundvae.data.batch import Batch
 from groundvae.models.greybox import GreyBox
-from groundvae.physics.solver import NonFiniteError
+from groundvae.physics.errors import NonFiniteError
 
 STRETCH = 0.02  # of a finite difference, in units of the start's scale
 REACH = 6.0  # longest step of any latent, likewise
@@ -151,8 +151,8 @@ class GaussNewton:
     def _decode(self, at: Tensor) -> Tensor:
         """Noiseless observations (..., n, value) of unconstrained latents (..., n, L)."""
         physics, _ = self.model.latents.constrain(at[..., : self.count])
-        auxiliary = at[..., self.count :] if self.model.system.auxiliary else None
-        decoded = self.model.system.decode(physics, auxiliary, self.batch.inputs, reduced=False)
+        auxiliary = at[..., self.count :] if self.model.auxiliary else None
+        decoded = self.model.decode(physics, auxiliary, self.batch.inputs, reduced=False)
         return decoded.full.flatten(at.dim() - 1)
 
     def _log_prior(self, at: Tensor) -> Tensor:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import pyro
 import pyro.distributions as dist
@@ -13,61 +14,75 @@ from pyro import poutine
 from torch import Tensor, nn
 
 from groundvae.data.batch import Batch
+from groundvae.guides.descent import Descent
 from groundvae.guides.encoder import Encoder
+from groundvae.guides.phase import Fitting, Phase
 from groundvae.guides.population import Population
 from groundvae.models.greybox import AUXILIARY, GreyBox
 from groundvae.models.latent import LatentSpec
 
 UNCONSTRAINED = "physics_unconstrained"
 UNMIXED = "unmixed"
+GENTLE = 0.5  # of the learning rate, the share that is left after a guide slept
+SHARP = 0.2  # of a fresh model's noise, the share that is left before a guide sleeps
 
 
 class Guide(nn.Module):
-    """An amortized posterior. Subclasses say how z_aux and the physics latents are drawn.
+    """A posterior of a model's latents, as a Pyro program.
 
     The physics latents are drawn together, unconstrained, and carried onto the supports of
     their priors by bijectors: no draw ever lies outside.
+
+    Attributes:
+        OPTIONS: names of the options of the structure, beside its family's.
+        offers: what penalties may ask of it: ``"unmixed"``, ``"physics_factor"``.
+        latents: the physics latents.
+        auxiliary: dimension of ``z_aux``.
+
     """
 
-    OPTIONS: tuple[str, ...] = ()  # names of the options of the structure, beside its family's
+    OPTIONS: ClassVar[tuple[str, ...]] = ()
+    offers: ClassVar[frozenset[str]] = frozenset()
+    latents: LatentSpec
+    auxiliary: int
 
-    def __init__(self, encoder: Encoder, spec: LatentSpec, auxiliary: int) -> None:
-        super().__init__()
-        self.encoder = encoder
-        self.latents = spec
-        self.auxiliary = auxiliary
-        self.population = Population(spec.hyper)
+    @property
+    @abstractmethod
+    def encoder(self) -> Encoder:
+        """What reads observations."""
+
+    @property
+    @abstractmethod
+    def population(self) -> Population:
+        """The guide of hyperparameters; empty where there are none."""
+
+    @abstractmethod
+    def phases(self, fitting: Fitting) -> tuple[Phase, ...]:
+        """The parts of a fit of this guide, in their order."""
+
+    @abstractmethod
+    def forward(self, batch: Batch, found: object = None) -> None:
+        """Sample every latent of a batch; ``found``: what ``examine`` gave, where at hand."""
+
+    def examine(self, batch: Batch) -> object:
+        """What is found out of a batch once, however often it is drawn from; here nothing."""
+        return None
+
+    @abstractmethod
+    def sites(self, latents: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The values of this guide's random sites that give ``latents``."""
 
     def prepare(self, batch: Batch) -> None:
         """Take the scales of the data from the training batch, before the first step."""
         self.encoder.prepare(batch)
         self.population.prepare(batch)
 
-    @property
-    def first(self) -> Guide:
-        """The part that answers without the model, and is trained first; here, all of it."""
-        return self
-
     def attach(self, model: GreyBox) -> None:
         """Called whenever guide and model are put together; most guides answer without it."""
-
-    def forward(self, batch: Batch) -> None:
-        self.population()
-        canonical = self.encoder.read(batch)
-        with pyro.plate("observation", len(batch), dim=-1):
-            self.draw(canonical)
-
-    @abstractmethod
-    def draw(self, canonical: Tensor) -> None:
-        """Sample ``z_aux`` and, through ``draw_physics``, the physics latents."""
 
     def physics_factor(self, batch: Batch) -> dist.TorchDistribution | None:
         """q(z_P | series in which the residual has no part); None where there is no such factor."""
         return None
-
-    def draw_physics(self, unconstrained: dist.TorchDistribution) -> None:
-        """Sample the physics latents together, then place each at its own site."""
-        self.place_physics(pyro.sample(UNCONSTRAINED, unconstrained, infer={"is_auxiliary": True}))
 
     def place_physics(self, unconstrained: Tensor) -> None:
         """Carry (..., latent) onto the supports, each latent at a site of its own name."""
@@ -94,8 +109,73 @@ class Guide(nn.Module):
         parts += [latents[AUXILIARY]] if self.auxiliary else []
         return torch.cat(parts, -1)
 
+
+class AmortizedGuide(Guide):
+    """A guide that is networks alone. Subclasses say how z_aux and the physics are drawn."""
+
+    def __init__(self, encoder: Encoder, spec: LatentSpec, auxiliary: int) -> None:
+        super().__init__()
+        self.reader = encoder
+        self.latents = spec
+        self.auxiliary = auxiliary
+        self.hyper = Population(spec.hyper)
+
+    @property
+    def encoder(self) -> Encoder:
+        return self.reader
+
+    @property
+    def population(self) -> Population:
+        return self.hyper
+
+    def phases(self, fitting: Fitting) -> tuple[Phase, ...]:
+        """Sleep, wake, calibrate; asleep only where the loss has simulations of the model.
+
+        Asleep, the guide alone learns to invert the model as it is, from simulations; awake,
+        both learn from the data. So the first steps on data find a guide that already tells
+        one frequency from another. Calibrating, the guide alone makes its intervals as wide as
+        the fitted model says. Source: Hinton et al. (1995), the wake-sleep algorithm.
+        """
+        last = share(fitting.options.calibrate, fitting)
+        calibrate = Phase("calibrate", last, self, lambda f: asleep(self, f, last))
+        sleeps = fitting.objective.sleeps(fitting.model, self)
+        return (*self.learned(fitting), *([calibrate] if last and sleeps else []))
+
+    def learned(self, fitting: Fitting) -> tuple[Phase, ...]:
+        """Sleep and wake."""
+        before = share(fitting.options.sleep, fitting)
+        slept = bool(before) and fitting.objective.sleeps(fitting.model, self)
+
+        def sleep(f: Fitting) -> Descent:
+            # Noisy simulations teach a guide little; awake, the noise finds its own scale.
+            f.model.noise.sharpen(SHARP)
+            return asleep(self, f, before)
+
+        wake = Phase(
+            "wake",
+            fitting.options.steps,
+            self,
+            lambda f: awake(self, f, slept=slept),
+            validated=True,
+            rising=math.ceil(fitting.options.warmup * fitting.options.steps),
+        )
+        return (Phase("sleep", before, self, sleep), wake) if slept else (wake,)
+
+    def forward(self, batch: Batch, found: object = None) -> None:
+        self.population()
+        canonical = self.encoder.read(batch)
+        with pyro.plate("observation", len(batch), dim=-1):
+            self.draw(canonical)
+
+    @abstractmethod
+    def draw(self, canonical: Tensor) -> None:
+        """Sample ``z_aux`` and, through ``draw_physics``, the physics latents."""
+
+    def draw_physics(self, unconstrained: dist.TorchDistribution) -> None:
+        """Sample the physics latents together, then place each at its own site."""
+        self.place_physics(pyro.sample(UNCONSTRAINED, unconstrained, infer={"is_auxiliary": True}))
+
     def sites(self, latents: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The values of this guide's random sites that give ``latents``."""
         known = {name: latents[name] for name in [AUXILIARY] if self.auxiliary}
         if len(self.latents):
             known[UNCONSTRAINED] = self.latents.unconstrain(latents)
@@ -125,3 +205,32 @@ def _sites(trace: poutine.Trace) -> list[Any]:
 def _inside(site: Any) -> bool:
     frames = site["cond_indep_stack"]
     return any(frame.name == "observation" for frame in frames)
+
+
+def share(of_steps: float, fitting: Fitting) -> int:
+    """Steps of a phase that is given as a share of those awake."""
+    return round(of_steps * fitting.options.steps)
+
+
+def asleep(guide: Guide, fitting: Fitting, steps: int) -> Descent:
+    """The guide alone, on simulations of the model as it is."""
+    return Descent(
+        fitting,
+        lambda batch, _: fitting.objective.asleep(fitting, guide, batch),
+        [guide],
+        steps=steps,
+        rate=fitting.options.learning_rate,
+    )
+
+
+def awake(guide: Guide, fitting: Fitting, *, slept: bool) -> Descent:
+    """Model and guide together; a guide that is shaken loses what it learned asleep."""
+    options = fitting.options
+    return Descent(
+        fitting,
+        lambda batch, kl: fitting.objective.joint(fitting, guide, batch, kl),
+        [fitting.model, guide],
+        steps=options.steps,
+        rate=(GENTLE if slept else 1.0) * options.learning_rate,
+        warmup=options.warmup,
+    )

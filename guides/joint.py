@@ -11,14 +11,14 @@ from torch import Tensor
 from groundvae.guides.circle import around
 from groundvae.guides.encoder import Encoder
 from groundvae.guides.family import Family
-from groundvae.guides.guide import Guide
+from groundvae.guides.guide import AmortizedGuide
 from groundvae.guides.options import GuideOptions
 from groundvae.models.latent import LatentSpec
 
 JOINT = "joint_unconstrained"
 
 
-class JointGuide(Guide):
+class JointGuide(AmortizedGuide):
     """All latents of an observation from one distribution in unconstrained space."""
 
     def __init__(

@@ -15,16 +15,19 @@ from dataclasses import dataclass
 import pyro
 import pyro.distributions as dist
 import torch
-from torch import Tensor, nn
-from torch.distributions import Transform, constraints
+from torch import Tensor
 
 from groundvae.data.batch import Batch
 from groundvae.data.errors import InputError
+from groundvae.guides.affine import TriangularAffine
+from groundvae.guides.calibration import CalibrationLoss
+from groundvae.guides.descent import Descent
 from groundvae.guides.encoder import Encoder
 from groundvae.guides.family import START, Family, NormalFamily, carried
 from groundvae.guides.gaussnewton import GaussNewton, Mode
-from groundvae.guides.guide import Guide
+from groundvae.guides.guide import Guide, share
 from groundvae.guides.options import GuideOptions
+from groundvae.guides.phase import Fitting, Phase
 from groundvae.guides.population import Population
 from groundvae.guides.structured import StructuredGuide
 from groundvae.models.greybox import GreyBox
@@ -32,31 +35,8 @@ from groundvae.models.latent import LatentSpec
 
 CORRECTED = "corrected_unconstrained"
 REACH = 1.5  # of a log scale from that at the mode: a correction, no new answer
+SHARPENINGS = 3  # in which the noise scale finds its place
 TOGETHER = 2000  # observations searched at once: a solve costs about the same for fewer
-
-
-class TriangularAffine(Transform):
-    """``centre + factor @ value``, of each observation its own; ``factor`` is lower triangular."""
-
-    domain = constraints.real_vector
-    codomain = constraints.real_vector
-    bijective = True
-
-    def __init__(self, centre: Tensor, factor: Tensor) -> None:
-        super().__init__()
-        self.centre, self.factor = centre, factor
-
-    def _call(self, x: Tensor) -> Tensor:
-        return self.centre + torch.einsum("...ij,...j->...i", self.factor, x)
-
-    def _inverse(self, y: Tensor) -> Tensor:
-        off = (y - self.centre).unsqueeze(-1)
-        return torch.linalg.solve_triangular(self.factor, off, upper=False).squeeze(-1)
-
-    def log_abs_det_jacobian(self, x: Tensor, y: Tensor) -> Tensor:
-        """Log of the determinant, (..., observation)."""
-        log_det = self.factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
-        return log_det.expand(x.shape[:-1])
 
 
 @dataclass(frozen=True)
@@ -77,7 +57,7 @@ class LaplaceApproximation:
 class LaplaceGuide(Guide):
     """A structured normal guide, and a family about the mode that Gauss-Newton finds from it.
 
-    Both are learned one after the other, see ``inference/calibration.py``: what comes before the
+    Both are learned one after the other, see ``calibration.py``: what comes before the
     correction carries no gradient here. Circular latents have no place on a line about a mode.
     """
 
@@ -97,8 +77,8 @@ class LaplaceGuide(Guide):
                 f"{wrapping[0]} lives on a circle, which a laplace guide cannot go round, "
                 "expected a structured or a joint guide"
             )
-        nn.Module.__init__(self)  # encoder and population are those of the first answer, once
-        self._first = StructuredGuide(encoder, spec, auxiliary, NormalFamily, options)
+        super().__init__()
+        self.first = StructuredGuide(encoder, spec, auxiliary, NormalFamily, options)
         self.latents, self.auxiliary = spec, auxiliary
         self.rounds = options.pick("rounds", 4)
         latents = len(spec) + auxiliary
@@ -107,27 +87,46 @@ class LaplaceGuide(Guide):
             self.correction.head.weight.mul_(0.1)
 
     @property
-    def first(self) -> StructuredGuide:
-        return self._first
+    def encoder(self) -> Encoder:
+        return self.first.encoder
 
     @property
-    def encoder(self) -> Encoder:  # type: ignore[override]
-        return self._first.encoder
+    def population(self) -> Population:
+        return self.first.population
 
-    @property
-    def population(self) -> Population:  # type: ignore[override]
-        return self._first.population
+    def phases(self, fitting: Fitting) -> tuple[Phase, ...]:
+        """Those of the first answer, then the correction about the modes, once nothing else moves.
+
+        Modes are nearer to the data than the first answer was: so is the noise.
+        """
+        steps = share(fitting.options.calibrate, fitting)
+        calibrate = Phase("calibrate", steps, self, lambda f: self._calibrated(f, steps))
+        return (*self.first.learned(fitting), calibrate)
+
+    def _calibrated(self, fitting: Fitting, steps: int) -> Descent:
+        noise = fitting.model.noise
+        if noise.log_scale.requires_grad:
+            for _ in range(SHARPENINGS):
+                noise.sharpen(math.sqrt(self.noise_ratio(fitting.train)))
+        seen = steps * min(fitting.options.batch_size, len(fitting.train))
+        loss = CalibrationLoss(fitting, self, seen)
+        rate = fitting.options.learning_rate
+        return Descent(fitting, loss, [self.correction], steps=steps, rate=rate)
 
     def attach(self, model: GreyBox) -> None:
         # In a tuple: the model's parameters are not the guide's own.
         self._model = (model,)
 
-    def forward(self, batch: Batch, approximation: LaplaceApproximation | None = None) -> None:
-        """Draw; from ``approximation`` of the batch where they are at hand."""
+    def examine(self, batch: Batch) -> LaplaceApproximation:
+        """The modes."""
+        return self.approximation(batch)
+
+    def forward(self, batch: Batch, found: object = None) -> None:
         self.population()
-        found = self.approximation(batch) if approximation is None else approximation
+        known = self.examine(batch) if found is None else found
+        assert isinstance(known, LaplaceApproximation)
         with pyro.plate("observation", len(batch), dim=-1):
-            value = pyro.sample(CORRECTED, self.corrected(found), infer={"is_auxiliary": True})
+            value = pyro.sample(CORRECTED, self.corrected(known), infer={"is_auxiliary": True})
             self.place(value)
 
     def corrected(self, approximation: LaplaceApproximation) -> dist.TorchDistribution:
@@ -139,7 +138,7 @@ class LaplaceGuide(Guide):
     @torch.no_grad()
     def approximation(self, batch: Batch) -> LaplaceApproximation:
         """Search the modes of a batch."""
-        start, scale = self._first.centre(batch)
+        start, scale = self.first.centre(batch)
         mode = self._search(batch, start, scale)
         return LaplaceApproximation(
             self._features(batch, start, scale, mode), mode.centre, mode.factor
@@ -147,7 +146,7 @@ class LaplaceGuide(Guide):
 
     def noise_ratio(self, batch: Batch) -> float:
         """By what the model's noise variance should be multiplied, from what the modes leave."""
-        return self._search(batch, *self._first.centre(batch)).noise_ratio
+        return self._search(batch, *self.first.centre(batch)).noise_ratio
 
     def _search(self, batch: Batch, start: Tensor, scale: Tensor) -> Mode:
         """The modes, some observations at a time."""

@@ -74,9 +74,3 @@ class Population(nn.Module):
                 free = self.centre[i] + self.log_scale[i].exp() * noise
                 found[name] = biject_to(prior.support)(free)
         return found
-
-
-def population_of(guide: nn.Module) -> Population:
-    """The guide's own, or an empty one of a guide that has none."""
-    found = getattr(guide, "population", None)
-    return found if isinstance(found, Population) else Population({})

@@ -15,15 +15,17 @@ from groundvae.data.batch import Batch
 from groundvae.guides.circle import around
 from groundvae.guides.encoder import Encoder
 from groundvae.guides.family import Family
-from groundvae.guides.guide import UNMIXED, Guide
+from groundvae.guides.guide import UNMIXED, AmortizedGuide
 from groundvae.guides.options import GuideOptions
 from groundvae.models.greybox import AUXILIARY
 from groundvae.models.latent import LatentSpec
 from groundvae.models.network import ResidualMLP
 
 
-class StructuredGuide(Guide):
+class StructuredGuide(AmortizedGuide):
     """z_aux first, then the physics latents given the unmixed observation."""
+
+    offers = frozenset({"unmixed", "physics_factor"})
 
     def __init__(
         self,

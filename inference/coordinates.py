@@ -16,9 +16,9 @@ from pyro import poutine
 from torch import Tensor
 
 from groundvae.data.batch import Batch
+from groundvae.guides.affine import TriangularAffine
 from groundvae.guides.gaussnewton import GaussNewton
 from groundvae.guides.guide import log_prob_of
-from groundvae.guides.laplace import TriangularAffine
 from groundvae.inference.run import Run
 from groundvae.models.greybox import AUXILIARY, GreyBox, site_value
 
@@ -49,7 +49,7 @@ class Coordinates:
         if count:
             values, stretch = self.model.latents.constrain(flat[..., :count])
             log_det = log_det + stretch.sum(-1)
-        if self.model.system.auxiliary:
+        if self.model.auxiliary:
             values[AUXILIARY] = flat[..., count:]
         return values, log_det
 

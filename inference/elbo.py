@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,31 +14,29 @@ from torch import Tensor, nn
 
 from groundvae.data.batch import Batch
 from groundvae.data.errors import InputError
+from groundvae.guides.descent import finite
 from groundvae.guides.guide import Guide, log_prob_of, shared_log_prob_of
-from groundvae.guides.population import population_of
+from groundvae.guides.phase import SLEEP, Fitting
+from groundvae.guides.simulation import Simulator
 from groundvae.inference.penalty import Penalty, Step
-from groundvae.inference.simulation import Simulator
 from groundvae.models.greybox import OBSERVATION, GreyBox
-from groundvae.physics.solver import NonFiniteError
-
-SLEEP = "hybrid_simulation"  # the penalty that can train the guide without a model's gradient
+from groundvae.physics.errors import NonFiniteError
 
 
 class RegularizedELBO(ELBO):
     """-ELBO + sum of weight * penalty, all per observation; works with ``pyro.infer.SVI``.
 
-    With no penalties and ``kl_weight=1`` it is the exact (single-sample) negative ELBO.
-    Every term of the last evaluation stands in ``record`` under its own name: ``nll``
-    (``-E log p(x|z)``), ``kl`` (``E log q(z|x) - log p(z)``, and each observation's share of
-    that of hyperparameters and of the log prior of a system's weights), the penalties
-    (unweighted), and ``loss``.
+    With no penalties and a ``kl_weight`` of 1 it is the exact (single-sample) negative ELBO. Its
+    terms are ``nll`` (``-E log p(x|z)``), ``kl`` (``E log q(z|x) - log p(z)``, and each
+    observation's share of that of hyperparameters and of the log prior of learned weights), the
+    penalties (unweighted), and ``loss``.
 
     Args:
         penalties: by name; those that do not apply to a model and guide are left out.
         weights: by the same names; a weight of 0 switches a penalty off, without cost.
-        kl_weight: multiplies the KL and the penalties; the training loop raises it to 1. A model
-            that is first an autoencoder finds a use for z_aux; one that is asked at once for a
-            posterior as wide as the prior may never.
+
+    Raises:
+        InputError: a weight of a penalty that is not there.
 
     """
 
@@ -47,7 +44,6 @@ class RegularizedELBO(ELBO):
         self,
         penalties: Mapping[str, Penalty] | None = None,
         weights: Mapping[str, float] | None = None,
-        kl_weight: float = 1.0,
     ) -> None:
         super().__init__()
         self.penalties = dict(penalties or {})
@@ -55,14 +51,9 @@ class RegularizedELBO(ELBO):
         unknown = sorted(set(self.weights) - set(self.penalties))
         if unknown:
             raise InputError(f"no penalty {unknown[0]!r}, known: {', '.join(self.penalties)}")
-        self.kl_weight = kl_weight
-        self.record: dict[str, float] = {}
-        self.observations: int | None = None  # that are fitted; None: those of each batch
-        self._simulator: Simulator | None = None
 
-    def prepare(self, model: GreyBox, observations: int) -> None:
-        """Called once before a fit to so many observations; here it leaves the model as it is."""
-        self.observations = observations
+    def prepare(self, model: GreyBox) -> None:
+        """Called once before a fit; here it leaves the model as it is."""
 
     def active(self, model: GreyBox, guide: Guide) -> dict[str, Penalty]:
         """The penalties that have a weight and apply to this model and guide."""
@@ -72,10 +63,22 @@ class RegularizedELBO(ELBO):
             if self.weights[name] and penalty.applies(model, guide)
         }
 
-    def terms(self, model: GreyBox, guide: Guide, batch: Batch) -> dict[str, Tensor]:
-        """All terms by name, unweighted, mean over the batch's observations."""
+    def terms(
+        self,
+        model: GreyBox,
+        guide: Guide,
+        batch: Batch,
+        *,
+        simulator: Simulator | None = None,
+        observations: int | None = None,
+    ) -> dict[str, Tensor]:
+        """All terms by name, unweighted, mean over the batch's observations.
+
+        ``simulator`` serves simulations (default: anew); ``observations`` are fitted in all
+        (default: those of the batch).
+        """
         active = self.active(model, guide)
-        step = self._step(model, guide, batch, reduced=bool(active))
+        step = _step(model, guide, batch, simulator, reduced=bool(active))
         with _naming("nll"):
             log_joint = log_prob_of(step.model_trace, batch)
         log_q = log_prob_of(step.guide_trace, batch)
@@ -84,48 +87,57 @@ class RegularizedELBO(ELBO):
             "nll": -log_likelihood.mean(),
             "kl": (log_q - (log_joint - log_likelihood)).mean()
             + shared_kl(step)
-            - model.system.log_prior() / (self.observations or len(batch)),
+            - model.log_prior() / (observations or len(batch)),
         }
         for name, penalty in active.items():
             with _naming(name):
                 terms[name] = penalty(step)
         return terms
 
-    def _step(self, model: GreyBox, guide: Guide, batch: Batch, *, reduced: bool) -> Step:
-        known = self._simulator
-        if known is None or known.model is not model:
-            known = self._simulator = Simulator(model, population=population_of(guide))
-        return Step(model, guide, batch, known, reduced)
+    def weigh(self, terms: Mapping[str, Tensor], model: GreyBox, kl_weight: float = 1.0) -> Tensor:
+        """The loss, as the weighted sum of its terms.
 
-    def _get_trace(
-        self, model: GreyBox, guide: Guide, args: tuple[Batch], kwargs: dict[str, bool]
-    ) -> tuple[poutine.Trace, poutine.Trace]:
-        """What Pyro asks of every ELBO."""
-        step = self._step(model, guide, *args, reduced=kwargs.get("reduced", True))
-        return step.model_trace, step.guide_trace
-
-    def sleeps(self, model: GreyBox, guide: Guide) -> bool:
-        """Whether the guide can be trained on the model's simulations alone, see ``sleep``."""
-        return SLEEP in self.active(model, guide)
-
-    def sleep(self, model: GreyBox, guide: Guide, batch: Batch) -> Tensor:
-        """The loss of the guide alone: ``hybrid_simulation``, unweighted, also in ``record``."""
-        with _naming(SLEEP):
-            loss = self.penalties[SLEEP](self._step(model, guide, batch, reduced=True))
-        self.record = _finite({SLEEP: float(loss.detach())})
-        return loss
-
-    def weigh(self, terms: Mapping[str, Tensor], model: GreyBox) -> Tensor:
-        """The loss, as the weighted sum of its terms."""
-        return terms["nll"] + self.kl_weight * (terms["kl"] + self.penalty(terms))
+        ``kl_weight`` multiplies all but the reconstruction: a model that is first an autoencoder
+        finds a use for z_aux; one that is asked at once for a posterior as wide as the prior may
+        never.
+        """
+        return terms["nll"] + kl_weight * (terms["kl"] + self.penalty(terms))
 
     def penalty(self, terms: Mapping[str, Tensor]) -> Tensor:
         """The weighted sum of the penalties."""
         weighted = [self.weights[k] * v for k, v in terms.items() if k in self.penalties]
         return sum(weighted, torch.zeros_like(terms["nll"]))
 
+    def joint(
+        self, fitting: Fitting, guide: Guide, batch: Batch, kl_weight: float = 1.0
+    ) -> dict[str, Tensor]:
+        """All terms of a fit, and their weighted sum ``loss``."""
+        terms = self.terms(
+            fitting.model,
+            guide,
+            batch,
+            simulator=fitting.simulator,
+            observations=len(fitting.train),
+        )
+        return terms | {"loss": self.weigh(terms, fitting.model, kl_weight)}
+
+    def asleep(self, fitting: Fitting, guide: Guide, batch: Batch) -> dict[str, Tensor]:
+        """The loss of a guide alone: ``hybrid_simulation``, unweighted."""
+        with _naming(SLEEP):
+            step = _step(fitting.model, guide, batch, fitting.simulator, reduced=True)
+            loss = self.penalties[SLEEP](step)
+        return {SLEEP: loss, "loss": loss}
+
+    def sleeps(self, model: GreyBox, guide: Guide) -> bool:
+        """Whether the guide can be trained on the model's simulations alone."""
+        return SLEEP in self.active(model, guide)
+
+    def sleep_weight(self) -> float:
+        """The weight of simulations in the joint loss."""
+        return self.weights[SLEEP]
+
     def differentiable_loss(self, model: GreyBox, guide: Guide, batch: Batch) -> Tensor:
-        """The loss, to be differentiated; leaves its terms in ``record``.
+        """The loss of one batch, to be differentiated.
 
         Raises:
             NonFiniteError: naming the term that is not finite.
@@ -133,8 +145,7 @@ class RegularizedELBO(ELBO):
         """
         terms = self.terms(model, guide, batch)
         loss = self.weigh(terms, model)
-        record = {name: float(value.detach()) for name, value in terms.items()}
-        self.record = _finite(record | {"loss": float(loss.detach())})
+        finite({**terms, "loss": loss})
         return loss
 
     def loss(self, model: GreyBox, guide: Guide, batch: Batch) -> float:
@@ -148,6 +159,13 @@ class RegularizedELBO(ELBO):
         _announce(model, "model")
         _announce(guide, "guide")
         return float(loss.detach())
+
+    def _get_trace(
+        self, model: GreyBox, guide: Guide, args: tuple[Batch], kwargs: dict[str, bool]
+    ) -> tuple[poutine.Trace, poutine.Trace]:
+        """What Pyro asks of every ELBO."""
+        step = _step(model, guide, *args, None, reduced=kwargs.get("reduced", True))
+        return step.model_trace, step.guide_trace
 
 
 class PaperELBO(RegularizedELBO):
@@ -164,14 +182,20 @@ class PaperELBO(RegularizedELBO):
         super().__init__(penalties, weights)
         self.sigma = sigma
 
-    def prepare(self, model: GreyBox, observations: int) -> None:
-        super().prepare(model, observations)
+    def prepare(self, model: GreyBox) -> None:
         model.noise.hold(self.sigma)
 
-    def weigh(self, terms: Mapping[str, Tensor], model: GreyBox) -> Tensor:
+    def weigh(self, terms: Mapping[str, Tensor], model: GreyBox, kl_weight: float = 1.0) -> Tensor:
         variance = model.noise.scale.detach() ** 2
         kl = (1 + self.weights.get("ppc", 0.0)) * variance * terms["kl"]
-        return 2 * variance * terms["nll"] + self.kl_weight * (kl + self.penalty(terms))
+        return 2 * variance * terms["nll"] + kl_weight * (kl + self.penalty(terms))
+
+
+def _step(
+    model: GreyBox, guide: Guide, batch: Batch, simulator: Simulator | None, *, reduced: bool
+) -> Step:
+    known = simulator or Simulator(model, ahead=1, population=guide.population)
+    return Step(model, guide, batch, known, reduced)
 
 
 def shared_kl(step: Step) -> Tensor | float:
@@ -179,19 +203,11 @@ def shared_kl(step: Step) -> Tensor | float:
 
     A loss is per observation: summed over the whole data set it holds this KL once.
     """
-    population = population_of(step.guide)
+    population = step.guide.population
     if not population.hyper:
         return 0.0
     log_q, log_p = shared_log_prob_of(step.guide_trace), shared_log_prob_of(step.model_trace)
     return (log_q - log_p) / population.size
-
-
-def _finite(record: dict[str, float]) -> dict[str, float]:
-    """The record, or an error that names its first term that is not finite."""
-    for name, value in record.items():
-        if not math.isfinite(value):
-            raise NonFiniteError(f"term {name!r} of the loss is {value}")
-    return record
 
 
 @contextmanager

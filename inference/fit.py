@@ -1,162 +1,141 @@
-"""The training loop: one for all systems, models, guides and losses."""
+"""``fit``: a model and data in, a run out; the command line does the same by the same call."""
 
 from __future__ import annotations
 
-import resource
-import signal
-import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from types import FrameType
+from collections.abc import Mapping
+from dataclasses import replace
 
-import pyro
 import torch
+from pyro.distributions import TorchDistribution
 
 from groundvae.data.batch import Batch
-from groundvae.guides.guide import Guide
-from groundvae.inference.elbo import RegularizedELBO
-from groundvae.inference.schedule import FitOptions
-from groundvae.inference.trainer import Fit, Phase, Trainer
+from groundvae.data.dataset import Dataset
+from groundvae.data.errors import InputError
+from groundvae.guides.catalogue import GuideFactory
+from groundvae.guides.phase import Ending
+from groundvae.inference.optimize import Report, optimize
+from groundvae.inference.outofdistribution import learn_reference
+from groundvae.inference.penalty import Penalty
+from groundvae.inference.run import Run, RunConfig, new_run
 from groundvae.models.greybox import GreyBox
-from groundvae.physics.solver import NonFiniteError
+from groundvae.models.ownfile import find_system
+from groundvae.models.recipe import Recipe
 
-FAILURES = 5  # steps in a row without finite numbers that end a fit
-
-Report = Callable[[Phase, int, dict[str, float]], None]
-"""Takes a phase, the step in it (from 1) and the named terms."""
+SHARE = 0.8  # of the data that are fitted where none are given to validate on
 
 
 def fit(
-    model: GreyBox,
-    guide: Guide,
-    loss: RegularizedELBO,
-    train: Batch,
-    valid: Batch,
-    options: FitOptions | None = None,
+    model: GreyBox | str,
+    data: Dataset,
+    *,
+    valid: Dataset | None = None,
+    variant: str = "",
+    recipe: Recipe | None = None,
+    guide: str | GuideFactory | None = None,
+    priors: Mapping[str, TorchDistribution] | None = None,
+    penalties: Mapping[str, Penalty] | None = None,
+    seed: int | None = None,
+    trained_on: str = "",
     report: Report | None = None,
-) -> Fit:
-    """Train ``model`` and ``guide`` in place, in the phases of ``Trainer.phases``.
+) -> Run:
+    """Fit a model and its guide to observations.
 
-    The joint phase ends in its state of best validation ELBO. Ctrl-C ends the fit after the
-    current step, and steps in a row that leave the finite numbers end it too (``Fit.stop`` says
-    which; a single one is left out); both keep the best state so far. ``report`` is called after
-    every validation.
+    Args:
+        model: a grey box; or the name of a system, whose usual variant is taken.
+        data: what was observed.
+        valid: to validate on; a fifth of the data where none are given.
+        variant: of a system that is given by name.
+        recipe: objective, penalties, guide and options; the variant's usual one, or that of
+            ``hybrid-reg`` of systems of one's own, where none is given.
+        guide: by name or as a factory, in place of the recipe's.
+        priors: to swap, by the name of their latent.
+        penalties: of one's own, by name; their weights are the recipe's, or 1.
+        seed: of parameters, batches and draws, in place of the recipe's.
+        trained_on: what the data are, for reports.
+        report: called after every validation.
+
+    Returns:
+        The run: model, guide, how the fit ended, and a reference of what is ordinary.
+
+    Raises:
+        InputError: data that are not what the model asks for.
+
     """
-    options = options or FitOptions()
-    # The seed of parameters is the caller's (they exist already); this one is the batches'.
-    torch.manual_seed(options.seed)
-    guide.attach(model)
-    guide.prepare(train)
-    loss.prepare(model, len(train))
-    trainer = Trainer(model, guide, loss, train, valid, options)
-    result = trainer.result
-    start = time.perf_counter()
-    with pyro.validation_enabled(False), _interruptible() as interrupted:
-        try:
-            for phase in trainer.phases():
-                run = _Progress(trainer, phase, start, report)
-                if not run(interrupted):
-                    break
-        except NonFiniteError as error:
-            result.stop = f"diverged at step {result.steps + 1}: {error}"
-    trainer.restore_best()
-    result.seconds = time.perf_counter() - start
-    result.peak_memory_mb = peak_memory_mb()
-    return result
+    run = prepare(
+        model,
+        data,
+        variant=variant,
+        recipe=recipe,
+        guide=guide,
+        priors=priors,
+        seed=seed,
+        trained_on=trained_on,
+    )
+    train, held = (data, valid) if valid is not None else data.split(SHARE, seed=0)
+    return execute(run, train, held, penalties=penalties, report=report)
 
 
-class _Progress:
-    """The steps of one phase, with its validations."""
-
-    def __init__(self, trainer: Trainer, phase: Phase, start: float, report: Report | None) -> None:
-        self.trainer, self.phase = trainer, phase
-        self.start, self.report = start, report
-        self.stale = 0
-        self.failed = 0
-
-    def __call__(self, interrupted: Callable[[], bool]) -> bool:
-        """Take the steps; False if the fit ends here."""
-        result, options = self.trainer.result, self.trainer.options
-        for step in range(1, self.phase.steps + 1):
-            kl_weight = options.kl_weight_at(step) if self.phase.name == "wake" else 1.0
-            self._step(kl_weight)
-            result.steps += 1
-            stop = interrupted()
-            if step % options.validate_every and step != self.phase.steps and not stop:
-                continue
-            better = self._validate(step, last=stop)
-            self.stale = 0 if better or kl_weight < 1 else self.stale + 1
-            if stop:
-                result.stop = "interrupted"
-                return False
-            if self.stale >= options.patience:
-                many = options.patience
-                result.stop = f"no better validation ELBO in {many} validations"
-                return True
-        return True
-
-    def _step(self, kl_weight: float) -> None:
-        loss = self.trainer.loss
-        loss.kl_weight = kl_weight
-        try:
-            self.trainer.step(self.phase)
-            self.failed = 0
-        except NonFiniteError:
-            # One draw far out in the tail of a guide may leave the solver's stable region: such
-            # a step is left out. Many in a row are a divergence.
-            self.failed += 1
-            if self.failed >= FAILURES:
-                raise
-        finally:
-            loss.kl_weight = 1.0
-
-    def _validate(self, step: int, *, last: bool) -> bool:
-        """Write a row of the history and keep the state if it is good; whether it was better.
-
-        Asleep, every state is better than the one before: the ELBO does not judge it.
-        """
-        trainer, result = self.trainer, self.trainer.result
-        seconds = time.perf_counter() - self.start
-        row = {"step": float(result.steps), "seconds": seconds, **trainer.loss.record}
-        phase = self.phase
-        if phase.validated or last or step == phase.steps:
-            row["valid_elbo"] = trainer.validate(phase.guide)
-        better = not self.failed and (not phase.validated or row["valid_elbo"] > phase.best)
-        if better:
-            trainer.keep()
-            if phase.validated or last:
-                phase.best = row["valid_elbo"]
-                result.best_elbo = max(result.best_elbo, phase.best)
-        result.history.append(row)
-        if self.report is not None:
-            self.report(self.phase, step, row)
-        return better
+def prepare(
+    model: GreyBox | str,
+    data: Dataset,
+    *,
+    variant: str = "",
+    recipe: Recipe | None = None,
+    guide: str | GuideFactory | None = None,
+    priors: Mapping[str, TorchDistribution] | None = None,
+    seed: int | None = None,
+    trained_on: str = "",
+) -> Run:
+    """The unfitted run of ``fit``."""
+    if isinstance(model, str):
+        entry = find_system(model)
+        name, variant = model, variant or entry.usual
+        recipe = recipe or entry.variant(variant).recipe
+    else:
+        name, variant = type(model.system).__name__, ""  # a model is its own variant
+        recipe = recipe or model.recipe()
+    if isinstance(guide, str):
+        recipe = replace(recipe, guide=guide)
+    if seed is not None:
+        recipe = replace(recipe, options=replace(recipe.options, seed=seed))
+    if data.error is not None or data.censored is not None:
+        raise InputError(
+            "the data state errors or censored values, which no noise uses yet, expected neither"
+        )
+    given = model if not isinstance(model, str) else _built(model, variant, recipe)
+    given.prepare(Batch.of(data.declare(given.system.inputs)))
+    config = RunConfig(name, data.x.shape[1], variant, recipe, trained_on=trained_on)
+    factory = guide if callable(guide) else None
+    return new_run(config, priors, model=given, guide=factory)
 
 
-@contextmanager
-def _interruptible() -> Iterator[Callable[[], bool]]:
-    """Turn the first Ctrl-C into a flag; the second interrupts as usual."""
-    asked = False
-
-    def note(number: int, frame: FrameType | None) -> None:
-        nonlocal asked
-        asked = True
-        signal.signal(signal.SIGINT, before)
-
-    try:
-        before = signal.getsignal(signal.SIGINT)
-        signal.signal(signal.SIGINT, note)
-    except ValueError:  # not the main thread: leave signals alone
-        yield lambda: False
-        return
-    try:
-        yield lambda: asked
-    finally:
-        signal.signal(signal.SIGINT, before)
+def _built(system: str, variant: str, recipe: Recipe) -> GreyBox:
+    """A system's variant, its parameters drawn from the recipe's seed."""
+    torch.manual_seed(recipe.options.seed)
+    return find_system(system).build(variant)
 
 
-def peak_memory_mb() -> float:
-    """Highest resident memory of this process so far, MB."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / 2**20 if sys.platform == "darwin" else peak / 2**10
+def execute(
+    run: Run,
+    train: Dataset,
+    valid: Dataset,
+    *,
+    device: str = "cpu",
+    penalties: Mapping[str, Penalty] | None = None,
+    report: Report | None = None,
+) -> Run:
+    """Fit an unfitted run in place, and learn what is ordinary where the fit did not diverge."""
+    train, valid = (part.declare(run.model.system.inputs) for part in (train, valid))
+    both = torch.nn.ModuleList([run.model, run.guide]).to(device)
+    dtype = run.model.noise.log_scale.dtype
+    fitted, held = (Batch.of(part, device=device, dtype=dtype) for part in (train, valid))
+    loss = run.loss()
+    for name, penalty in (penalties or {}).items():
+        loss.penalties[name] = penalty
+        loss.weights[name] = run.config.how.weights.get(name, 1.0)
+    run.fit = optimize(run.model, run.guide, loss, fitted, held, run.config.options, report)
+    both.cpu()
+    if run.fit.ending is not Ending.DIVERGED:
+        known = [Batch.of(part, dtype=dtype) for part in (train, valid)]
+        run.ood_reference = learn_reference(run.model, run.guide, *known)
+    return run

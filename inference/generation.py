@@ -28,7 +28,7 @@ def generate(
         InputError: no such physics latent, or a value that its prior rules out.
 
     """
-    own = run.entry.simulate(1, 0)
+    own = _example(run)
     fixed = {name: _value(run, name, value, n) for name, value in (chosen or {}).items()}
     with torch.no_grad(), torch.random.fork_rng(), pyro.validation_enabled(False):
         torch.manual_seed(seed)
@@ -39,6 +39,14 @@ def generate(
     latents = {name: site_value(trace, name).numpy() for name in run.model.latents.names}
     noisy = site_value(trace, OBSERVATION).numpy()
     return Dataset(noisy, own.coordinates, latents), returned(trace).full.numpy()
+
+
+def _example(run: Run) -> Dataset:
+    """One observation of the system, for its times or places."""
+    simulate = run.entry.source.simulate
+    if simulate is None:
+        raise InputError(f"{run.entry.name} has no simulator to say at what times to generate")
+    return simulate(1, 0)
 
 
 def _value(run: Run, name: str, value: float, n: int) -> torch.Tensor:

@@ -9,6 +9,7 @@ Source: Vehtari, Simpson, Gelman, Yao & Gabry (2024), Pareto smoothed importance
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import arviz as az
 import numpy as np
@@ -18,7 +19,9 @@ from pyro.distributions import TorchDistribution
 from scipy.special import logsumexp
 
 from groundvae.data.errors import InputError
-from groundvae.inference.run import Run
+
+if TYPE_CHECKING:
+    from groundvae.inference.run import Run
 
 UNRELIABLE = 0.7
 ENOUGH = 50  # equally weighted draws
@@ -46,6 +49,17 @@ def effective_size(log_weights: np.ndarray) -> np.ndarray:
     """Number of equally weighted draws worth as much, (observation,)."""
     weights = np.exp(log_weights - log_weights.max(axis=0))
     return np.asarray(weights.sum(axis=0) ** 2 / (weights**2).sum(axis=0))
+
+
+def iwae(log_weights: np.ndarray) -> np.ndarray:
+    """Importance-weighted bound of log p(x), (observation,), of log weights (draw, observation).
+
+    It tightens with draws. Source: Burda, Grosse & Salakhutdinov (2016), eq. 8.
+
+    >>> iwae(np.zeros((4, 1)))
+    array([0.])
+    """
+    return np.asarray(logsumexp(log_weights, axis=0) - np.log(len(log_weights)))
 
 
 def prior_ratio(

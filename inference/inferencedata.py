@@ -11,18 +11,23 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore", FutureWarning)  # ArviZ announces its next major version
     import arviz as az
 import numpy as np
+import torch
 import xarray as xr
 from torch import Tensor
 
 from groundvae.data.atomic import replacing
 from groundvae.data.dataset import Dataset
+from groundvae.data.input import BASE
 from groundvae.models.greybox import AUXILIARY, OBSERVATION
 
 if TYPE_CHECKING:
     from groundvae.inference.run import Run
+    from groundvae.models.system import System
 
 COORDINATE_UNITS = {"t": "s"}
 PRIOR_GROUPS = ("prior", "prior_predictive")
+WEIGHTS = "unknown_weights"
+"""Group of a wide ``z_aux``: that of the draws that are decoded."""
 
 
 def to_inference_data(
@@ -36,17 +41,24 @@ def to_inference_data(
 ) -> az.InferenceData:
     """Name every axis and give it coordinates and units.
 
-    ``groups`` hold arrays (chain * draw, observation, ...), chain by chain; those of the prior
-    (draw, ...), one chain. ``marks`` (observation,) join the truths in ``constant_data``.
+    Where each observation has times of its own, the axis of time is an index, and ``t``
+    (observation, time) stands in ``constant_data``, as known inputs do.
+
+    Args:
+        run: the model, and what it was fitted as.
+        data: what was observed.
+        groups: arrays (chain * draw, observation, ...), chain by chain; those of the prior (draw,
+            ...), one chain.
+        inputs: of the batch that was predicted at, which may go on beyond the data.
+        marks: variables (observation,) that join the truths in ``constant_data``.
+        chains: how many there are.
+
     """
-    entry = run.entry
+    system = run.model.system
     coords: dict[str, Any] = {"observation": np.arange(len(data))}
-    for array, axis in entry.coordinates.items():
-        if array in inputs:
-            unit = {"units": COORDINATE_UNITS.get(array, "")}
-            coords[axis] = xr.Variable((axis,), inputs[array].cpu().numpy(), unit)
-    coords |= {axis: list(names) for axis, names in entry.labels.items()}
-    units = {z.name: z.unit for z in run.model.latents} | {OBSERVATION: entry.unit}
+    coords |= _axes(system, {name: value.cpu().numpy() for name, value in inputs.items()})
+    coords |= {axis: list(names) for axis, names in system.labels.items()}
+    units = {z.name: z.unit for z in run.model.latents} | {OBSERVATION: system.unit}
     meanings = {z.name: z.meaning for z in run.model.latents}
     periods = {z.name: z.period for z in run.model.latents if z.period is not None}
 
@@ -55,7 +67,7 @@ def to_inference_data(
         variables = {}
         shared = run.model.latents.hyper
         for name, tensor in groups[group].items():
-            rest = {AUXILIARY: ("z_aux_dim",), OBSERVATION: entry.axes}.get(name, ())
+            rest = {AUXILIARY: ("z_aux_dim",), OBSERVATION: system.axes}.get(name, ())
             attrs: dict[str, Any] = {
                 "units": units.get(name, ""),
                 "long_name": meanings.get(name, name),
@@ -68,28 +80,90 @@ def to_inference_data(
         return _with_coords(variables, coords)
 
     built = {group: dataset(group) for group in groups}
-    observed = xr.Variable(("observation", *entry.axes), data.x, {"units": entry.unit})
-    own = {
-        axis: xr.Variable(
-            (axis,),
-            np.asarray(data.coordinates[array]),
-            {"units": COORDINATE_UNITS.get(array, "")},
-        )
-        for array, axis in entry.coordinates.items()
-        if array in data.coordinates
-    }
-    built["observed_data"] = _with_coords({OBSERVATION: observed}, coords | own)
+    observed = xr.Variable(("observation", *system.axes), data.x, {"units": system.unit})
+    built["observed_data"] = _with_coords(
+        {OBSERVATION: observed}, coords | _axes(system, data.coordinates)
+    )
     truth = {
         name: xr.Variable(("observation",), np.asarray(value), {"units": units.get(name, "")})
         for name, value in data.truth.items()
     }
+    truth |= _known(system, data, inputs)
     constants = truth if marks is None else {str(k): v.variable for k, v in marks.items()} | truth
     built["constant_data"] = _with_coords(constants, coords)
     inference_data = az.InferenceData(**built, warn_on_custom_groups=False)
     inference_data.attrs.update(
-        system=run.config.system, variant=run.config.variant, guide=run.config.guide
+        system=run.config.system, variant=run.config.variant, guide=run.config.how.guide
     )
     return inference_data
+
+
+def _axes(system: System, arrays: Mapping[str, np.ndarray]) -> dict[str, xr.Variable]:
+    """What labels the axes; times of an observation's own are no label, but an index is."""
+    found = {}
+    for array, axis in system.coordinates.items():
+        if array in arrays:
+            values, unit = np.asarray(arrays[array]), {"units": COORDINATE_UNITS.get(array, "")}
+            own = values.ndim > 1
+            found[axis] = xr.Variable(
+                (axis,), np.arange(values.shape[-1]) if own else values, {} if own else unit
+            )
+    return found
+
+
+def _known(system: System, data: Dataset, inputs: Mapping[str, Tensor]) -> dict[str, xr.Variable]:
+    """Times of each observation's own, padded with NaN, and the inputs that the system declares."""
+    found = {}
+    if data.own_times:
+        ahead = inputs["t"].cpu().numpy()
+        stands = np.diff(ahead, axis=1, prepend=-np.inf) <= 0
+        same = ahead.shape == data.coordinates["t"].shape
+        times = data.coordinates["t"] if same else np.where(stands, np.nan, ahead)
+        attrs = {"units": "s", "long_name": "time of each sample", "role": "coordinate"}
+        found["t"] = xr.Variable(("observation", "time"), times, attrs)
+    for name, declared in system.inputs.items():
+        base = BASE + name
+        over = (f"{name}_time",) if declared.over and base in data.inputs else declared.over
+        attrs = {"units": declared.unit, "long_name": declared.meaning or name, "role": "input"}
+        for each, about in ((name, attrs), (base, {"units": "s", "role": "input"})):
+            if each in data.inputs:
+                lead = ("observation",) if each in data.own else ()
+                values, ahead = data.inputs[each], inputs.get(each, torch.empty(0)).cpu().numpy()
+                grown = ahead.ndim == values.ndim and ahead.shape != values.shape
+                found[each] = xr.Variable((*lead, *over), ahead if grown else values, about)
+    return found
+
+
+def observations_of(inference_data: az.InferenceData, system: System) -> Dataset:
+    """What was observed, and what was known of it, back from an InferenceData.
+
+    Args:
+        inference_data: with ``observed_data`` and ``constant_data``, of one data set.
+        system: whose axes, coordinates and inputs they are.
+
+    Returns:
+        ``x`` (observation, *event), its coordinates and inputs; no true latents.
+
+    """
+    observed = inference_data["observed_data"]
+    constant = (
+        inference_data["constant_data"] if "constant_data" in inference_data else xr.Dataset()
+    )
+    x = np.array(observed[OBSERVATION].values)
+    coordinates = {
+        array: np.array(observed[axis].values)
+        for array, axis in system.coordinates.items()
+        if axis in observed.coords
+    }
+    steps = x.shape[1] if x.ndim > 1 else 0
+    if "t" in constant and "time" in constant["t"].dims:
+        coordinates["t"] = np.array(constant["t"].values)[:, :steps]
+    names = [k for name in system.inputs for k in (name, BASE + name) if k in constant]
+    inputs = {
+        k: np.array(constant[k].isel(time=slice(steps), missing_dims="ignore")) for k in names
+    }
+    own = frozenset(k for k in names if "observation" in constant[k].dims)
+    return Dataset(x, coordinates, inputs=inputs, own=own)
 
 
 def _with_coords(variables: Mapping[str, xr.Variable], coords: Mapping[str, Any]) -> xr.Dataset:

@@ -25,15 +25,15 @@ from groundvae.data.batch import Batch
 from groundvae.data.dataset import Dataset
 from groundvae.data.errors import InputError
 from groundvae.guides.guide import log_prob_of
-from groundvae.guides.population import population_of
+from groundvae.guides.simulation import simulate
 from groundvae.inference.coordinates import find_coordinates, log_joint
 from groundvae.inference.inferencedata import to_inference_data
 from groundvae.inference.posterior import reference_marks
 from groundvae.inference.prediction import predict
 from groundvae.inference.run import Run
-from groundvae.inference.simulation import simulate
+from groundvae.models.circle import cut_open
 from groundvae.models.greybox import OBSERVATION
-from groundvae.physics.solver import NonFiniteError
+from groundvae.physics.errors import NonFiniteError
 
 POINT = "point"
 
@@ -129,7 +129,7 @@ def _sample(
     run: Run, batch: Batch, options: NutsOptions, report: Report | None
 ) -> dict[str, dict[str, Tensor]]:
     """All groups of a few observations, each array (chain * draw, observation, ...)."""
-    hyper = population_of(run.guide).centres()
+    hyper = run.guide.population.centres()
     coordinates, start = find_coordinates(run, batch, hyper, options.chains)
 
     def density(point: Tensor) -> Tensor:
@@ -219,12 +219,7 @@ def _lifted(variable: xr.DataArray) -> xr.DataArray:
     period = variable.attrs.get("period")
     if period is None:
         return variable
-    turn = 2 * np.pi / period
-    over = ("chain", "draw")
-    centre = np.arctan2(np.sin(turn * variable).mean(over), np.cos(turn * variable).mean(over))
-    away = variable - centre / turn
-    lifted: xr.DataArray = centre / turn + (away + period / 2) % period - period / 2
-    return lifted.transpose(*variable.dims)
+    return cut_open(variable, period, ("chain", "draw"))
 
 
 def _each(statistic: xr.Dataset, worst: np.ufunc) -> np.ndarray:

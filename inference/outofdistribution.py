@@ -22,7 +22,9 @@ from torch import Tensor
 
 from groundvae.data.batch import Batch
 from groundvae.guides.guide import Guide, log_prob_of
+from groundvae.inference.importance import iwae
 from groundvae.models.greybox import GreyBox, site_value
+from groundvae.physics.errors import tolerant
 
 SCORES = ("surprise", "feature_distance")
 """``surprise``: negative IWAE bound of log p(x), nats a sample that is there."""
@@ -84,7 +86,10 @@ def features(guide: Guide, batch: Batch) -> Tensor:
     encoder = guide.encoder
     found = encoder.describe(encoder.read(batch)).double()
     if batch.observed is not None:
-        found = found.masked_fill(~batch.observed.flatten(1).all(1, keepdim=True), torch.nan)
+        seen = batch.observed.flatten(2).all(-1) if batch.x.dim() > 2 else batch.observed
+        if batch.timed is not None:  # what pads a shorter series is no gap
+            seen = seen | ~batch.timed
+        found = found.masked_fill(~seen.flatten(1).all(1, keepdim=True), torch.nan)
     return found.cpu()
 
 
@@ -95,7 +100,7 @@ def measure_surprise(model: GreyBox, guide: Guide, batch: Batch) -> Tensor:
         torch.manual_seed(0)
         chunks = [batch[i : i + CHUNK] for i in range(0, len(batch), CHUNK)]
         bounds = torch.cat([_bound(model, guide, chunk) for chunk in chunks])
-    surprise = (-bounds / _samples(batch)).double().cpu()
+    surprise = -bounds / _samples(batch).double().cpu()
     return surprise.nan_to_num(nan=math.inf)  # what the model cannot even decode is strange
 
 
@@ -104,11 +109,11 @@ def _bound(model: GreyBox, guide: Guide, batch: Batch) -> Tensor:
         drawn = poutine.trace(guide).get_trace(batch)
     latents = {name: site_value(drawn, name) for name in model.latent_names}
     world = poutine.condition(model, data=latents)
-    with pyro.plate("draw", DRAWS, dim=-2):
+    with tolerant(), pyro.plate("draw", DRAWS, dim=-2):
         decoded = poutine.trace(world).get_trace(batch, reduced=False)
     weight = log_prob_of(decoded, batch) - log_prob_of(drawn, batch)
-    bound: Tensor = torch.logsumexp(weight.expand(DRAWS, len(batch)), 0) - math.log(DRAWS)
-    return bound
+    weight = weight.nan_to_num(nan=-math.inf)  # a draw that the model cannot decode has no weight
+    return torch.as_tensor(iwae(weight.expand(DRAWS, len(batch)).double().cpu().numpy()))
 
 
 def _samples(batch: Batch) -> Tensor:

@@ -7,7 +7,6 @@ Source: Takeishi & Kalousis (2021), sections 3.1 to 3.3.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
@@ -19,9 +18,9 @@ from torch import Tensor
 
 from groundvae.data.batch import Batch
 from groundvae.guides.guide import UNMIXED, Guide
-from groundvae.inference.simulation import Simulation, Simulator
-from groundvae.models.greybox import GreyBox, returned, site_value
-from groundvae.models.system import Decoded
+from groundvae.guides.simulation import Simulation, Simulator
+from groundvae.models.greybox import Decoded, GreyBox, returned, site_value
+from groundvae.models.registry import Registry
 
 
 @dataclass
@@ -74,11 +73,6 @@ def _squared(a: Tensor, b: Tensor) -> Tensor:
     return (a - b).pow(2).reshape(len(a), -1).sum(-1).mean()
 
 
-def has_reduced(model: GreyBox) -> bool:
-    """Whether the model has physics and a residual that could be removed from it."""
-    return len(model.latents) > 0 and model.system.auxiliary > 0 and model.system.grounded
-
-
 @dataclass(frozen=True)
 class PPC:
     """R_PPC: keeps the full model close to the reduced one (section 3.1, eq. 9).
@@ -91,7 +85,7 @@ class PPC:
     by_noise: bool = False
 
     def applies(self, model: GreyBox, guide: Guide) -> bool:
-        return has_reduced(model)
+        return model.grey
 
     def __call__(self, step: Step) -> Tensor:
         decoded = step.decoded
@@ -113,7 +107,7 @@ class Unmix:
     """
 
     def applies(self, model: GreyBox, guide: Guide) -> bool:
-        return has_reduced(model) and hasattr(guide, "unmixer")
+        return model.grey and "unmixed" in guide.offers
 
     def __call__(self, step: Step) -> Tensor:
         assert step.decoded.physics is not None
@@ -127,7 +121,7 @@ class PhysicsSimulation:
     """R_DA2 in its proper form: ``-log q(z_P* | x_P*)``, z_P* from the prior (section 3.2)."""
 
     def applies(self, model: GreyBox, guide: Guide) -> bool:
-        return model.system.grounded and hasattr(guide, "physics_family")
+        return model.system.physics and "physics_factor" in guide.offers
 
     def __call__(self, step: Step) -> Tensor:
         factor, target = _simulated_factor(step)
@@ -176,9 +170,8 @@ class HybridSimulation:
         return -step.guide.log_prob(simulation.full, simulation.latents).mean()
 
 
-PENALTIES: Mapping[str, Penalty] = {
-    "ppc": PPC(by_noise=True),
-    "unmix": Unmix(),
-    "physics_simulation": PhysicsSimulation(),
-    "hybrid_simulation": HybridSimulation(),
-}
+PENALTIES: Registry[Penalty] = Registry("penalty", "groundvae.penalties")
+PENALTIES.register("ppc")(PPC(by_noise=True))
+PENALTIES.register("unmix")(Unmix())
+PENALTIES.register("physics_simulation")(PhysicsSimulation())
+PENALTIES.register("hybrid_simulation")(HybridSimulation())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import arviz as az
@@ -16,16 +16,16 @@ from groundvae.data.batch import Batch
 from groundvae.data.dataset import Dataset
 from groundvae.data.errors import InputError
 from groundvae.guides.guide import log_prob_of
-from groundvae.guides.population import population_of
-from groundvae.inference.inferencedata import to_inference_data
+from groundvae.guides.simulation import simulate
+from groundvae.inference.inferencedata import WEIGHTS, to_inference_data
 from groundvae.inference.outofdistribution import mark, score_observations
 from groundvae.inference.prediction import predict
 from groundvae.inference.run import Run
-from groundvae.inference.simulation import simulate
-from groundvae.models.greybox import OBSERVATION, site_value
+from groundvae.models.greybox import AUXILIARY, OBSERVATION, site_value
 from groundvae.models.intervention import Change
 
 VALUES = 2_000_000  # decoded samples held at once
+NARROW = 32  # parts of z_aux, beyond which those of decoded draws alone are kept, as weights
 
 
 @dataclass(frozen=True)
@@ -77,12 +77,13 @@ def posterior(
     if unknown:
         known = ", ".join(run.model.latent_names)
         raise InputError(f"no latent {unknown[0]!r} to intervene on, known: {known}")
+    data = data.declare(run.model.system.inputs)
     like = run.model.noise.log_scale
     batch = Batch.of(data, device=str(like.device), dtype=like.dtype)
-    ahead = batch if until is None else _extended(batch, until)
+    ahead = batch if until is None else batch.until(until)
     with torch.no_grad(), torch.random.fork_rng(), pyro.validation_enabled(False):
         torch.manual_seed(options.seed)
-        hyper = population_of(run.guide).draw(torch.Size([options.draws, 1]))
+        hyper = run.guide.population.draw(torch.Size([options.draws, 1]))
         rows = VALUES // ahead.x[0].numel()
         size = max(1, rows // max(options.draws // 4, options.predictive_draws))
         chunks = [
@@ -120,34 +121,61 @@ def _draw(
     hyper: Mapping[str, Tensor],
 ) -> dict[str, dict[str, Tensor]]:
     """All groups of one chunk, each array (draw, observation, ...)."""
-    with pyro.plate("draw", options.draws, dim=-2):
-        guide_trace = poutine.trace(run.guide).get_trace(batch)
-    latents = {name: site_value(guide_trace, name) for name in run.model.latent_names}
     n = min(options.draws, options.predictive_draws)
-    first = {name: value[:n] for name, value in {**latents, **hyper}.items()}
-    prediction = predict(run, batch, ahead, first, changes)
-    changed = latents | {
-        name: run.model.latents.wrapped(name, change(latents[name]))
-        for name, change in (changes or {}).items()
-    }
-    groups = {"posterior": changed, **prediction.groups}
+    found = run.guide.examine(batch)
+    with pyro.plate("draw", n, dim=-2):
+        trace = poutine.trace(run.guide).get_trace(batch, found)
+    first = {name: site_value(trace, name) for name in run.model.latent_names}
+    wide = run.model.auxiliary > NARROW
+    kept = [name for name in run.model.latent_names if not (wide and name == AUXILIARY)]
+    # Before anything is predicted: draws are the same, whatever is.
+    more = _more(run, batch, found, options.draws - n, kept)
+    prediction = predict(run, batch, ahead, first | {k: v[:n] for k, v in hyper.items()}, changes)
+    groups = dict(prediction.groups)
     if prediction.log_joint is not None:
-        log_q = log_prob_of(guide_trace, batch)[:n]
-        groups["sample_stats"] = {"log_weight": prediction.log_joint - log_q}
-    return groups
+        groups["sample_stats"] = {"log_weight": prediction.log_joint - log_prob_of(trace, batch)}
+    drawn = _decodable({"first": first, **groups})
+    first = drawn.pop("first")
+    latents = {name: torch.cat([first[name], more[name]]) for name in kept}
+    if wide:
+        drawn[WEIGHTS] = {AUXILIARY: first[AUXILIARY].float()}
+    return drawn | {"posterior": _changed(run, latents, changes)}
 
 
-def _extended(batch: Batch, until: float) -> Batch:
-    """The batch with its times carried on to ``until`` (s); the new samples are missing."""
-    if "t" not in batch.inputs:
-        raise InputError(f"until is {until:g} s, but the data have no times to go beyond")
-    times = batch.inputs["t"]
-    if until < float(times[-1]):
-        raise InputError(f"until is {until:g} s, before the data's last time {times[-1]:g} s")
-    step = torch.diff(times).median() if len(times) > 1 else times.new_tensor(0.05)
-    more = int(torch.floor((until - times[-1]) / step + 1e-3))
-    later = times[-1] + step * torch.arange(1, more + 1, device=times.device)
-    extended = torch.cat([times, later.to(times)])
-    x = batch.x.new_zeros(*batch.x.shape[:1], len(extended), *batch.x.shape[2:])
-    observed = torch.zeros_like(x, dtype=torch.bool)
-    return Batch(x, {**batch.inputs, "t": extended}, observed)
+def _more(
+    run: Run, batch: Batch, found: object, draws: int, names: Sequence[str]
+) -> dict[str, Tensor]:
+    """Further draws of the guide, which nobody decodes."""
+    with pyro.plate("draw", max(draws, 1), dim=-2):
+        trace = poutine.trace(run.guide).get_trace(batch, found)
+    return {name: site_value(trace, name)[:draws] for name in names}
+
+
+def _changed(
+    run: Run, latents: Mapping[str, Tensor], changes: Mapping[str, Change] | None
+) -> dict[str, Tensor]:
+    """Latents after interventions."""
+    wrapped = run.model.latents.wrapped
+    changed = {
+        name: wrapped(name, change(latents[name])) for name, change in (changes or {}).items()
+    }
+    return {**latents, **changed}
+
+
+def _decodable(groups: dict[str, dict[str, Tensor]]) -> dict[str, dict[str, Tensor]]:
+    """Draws whose path left the finite numbers, each replaced by another of its observation.
+
+    The model's density is zero there; of an observation without a finite draw they stay NaN.
+    """
+    x = groups["posterior_predictive"][OBSERVATION]
+    good = torch.isfinite(x).flatten(2).all(-1)  # (draw, observation)
+    if bool(good.all()) or not bool(good.any()):
+        return groups
+    spare = torch.multinomial(good.T.double() + 1e-12, len(good), replacement=True).T
+    own = torch.arange(len(good)).unsqueeze(-1).expand_as(spare)
+    index = torch.where(good, own, spare)
+    rows = torch.arange(index.shape[1])
+    return {
+        group: {name: value[index, rows] for name, value in values.items()}
+        for group, values in groups.items()
+    }

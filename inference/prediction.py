@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import pyro
-import torch
 from pyro import poutine
 from torch import Tensor
 
@@ -15,6 +14,7 @@ from groundvae.guides.guide import log_prob_of
 from groundvae.inference.run import Run
 from groundvae.models.greybox import OBSERVATION, returned
 from groundvae.models.intervention import Change, Intervention
+from groundvae.physics.errors import tolerant
 
 
 @dataclass(frozen=True)
@@ -41,18 +41,16 @@ def predict(
     """
     n = len(next(iter(latents.values()))) if latents else 1
     world = poutine.condition(run.model, data=dict(latents))
-    with pyro.plate("draw", n, dim=-2), Intervention(changes or {}):
+    with tolerant(), pyro.plate("draw", n, dim=-2), Intervention(changes or {}):
         trace = poutine.trace(world).get_trace(ahead)
     decoded = returned(trace)
     full = decoded.full.expand(n, *decoded.full.shape[-1 - run.model.system.event_dim :])
-    noise = run.model.noise(full, event_dim=0)
-    groups = {"posterior_predictive": {OBSERVATION: noise.sample()}}
+    noise, times = run.model.noise, ahead.inputs.get("t")
+    groups = {"posterior_predictive": {OBSERVATION: noise.sample(full, times=times)}}
     if decoded.physics is not None:
         groups["physics_predictive"] = {OBSERVATION: decoded.physics}
     if changes or (ahead is not batch and ahead.x.shape != batch.x.shape):
         return Prediction(groups, None)
-    pointwise = noise.log_prob(batch.x)
-    if batch.observed is not None:
-        pointwise = pointwise.masked_fill(~batch.observed, torch.nan)
+    pointwise = noise.pointwise(batch.x, full, batch.observed, times=times)
     groups["log_likelihood"] = {OBSERVATION: pointwise}
     return Prediction(groups, log_prob_of(trace, batch))

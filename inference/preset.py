@@ -19,12 +19,12 @@ DEFAULT_WEIGHTS: Mapping[str, float] = {
 
 def exact(weights: Mapping[str, float]) -> RegularizedELBO:
     """The exact ELBO, with no penalties but those given weights."""
-    return RegularizedELBO(PENALTIES, dict.fromkeys(PENALTIES, 0.0) | dict(weights))
+    return RegularizedELBO(PENALTIES, _silent() | dict(weights))
 
 
 def regularized(weights: Mapping[str, float]) -> RegularizedELBO:
     """The exact ELBO and all four penalties at weights that were chosen by measurement."""
-    return RegularizedELBO(PENALTIES, dict(DEFAULT_WEIGHTS) | dict(weights))
+    return RegularizedELBO(PENALTIES, _silent() | dict(DEFAULT_WEIGHTS) | dict(weights))
 
 
 def paper(weights: Mapping[str, float]) -> PaperELBO:
@@ -36,6 +36,11 @@ def paper(weights: Mapping[str, float]) -> PaperELBO:
     }
     usual = {"ppc": 1e-2, "unmix": 1e-3, "physics_simulation": 1e-1}
     return PaperELBO(penalties, usual | dict(weights), sigma=math.exp(-4.5))
+
+
+def _silent() -> dict[str, float]:
+    """No weight for any penalty, those that others registered included."""
+    return dict.fromkeys(PENALTIES, 0.0)
 
 
 PRESETS: Mapping[str, Callable[[Mapping[str, float]], RegularizedELBO]] = {

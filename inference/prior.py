@@ -9,9 +9,9 @@ import torch
 from groundvae.data.batch import Batch
 from groundvae.data.dataset import Dataset
 from groundvae.data.errors import InputError
+from groundvae.guides.simulation import simulate
 from groundvae.inference.inferencedata import to_inference_data
 from groundvae.inference.run import Run
-from groundvae.inference.simulation import simulate
 from groundvae.models.greybox import OBSERVATION
 
 

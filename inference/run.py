@@ -1,9 +1,10 @@
 """The saved run: everything needed to use a fitted model again, in plain files.
 
-``config.json`` (what was fitted), ``weights.safetensors`` (model and guide), ``history.csv``
-(named terms over the fit), ``fit.json`` (seconds, memory, stop reason, versions). A run
-that knows its data has ``reference.safetensors`` (``outofdistribution.py``). Nothing is pickled;
-the folder appears whole or not at all.
+``config.json`` (what was fitted: the whole model as written values, never the names of today's
+defaults), ``weights.safetensors`` (model and guide), ``history.csv`` (named terms over the fit),
+``fit.json`` (seconds, memory, how it ended, versions). A run that knows its data also has
+``reference.safetensors`` (``outofdistribution.py``). Nothing is pickled; the folder appears whole
+or not at all.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import shutil
 import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -28,19 +30,21 @@ from torch import nn
 
 from groundvae.data.atomic import check_writable
 from groundvae.data.errors import InputError
-from groundvae.guides.catalogue import build_guide
+from groundvae.guides.catalogue import GuideFactory, build_guide
 from groundvae.guides.guide import Guide
-from groundvae.guides.options import GuideOptions, guide_options
+from groundvae.guides.options import guide_options
+from groundvae.guides.phase import Ending
 from groundvae.inference.elbo import RegularizedELBO
+from groundvae.inference.optimize import Fit
 from groundvae.inference.outofdistribution import OutOfDistributionReference
 from groundvae.inference.preset import build_loss
-from groundvae.inference.schedule import FitOptions
-from groundvae.inference.trainer import Fit
-from groundvae.models.catalogue import Entry, find_system
+from groundvae.models.catalogue import Entry
 from groundvae.models.greybox import GreyBox
+from groundvae.models.ownfile import digest, find_system, load
 from groundvae.models.prior import format_priors, parse_priors
+from groundvae.models.recipe import FitOptions, Recipe
 
-FORMAT = 1
+FORMAT = 2
 # What reading files that are not what they should be raises.
 DAMAGE = (
     ArithmeticError,
@@ -63,16 +67,31 @@ class RunConfig:
     """What was fitted, in plain values."""
 
     system: str
-    length: int  # samples of an observation that the guide's encoder reads
-    variant: str = "hybrid-reg"
-    guide: str = ""  # the system's usual one
-    guide_options: GuideOptions = field(default_factory=GuideOptions)
-    priors: Mapping[str, str] = field(default_factory=dict)  # and of hyperparameters
-    loss: str = "regularized"
-    weights: Mapping[str, float] = field(default_factory=dict)  # of penalties, where not preset
-    options: FitOptions = field(default_factory=FitOptions)
+    """Its name, or the file that declares it."""
+    length: int
+    """Samples of an observation that the guide's encoder reads."""
+    variant: str = ""
+    recipe: Recipe | None = None
+    """How; None: the variant's own."""
+    priors: Mapping[str, str] = field(default_factory=dict)
+    """Of latents and of hyperparameters."""
+    model: Mapping[str, Any] = field(default_factory=dict)
+    """The whole model as written values; empty: the variant's own."""
+    file: str = ""
+    file_hash: str = ""
+    """Of a system of one's own: where it is declared, and the SHA-256 of that file."""
     trained_on: str = ""
     format: int = FORMAT
+
+    @property
+    def options(self) -> FitOptions:
+        """How long and how fast."""
+        return self.how.options
+
+    @property
+    def how(self) -> Recipe:
+        """The recipe, whole."""
+        return self.recipe or find_system(self.system).variant(self.variant).recipe
 
 
 @dataclass
@@ -88,13 +107,17 @@ class Run:
     def __post_init__(self) -> None:
         self.guide.attach(self.model)
 
-    @property
+    @cached_property
     def entry(self) -> Entry:
-        return find_system(self.config.system)
+        """The system as commands know it; of one that nobody registered, its bare frame."""
+        try:
+            return find_system(self.config.system)
+        except InputError:
+            return Entry(self.config.system, self.config.system, type(self.model.system), {})
 
     def loss(self) -> RegularizedELBO:
         """The loss that the config names."""
-        return build_loss(self.config.loss, self.config.weights)
+        return build_loss(self.config.how.loss, self.config.how.weights)
 
     def save(self, folder: Path, *, overwrite: bool = False) -> None:
         """Write the run; ``folder`` must be new unless ``overwrite``."""
@@ -111,7 +134,8 @@ class Run:
             shutil.rmtree(fresh, ignore_errors=True)
 
     def _write(self, folder: Path) -> None:
-        (folder / "config.json").write_text(json.dumps(asdict(self.config), indent=2) + "\n")
+        written = asdict(self.config)
+        (folder / "config.json").write_text(json.dumps(written, indent=2) + "\n")
         both = nn.ModuleDict({"model": self.model, "guide": self.guide})
         weights = {name: value.contiguous() for name, value in both.state_dict().items()}
         save_file(weights, folder / "weights.safetensors")
@@ -122,25 +146,61 @@ class Run:
             writer = csv.DictWriter(stream, columns)
             writer.writeheader()
             writer.writerows(self.fit.history)
-        facts = {k: v for k, v in asdict(self.fit).items() if k != "history"} | _versions()
-        if not math.isfinite(self.fit.best_elbo):
-            facts["best_elbo"] = None  # JSON has no infinity
+        facts = {k: v for k, v in vars(self.fit).items() if k != "history"} | _versions()
+        facts["ending"] = self.fit.ending.value
+        for name in ("best_elbo", "peak_memory_mb"):  # JSON has no infinity
+            facts[name] = facts[name] if math.isfinite(facts[name]) else None
         (folder / "fit.json").write_text(json.dumps(facts, indent=2) + "\n")
 
 
-def new_run(config: RunConfig, priors: Mapping[str, TorchDistribution] | None = None) -> Run:
+def new_run(
+    config: RunConfig,
+    priors: Mapping[str, TorchDistribution] | None = None,
+    *,
+    model: GreyBox | None = None,
+    guide: GuideFactory | None = None,
+) -> Run:
     """Build an unfitted run; parameters are drawn from the config's seed.
 
-    ``priors`` are given as distributions, or stand in the config as text.
+    Args:
+        config: what is to be fitted. A recipe, a model or priors that it does not hold are those
+            of the system's variant, and are written into the run's own config.
+        priors: given as distributions, where they do not stand in the config as text.
+        model: given as an object, in place of the variant's.
+        guide: likewise, in place of the recipe's.
+
     """
-    entry = find_system(config.system)
-    config = replace(config, guide=config.guide or entry.guide)
-    parsed = parse_priors(config.priors)
-    torch.manual_seed(config.options.seed)
-    model = entry.build(config.variant, parsed | dict(priors or {}))
-    guide = build_guide(config.guide, model, config.length, config.guide_options)
-    texts = format_priors({z.name: z.prior for z in model.latents})
-    return Run(replace(config, priors=texts), model, guide)
+    recipe = config.recipe or Recipe()
+    if config.recipe is None and model is None:
+        recipe = find_system(config.system).variant(config.variant).recipe
+    torch.manual_seed(recipe.options.seed)
+    if model is None and config.model:
+        model = GreyBox.rebuilt(config.model)
+    elif model is None:
+        model = find_system(config.system).build(config.variant)
+    model.with_priors(parse_priors(config.priors) | dict(priors or {}))
+    sizes = guide_options(recipe.guide_options)
+    built = build_guide(guide or recipe.guide, model, config.length, sizes)
+    whole = replace(
+        config,
+        recipe=recipe,
+        priors=format_priors({z.name: z.prior for z in model.latents}),
+        model=model.written(),
+    )
+    if recipe.double:
+        torch.nn.ModuleList([model, built]).double()
+    return Run(_with_file(whole), model, built)
+
+
+def _with_file(config: RunConfig) -> RunConfig:
+    """With the file that declares the system, where it is not one of ours."""
+    if config.file:
+        return config
+    try:
+        file = find_system(config.system).file
+    except InputError:
+        return config
+    return replace(config, file=file, file_hash=digest(Path(file))) if file else config
 
 
 def check_folder(folder: Path, *, overwrite: bool) -> None:
@@ -168,21 +228,45 @@ def load_run(folder: Path) -> Run:
         values = json.loads((folder / "config.json").read_text())
         written = values["format"]
         if written == FORMAT:
+            _load_own_file(folder, values)
             return _read_run(folder, values)
     except DAMAGE as error:
+        if isinstance(error, _ChangedFileError):
+            raise
         raise InputError(f"{folder}: the run is damaged ({_brief(error)})") from error
     raise InputError(f"{folder}: was written in format {written}, expected {FORMAT}; fit again")
 
 
+class _ChangedFileError(InputError):
+    """The file that declares a run's system is gone, or is not what it was."""
+
+
+def _load_own_file(folder: Path, values: Mapping[str, Any]) -> None:
+    """Read the file that declares the run's system, if it is what it was."""
+    if not values["file"]:
+        return
+    path = Path(values["file"])
+    if not path.is_file():
+        raise _ChangedFileError(f"{folder}: its system is declared in {path}, which is not there")
+    if digest(path) != values["file_hash"]:
+        raise _ChangedFileError(
+            f"{folder}: its system is declared in {path}, which has changed since the fit, "
+            "expected that file as it was; or fit again"
+        )
+    load(path)
+
+
 def _read_run(folder: Path, values: dict[str, Any]) -> Run:
-    options = FitOptions(**values.pop("options"))
-    sizes = guide_options(values.pop("guide_options", {}))  # absent from the first runs
-    run = new_run(RunConfig(**values, options=options, guide_options=sizes))
+    how = values.pop("recipe")
+    recipe = Recipe(**{**how, "options": FitOptions(**how["options"])})
+    run = new_run(RunConfig(**values, recipe=recipe))
     weights = load_file(folder / "weights.safetensors")
     wrong = [name for name, value in weights.items() if not torch.isfinite(value).all()]
     if wrong:
         raise ValueError(f"the weights of {wrong[0]} are not finite")
-    nn.ModuleDict({"model": run.model, "guide": run.guide}).load_state_dict(weights)
+    both = nn.ModuleDict({"model": run.model, "guide": run.guide})
+    both.to(next((v.dtype for v in weights.values() if v.is_floating_point()), torch.float32))
+    both.load_state_dict(weights)
     run.fit = _read_fit(folder)
     if (folder / REFERENCE_FILE).is_file():
         run.ood_reference = OutOfDistributionReference(**load_file(folder / REFERENCE_FILE))
@@ -193,10 +277,10 @@ def _read_fit(folder: Path) -> Fit:
     facts: dict[str, Any] = json.loads((folder / "fit.json").read_text())
     with (folder / "history.csv").open(newline="") as stream:
         history = [{k: float(v) for k, v in row.items() if v} for row in csv.DictReader(stream)]
-    names = ("stop", "steps", "seconds", "peak_memory_mb", "best_elbo")
-    if facts["best_elbo"] is None:
-        facts["best_elbo"] = -math.inf
-    return Fit(history=history, **{name: facts[name] for name in names})
+    facts["best_elbo"] = -math.inf if facts["best_elbo"] is None else facts["best_elbo"]
+    ending = Ending(facts["ending"])
+    names = ("why", "steps", "seconds", "peak_memory_mb", "best_elbo")
+    return Fit(history=history, ending=ending, **{name: facts[name] for name in names})
 
 
 def _versions() -> dict[str, str]:

@@ -26,7 +26,7 @@ class AxialVonMises(TorchDistribution):
     True
     """
 
-    arg_constraints = {"loc": constraints.real, "concentration": constraints.positive}  # noqa: RUF012
+    arg_constraints = {"loc": constraints.real, "concentration": constraints.positive}
     support = constraints.interval(0.0, math.pi)
     has_rsample = False
 

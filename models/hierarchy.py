@@ -34,7 +34,7 @@ class Hierarchical(TorchDistribution):
 
     """
 
-    arg_constraints = {}  # noqa: RUF012, as torch has it
+    arg_constraints = {}
     has_rsample = False
 
     def __init__(self, text: str, make: Make, hyper: Mapping[str, TorchDistribution]) -> None:

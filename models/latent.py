@@ -13,6 +13,7 @@ from torch.distributions import biject_to
 from torch.distributions.constraints import Constraint
 
 from groundvae.data.errors import InputError
+from groundvae.models.circle import cut_open, difference
 from groundvae.models.hierarchy import Hierarchical
 from groundvae.models.precision import like
 
@@ -23,23 +24,29 @@ RESERVED = ("x", "z_aux")  # sites of the Pyro program
 class Latent:
     """One scalar latent of each observation with an interpretable prior.
 
-    ``support`` says which values make sense to the physics (a torch constraint); a prior that
-    leaves it is refused. ``period`` is set for angles that wrap: where their prior spans it,
+    Declared as an attribute of a system, from which it takes its name. ``support`` says which
+    values make sense to the physics (a torch constraint; default: those of the prior); a prior
+    that leaves it is refused. ``period`` is set for angles that wrap: where their prior spans it,
     they live on a circle, and it makes no difference where that is cut open.
     """
 
-    name: str
     prior: TorchDistribution
-    unit: str
-    meaning: str
-    support: Constraint
+    unit: str = ""
+    meaning: str = ""
+    support: Constraint | None = None
     period: float | None = None
+    name: str = ""
 
-    def __post_init__(self) -> None:
+    def __set_name__(self, owner: type, name: str) -> None:
+        if not self.name:
+            object.__setattr__(self, "name", name)
+
+    def check(self) -> None:
+        """Refuse a prior that is no scalar's, or that leaves the support."""
         if self.prior.batch_shape + self.prior.event_shape != torch.Size():
             shape = tuple(self.prior.batch_shape + self.prior.event_shape)
             raise InputError(f"prior of {self.name} has shape {shape}, expected a scalar")
-        if not _within(self.prior, self.support):
+        if self.support is not None and not _within(self.prior, self.support):
             raise InputError(
                 f"prior of {self.name} is {type(self.prior).__name__} on "
                 f"{describe_support(self.prior.support)}, expected support within "
@@ -70,7 +77,7 @@ class Latent:
         """``a - b``, and for a circular latent the short way round."""
         if self.period is None or not self.circular:
             return a - b
-        return torch.remainder(a - b + self.period / 2, self.period) - self.period / 2
+        return difference(a, b, self.period)
 
     def prior_like(
         self, values: Tensor, hyper: Mapping[str, Tensor] | None = None
@@ -91,6 +98,8 @@ class LatentSpec:
     latents: tuple[Latent, ...] = ()
 
     def __post_init__(self) -> None:
+        for latent in self.latents:
+            latent.check()
         taken = sorted(set(self.hyper) & {*self.names, *RESERVED})
         if taken:
             raise InputError(f"a hyperparameter is named {taken[0]!r}, as a latent is")
@@ -153,10 +162,7 @@ class LatentSpec:
         for i, latent in enumerate(self.latents):
             values = draws[..., i]
             if latent.period is not None and latent.circular:
-                turn = 2 * math.pi / latent.period
-                sine, cosine = (f(turn * values).mean(0) for f in (torch.sin, torch.cos))
-                centre = torch.atan2(sine, cosine) / turn
-                values = centre + latent.difference(values, centre)
+                values = cut_open(values, latent.period)
             columns.append(values)
         return torch.stack([*columns, *draws[..., len(self) :].unbind(-1)], -1)
 

@@ -26,7 +26,7 @@ class Mixture(TorchDistribution):
 
     """
 
-    arg_constraints = {}  # noqa: RUF012, as torch has it
+    arg_constraints = {}
     has_rsample = False
 
     def __init__(self, weights: Sequence[float], components: Sequence[TorchDistribution]) -> None:

@@ -1,67 +1,132 @@
-"""What a system supplies to the one Pyro program: its latents and a decoder."""
+"""What is known of one observation: a system of named latents and a law.
+
+A system is declared: its latents are class attributes, its law a pure function. It says nothing
+of residuals, of what is left out when they are taken away, or of time grids: that is the model's
+(``greybox.py``). Kinds of systems: ``Dynamics`` (a law of motion, of points or of fields on a
+grid) and ``Function`` (one function from latents to an observation).
+"""
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from groundvae.data.batch import Batch
 from groundvae.data.errors import InputError
-from groundvae.models.latent import LatentSpec
+from groundvae.data.input import Input
+from groundvae.models.latent import Latent, LatentSpec
+from groundvae.models.values import Values
+from groundvae.models.written import Written
+
+OBSERVATION = "observation"
+"""What a residual acts on that is added to what is observed."""
+
+Push = Callable[[Tensor, Values], Mapping[str, Tensor]]
+"""A residual bound to latents: takes a time and the states at it, each ``(...)`` (on a grid
+``(..., size)``), gives what is added to each name that it acts on, of its shape. Times may be
+many: then with as many axes as the states."""
 
 
 @dataclass(frozen=True)
-class Decoded:
-    """Noiseless observations under one draw of the latents, each ``(..., *event)``.
+class Outcome:
+    """What a law gives: ``observed`` (..., *event), without noise, and what led to it.
 
-    ``full`` is x_AB of the paper (eq. 6), ``physics`` the reduced model x_P (eq. 7; None where
-    there is no physics), ``partial`` the models in between: with the residual in the dynamics
-    alone (``"dynamics"``, x_A) and with the one on the observation alone (``"observation"``, x_B).
+    ``states`` are those at the samples, (..., time) or (..., time, size); ``inputs`` those that
+    it had, residuals that act on inputs included.
     """
 
-    full: Tensor
-    physics: Tensor | None = None
-    partial: Mapping[str, Tensor] = field(default_factory=dict)
+    observed: Tensor
+    states: Values
+    inputs: Values
 
 
-class System(nn.Module):
-    """Physics, residuals and solver of one system; subclasses fill in ``decode``.
+class System(nn.Module, Written):
+    """The latents of an observation, what its axes are, and the law.
 
     Attributes:
-        latents: the physics latents and their priors.
-        auxiliary: dimension of the auxiliary latent ``z_aux``; 0 where no residual uses it.
-        event_dim: number of axes of one observation: 1 series, 2 (time, channel), 3 images.
-        channels: values observed at each time, or bands of an image, where there are several.
-        grounded: whether there is physics, and so a reduced model.
+        latents: the physics latents and their priors, from the class's ``Latent`` attributes.
+        inputs: what is known beside an observation, from its ``Input`` attributes.
+        axes: of one observation, such as ``("time",)`` or ``("row", "column", "band")``.
+        coordinates: which array of a data file labels which axis.
+        labels: names of an axis' entries, where they have names.
+        quantity, unit: what is observed.
+        limits: of what is observed; beyond, a file is in other units.
+        physics: whether there is a law, and so a model without residuals to compare with.
+        on_grid: whether states have an axis of their own: fields, vectors.
+        keeps_energy: whether the law keeps ``energy``.
+        chunk: how many observations are computed at once where no gradient is asked for.
 
     """
 
+    axes: ClassVar[tuple[str, ...]] = ("time",)
+    coordinates: ClassVar[Mapping[str, str]] = {"t": "time"}
+    labels: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    quantity: ClassVar[str] = "x"
+    unit: ClassVar[str] = ""
+    limits: ClassVar[tuple[float, float]] = (-float("inf"), float("inf"))
+    physics: ClassVar[bool] = True
+    keeps_energy: ClassVar[bool] = False
+    chunk: ClassVar[int | None] = None
+    on_grid: ClassVar[bool] = False
+    declared: ClassVar[dict[str, Latent]] = {}
+    inputs: ClassVar[dict[str, Input]] = {}
     latents: LatentSpec
-    auxiliary: int
-    grounded: bool
-    event_dim: int = 1
-    channels: int = 1
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        members = {k: v for c in reversed(cls.__mro__) for k, v in vars(c).items()}
+        own = [k for c in cls.__mro__ for k in vars(c)]
+        ordered = {k: members[k] for k in own}
+        cls.declared = {k: v for k, v in ordered.items() if isinstance(v, Latent)}
+        cls.inputs = {k: v for k, v in ordered.items() if isinstance(v, Input)}
+        taken = sorted({*cls.declared, *cls.inputs} & {"x", "t", "z_aux", *dir(nn.Module)})
+        if taken:
+            raise InputError(f"{cls.__name__} has a latent or an input named {taken[0]!r}: taken")
+        KINDS[cls.__name__] = cls
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.latents = LatentSpec(tuple(self.declared.values()))
+
+    @property
+    def event_dim(self) -> int:
+        """Number of axes of one observation."""
+        return len(self.axes)
+
+    def pushable(self) -> Mapping[str, int | None]:
+        """What a residual may act on, and how many numbers that takes (None: one observation)."""
+        return {OBSERVATION: None}
+
+    def visible(self) -> Mapping[str, int]:
+        """What a residual may see beside its own latents, and how many numbers that has."""
+        return dict.fromkeys((*self.declared, *self.inputs, *self.coordinates), 1)
+
+    @property
+    def channels(self) -> int:
+        """Entries of an observation's last axis, where that is not its only one."""
+        if len(self.axes) == 1:
+            return 1
+        return len(self.labels[self.axes[-1]])
 
     @abstractmethod
-    def decode(
-        self,
-        physics: Mapping[str, Tensor],
-        auxiliary: Tensor | None,
-        inputs: Mapping[str, Tensor],
-        *,
-        reduced: bool = True,
-    ) -> Decoded:
-        """Decode latents of shape ``(...)`` and ``(..., auxiliary)``.
-
-        ``reduced=False`` leaves out ``physics`` and ``partial`` where they cost time.
+    def outcomes(
+        self, z: Values, inputs: Values, pushes: Sequence[Push], lead: torch.Size, ablations: int
+    ) -> list[Outcome]:
+        """What latents (...) of the shape ``lead`` give: with the pushes, and if two ablations
+        are asked for, without them.
         """
 
+    def stages(self, inputs: Values) -> Tensor | None:
+        """The times (stage,), s, at which residuals will be asked, where they are known."""
+        return None
+
     def log_prior(self) -> Tensor | float:
-        """Log density (nats) of weights that have a prior of their own; the others have none."""
+        """Log density (nats) of learned weights that have a prior; the others have none."""
         return 0.0
 
     def augment(self, batch: Batch) -> Batch:
@@ -71,19 +136,17 @@ class System(nn.Module):
         """
         return batch
 
-
-def from_start(times: Tensor, start: str) -> Tensor:
-    """The times with t = 0, where the state is known, put in front where it is missing.
-
-    ``start`` says in an error what happens then, such as "the release".
-    """
-    if times[0] < 0:
-        raise InputError(f"t starts at {float(times[0]):g} s, before {start} at t = 0 s")
-    return times if times[0] == 0 else torch.cat([times.new_zeros(1), times])
+    def energy(self, states: Tensor, z: Values) -> Tensor:
+        """What the law keeps, (...) of states (..., dimension), where it ``keeps_energy``."""
+        raise NotImplementedError(f"{type(self).__name__} is not known to keep an energy")
 
 
-def gate(worlds: int, like: Tensor) -> Tensor:
-    """One for the first of several worlds solved together, zero for the rest, (world, 1, ...)."""
-    first = like.new_zeros(worlds, *[1] * like.dim())
-    first[0] = 1.0
-    return first
+KINDS: dict[str, type[System]] = {}
+"""Every class of systems by its name, ours and those of files that were read."""
+
+
+def filled(value: Tensor | float, like: Tensor) -> Tensor:
+    """A value of a law as a tensor of the shape of ``like``."""
+    if isinstance(value, Tensor):
+        return value if value.shape == like.shape else value.expand(like.shape)
+    return torch.full_like(like, value)

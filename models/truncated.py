@@ -29,7 +29,7 @@ class Truncated(TorchDistribution):
 
     """
 
-    arg_constraints = {}  # noqa: RUF012, as torch has it
+    arg_constraints = {}
     has_rsample = True
 
     def __init__(

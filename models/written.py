@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from groundvae.data.errors import InputError
 
 PLAIN = (bool, int, float, str, type(None))
 ARGUMENTS = "_written_arguments"
-W = TypeVar("W", bound="Written")
+B = TypeVar("B")
 
 
 class Written:
@@ -63,15 +63,14 @@ def plain(value: Any, where: str) -> Any:
     """
     if isinstance(value, PLAIN):
         return value
+    if isinstance(value, type):
+        return value.__name__
     if isinstance(value, Written):
         return write(value)
     if isinstance(value, Mapping):
         return {str(k): plain(v, where) for k, v in value.items()}
     if isinstance(value, Sequence):
         return [plain(v, where) for v in value]
-    if hasattr(value, "__dataclass_fields__"):
-        fields = {name: getattr(value, name) for name in value.__dataclass_fields__}
-        return {"kind": type(value).__name__, **{k: plain(v, where) for k, v in fields.items()}}
     raise InputError(
         f"{where} has an argument of type {type(value).__name__}, which cannot be saved, expected "
         "numbers, strings, or components made of these"
@@ -82,3 +81,28 @@ def write(thing: Written) -> dict[str, Any]:
     """The kind of a component and its arguments."""
     kind = type(thing).__name__
     return {"kind": kind, **{k: plain(v, kind) for k, v in thing.arguments().items()}}
+
+
+def build(values: Mapping[str, Any], kinds: Iterable[type[B]]) -> B:
+    """The component that was written as ``values``, one of ``kinds``.
+
+    Raises:
+        InputError: no such kind, or arguments that it does not take.
+
+    """
+    given = dict(values)
+    kind = given.pop("kind", "")
+    known = {each.__name__: each for each in kinds}
+    if kind not in known:
+        raise InputError(f"there is no {kind!r} among {', '.join(known)}")
+    try:
+        return known[kind](**given)
+    except TypeError as error:
+        raise InputError(f"{kind} cannot be built from {sorted(given)} ({error})") from error
+
+
+def again(thing: B) -> B:
+    """A fresh component from the same arguments."""
+    assert isinstance(thing, Written)
+    made: B = type(thing)(**thing.arguments())
+    return made

@@ -8,7 +8,6 @@ Source: Takeishi & Kalousis (2021), section 4.2 and appendix.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from typing import Literal
 
 import numpy as np
@@ -16,7 +15,6 @@ import torch
 from torch import Tensor
 
 Ends = Literal["absorbing", "reflecting"]
-Rate = Callable[[Tensor], Tensor]
 
 
 def neighbours(y: Tensor, ends: Ends = "absorbing") -> tuple[Tensor, Tensor]:
@@ -33,19 +31,14 @@ def neighbours(y: Tensor, ends: Ends = "absorbing") -> tuple[Tensor, Tensor]:
     return torch.cat([first, y[..., :-1]], -1), torch.cat([y[..., 1:], last], -1)
 
 
-def diffusing(diffusion: Tensor, spacing: float, ends: Ends = "absorbing") -> Rate:
-    """Diffusion alone: y (..., space) -> y_t, per s.
+def curvature(y: Tensor, spacing: float, ends: Ends = "absorbing") -> Tensor:
+    """``y_ss`` of fields (..., space) by central differences; ``spacing`` in m.
 
-    ``diffusion`` (...), m^2/s, is bound first: a solver calls the rest many times; ``spacing``
-    in m.
+    >>> curvature(torch.tensor([0.0, 1.0, 4.0, 9.0]), 1.0)[1:-1]
+    tensor([2., 2.])
     """
-    strength = (diffusion / spacing**2).unsqueeze(-1)
-
-    def rate(y: Tensor) -> Tensor:
-        left, right = neighbours(y, ends)
-        return strength * (left - 2 * y + right)
-
-    return rate
+    left, right = neighbours(y, ends)
+    return (left - 2 * y + right) / spacing**2
 
 
 def half_sine(magnitude: Tensor, points: int) -> Tensor:
@@ -66,12 +59,3 @@ def generator(
     second = (right - 2 * np.eye(points) + left) / spacing**2
     first = (right - left) / (2 * spacing)
     return np.asarray(diffusion[:, None, None] * second + speed[:, None, None] * first)
-
-
-def total(rates: Sequence[Rate]) -> Callable[[Tensor, Tensor], Tensor]:
-    """The sum of rates as a field of time and state."""
-
-    def field(time: Tensor, y: Tensor) -> Tensor:
-        return torch.stack([rate(y) for rate in rates]).sum(0)
-
-    return field

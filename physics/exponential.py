@@ -14,7 +14,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-TERMS = 6  # of the Taylor series: with norms below 1/2 its error is that of single precision
+# Terms of the Taylor series: with norms below 1/2 its error is that of the numbers' precision.
+TERMS = {torch.float64: 13}
+SINGLE = 6
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,12 @@ class Exponential:
     def __call__(
         self, field: Callable[[Tensor, Tensor], Tensor], state: Tensor, times: Tensor
     ) -> Tensor:
-        """States (time, ..., dimension) at ``times`` (time,), s, from the one at ``times[0]``."""
+        """States (time, ..., dimension) at ``times`` (time,), s, from the one at ``times[0]``.
+
+        For times (observation, time) of each one's own the state is (..., observation, dimension).
+        """
+        if times.dim() == 2:
+            return self._own_path(field, state, times)
         if len(times) == 1:
             return state.unsqueeze(0)
         matrix = matrix_of(field, state, times[0])
@@ -36,6 +43,21 @@ class Exponential:
         if (gaps - gaps[0]).abs().max() <= 1e-3 * gaps[0]:
             gap = (times[-1] - times[0]) / len(gaps)
             return _even(propagator(gap * matrix), state, len(times))
+        states = [state]
+        for gap in gaps:
+            states.append((propagator(gap * matrix) @ states[-1].unsqueeze(-1)).squeeze(-1))
+        return torch.stack(states)
+
+    def _own_path(
+        self, field: Callable[[Tensor, Tensor], Tensor], state: Tensor, times: Tensor
+    ) -> Tensor:
+        if times.shape[-1] == 1:
+            return state.unsqueeze(0)
+        matrix = matrix_of(field, state, times[:, 0])
+        gaps = torch.diff(times).T[..., None, None]  # (interval, observation, 1, 1)
+        if (gaps - gaps[0]).abs().max() <= 1e-3 * gaps[0].min():
+            gap = (times[:, -1] - times[:, 0])[:, None, None] / len(gaps)
+            return _even(propagator(gap * matrix), state, times.shape[-1])
         states = [state]
         for gap in gaps:
             states.append((propagator(gap * matrix) @ states[-1].unsqueeze(-1)).squeeze(-1))
@@ -56,7 +78,7 @@ def matrix_of(field: Callable[[Tensor, Tensor], Tensor], state: Tensor, time: Te
 def propagator(matrix: Tensor) -> Tensor:
     """``exp(matrix)`` by scaling and squaring a Taylor series, (..., dimension, dimension).
 
-    For single precision only. ``torch.matrix_exp`` does the same and more, and takes nine
+    ``torch.matrix_exp`` does the same and more, and takes nine
     times as long with its gradient on batches of small matrices.
 
     >>> propagator(torch.zeros(2, 2))
@@ -67,8 +89,9 @@ def propagator(matrix: Tensor) -> Tensor:
     squarings = max(0, math.ceil(math.log2(max(norm, 1e-12) / 0.5))) if math.isfinite(norm) else 0
     scaled = matrix / 2**squarings
     unit = torch.eye(matrix.shape[-1], dtype=matrix.dtype, device=matrix.device)
-    result = unit + scaled / TERMS
-    for term in range(TERMS - 1, 0, -1):
+    terms = TERMS.get(matrix.dtype, SINGLE)
+    result = unit + scaled / terms
+    for term in range(terms - 1, 0, -1):
         result = unit + scaled @ result / term
     for _ in range(squarings):
         result = result @ result

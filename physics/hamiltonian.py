@@ -33,14 +33,20 @@ class Separable:
 def hermite(times: Tensor, grid: Tensor, values: Tensor, slopes: Tensor) -> Tensor:
     """A path between the grid's times by cubic polynomials that fit values and slopes.
 
-    ``values`` and ``slopes`` (..., grid, n) at ``grid`` -> (..., time, n) at ``times``, which lie
-    on its span. The error is of fourth order: a path costs few steps, however fine its samples.
+    ``values`` and ``slopes`` (..., grid, n) at ``grid`` -> (..., time, n) at ``times`` (time,), or
+    of each observation's own, (observation, time); all lie on its span. The error is of fourth
+    order: a path costs few steps, however fine its samples.
     """
+    rows = torch.arange(len(times), device=times.device).unsqueeze(-1)
+
+    def at(path: Tensor, places: Tensor) -> Tensor:
+        return path[..., places, :] if times.dim() == 1 else path[..., rows, places, :]
+
     last = torch.searchsorted(grid, times.contiguous(), right=True).clamp(1, len(grid) - 1)
     h = (grid[last] - grid[last - 1]).unsqueeze(-1)
     u = (times - grid[last - 1]).unsqueeze(-1) / h
-    start, end = values[..., last - 1, :], values[..., last, :]
-    rising, arriving = h * slopes[..., last - 1, :], h * slopes[..., last, :]
+    start, end = at(values, last - 1), at(values, last)
+    rising, arriving = h * at(slopes, last - 1), h * at(slopes, last)
     gap = end - start
     return start + u * (
         rising + u * (3 * gap - 2 * rising - arriving + u * (rising + arriving - 2 * gap))

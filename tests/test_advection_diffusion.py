@@ -15,29 +15,37 @@ from groundvae.data.batch import Batch
 from groundvae.data.dataset import Dataset
 from groundvae.data.errors import InputError
 from groundvae.guides.encoder import FieldEncoder
-from groundvae.inference.fit import fit
+from groundvae.inference.optimize import optimize
 from groundvae.inference.posterior import PosteriorOptions, posterior
 from groundvae.inference.run import RunConfig, new_run
-from groundvae.inference.schedule import FitOptions
-from groundvae.models.advection_diffusion import (
-    AUXILIARY,
-    VARIANTS,
-    AdvectionDiffusion,
-    StencilResidual,
-)
+from groundvae.models.greybox import GreyBox
 from groundvae.models.intervention import Change
-from groundvae.physics.advection_diffusion import Ends, diffusing, half_sine, total
+from groundvae.models.recipe import FitOptions, Recipe
+from groundvae.models.residuals import Stencil
+from groundvae.models.residuals.residual import Seen
+from groundvae.models.systems import SYSTEMS
+from groundvae.models.systems.advection_diffusion import AdvectionDiffusion
+from groundvae.models.values import Values
+from groundvae.physics.advection_diffusion import Ends, curvature, half_sine
 from groundvae.physics.exponential import Exponential
 from groundvae.physics.solver import RK4
 
 SYSTEM = "advection_diffusion"
+AUXILIARY = 4
+VARIANTS = SYSTEMS[SYSTEM].variants
+BY_GRADIENT = [name for name, v in VARIANTS.items() if v.recipe.guide != "modes"]
 EVEN = {"t": torch.as_tensor(TIMES, dtype=torch.float32)}
 
 
+def decoding(model: GreyBox) -> list[tuple[str, torch.nn.Parameter]]:
+    """The parameters of a decoder: all but the noise's."""
+    return [(k, v) for k, v in model.named_parameters() if not k.startswith("noise.")]
+
+
 def diffuse(y: Tensor, diffusion: float, spacing: float, until: float, ends: Ends) -> Tensor:
-    field = total([diffusing(torch.tensor(diffusion, dtype=y.dtype), spacing, ends)])
     times = torch.tensor([0.0, until], dtype=y.dtype)
-    return RK4(step=0.2 * spacing**2 / diffusion)(field, y, times)[-1]
+    solver = RK4(step=0.2 * spacing**2 / diffusion)
+    return solver(lambda t, y: diffusion * curvature(y, spacing, ends), y, times)[-1]
 
 
 def test_reflecting_ends_conserve_mass() -> None:
@@ -83,7 +91,11 @@ def test_the_same_seed_gives_the_same_file() -> None:
 
 @pytest.mark.parametrize("times", [torch.linspace(0, 1, 21), torch.tensor([0.0, 0.1, 0.15, 0.9])])
 def test_the_exponential_solver_is_the_limit_of_small_steps(times: Tensor) -> None:
-    field = total([diffusing(torch.tensor([0.02, 0.2]), 0.1)])
+    diffusion = torch.tensor([[0.02], [0.2]])
+
+    def field(time: Tensor, y: Tensor) -> Tensor:
+        return diffusion * curvature(y, 0.1)
+
     start = half_sine(torch.tensor([1.0, 2.0]), 20)
     exact, stepped = Exponential()(field, start, times), RK4(0.005)(field, start, times)
     assert exact.shape == (len(times), 2, 20)
@@ -92,10 +104,9 @@ def test_the_exponential_solver_is_the_limit_of_small_steps(times: Tensor) -> No
 
 def test_the_model_with_the_true_parameters_is_the_data() -> None:
     truth = simulate(4, seed=2).truth
-    system = AdvectionDiffusion(dynamics=StencilResidual(1))
-    assert system.dynamics is not None
+    system = GreyBox(AdvectionDiffusion(), Stencil("y", auxiliary=1))
     weights = torch.as_tensor(truth["speed"] / (2 * SPACING), dtype=torch.float32)[:, None]
-    system.dynamics.weights = torch.nn.Sequential(torch.nn.Identity())
+    system.terms[0].weights = torch.nn.Sequential(torch.nn.Identity())
     latents = {k: torch.as_tensor(truth[k], dtype=torch.float32) for k in system.latents.names}
     decoded = system.decode(latents, weights, EVEN)
     np.testing.assert_allclose(decoded.full, solve(truth, TIMES), atol=1e-5)
@@ -105,25 +116,26 @@ def test_the_model_with_the_true_parameters_is_the_data() -> None:
 
 
 def test_an_odd_stencil_does_not_change_the_mass_inside() -> None:
-    residual = StencilResidual(AUXILIARY)
+    residual = Stencil("y", auxiliary=AUXILIARY)
     y = torch.zeros(3, 11)
     y[:, 4:7] = torch.rand(3, 3)
-    push = residual.bind(torch.randn(3, AUXILIARY), torch.ones(3))(y)
+    seen = Seen(torch.randn(3, AUXILIARY), Values({}, "latent"), Values({}, "input"))
+    push = residual.bind(seen)(torch.tensor(0.0), Values({"y": y}, "state"))["y"]
     assert float(push.detach().abs().max()) > 0
     torch.testing.assert_close(push.sum(-1), torch.zeros(3), atol=1e-6, rtol=0)
 
 
-@pytest.mark.parametrize("variant", list(VARIANTS))
+@pytest.mark.parametrize("variant", BY_GRADIENT)
 def test_every_variant_decodes_and_reaches_all_its_parameters(variant: str) -> None:
     torch.manual_seed(0)
-    system = VARIANTS[variant]()
+    system = VARIANTS[variant].build()
     known = {"diffusion": torch.tensor([0.02, 0.15]), "magnitude": torch.tensor([0.5, 1.5])}
     z = {name: known[name] for name in system.latents.names}
     auxiliary = torch.randn(2, system.auxiliary) if system.auxiliary else None
     decoded = system.decode(z, auxiliary, EVEN)
     assert decoded.full.shape == (2, 50, 20)
-    assert (decoded.physics is not None) == system.grounded
-    parameters = list(system.named_parameters())
+    assert (decoded.physics is not None) == system.system.physics
+    parameters = decoding(system)
     if parameters:
         decoded.full.pow(2).sum().backward()
     for name, parameter in parameters:
@@ -134,7 +146,7 @@ def test_every_variant_decodes_and_reaches_all_its_parameters(variant: str) -> N
 
 def test_later_times_give_the_same_fields_whatever_stands_between() -> None:
     torch.manual_seed(0)
-    system = VARIANTS["hybrid"]()
+    system = VARIANTS["hybrid"].build()
     z = {"diffusion": torch.tensor([0.1]), "magnitude": torch.tensor([1.0])}
     auxiliary = torch.randn(1, AUXILIARY)
     long = system.decode(z, auxiliary, {"t": 0.02 * torch.arange(601)}).full
@@ -145,7 +157,7 @@ def test_later_times_give_the_same_fields_whatever_stands_between() -> None:
 def test_times_before_the_start_are_refused() -> None:
     z = {"diffusion": torch.tensor([0.1]), "magnitude": torch.tensor([1.0])}
     with pytest.raises(InputError, match="before the initial time"):
-        VARIANTS["physics-only"]().decode(z, None, {"t": torch.tensor([-0.1, 0.0])})
+        VARIANTS["physics-only"].build().decode(z, None, {"t": torch.tensor([-0.1, 0.0])})
 
 
 def prepared(n: int = 60) -> tuple[FieldEncoder, Dataset]:
@@ -180,11 +192,11 @@ def test_the_encoder_learns_its_patterns_from_gappy_data_too() -> None:
 
 
 def test_a_tiny_fit_infers_intervenes_and_extrapolates() -> None:
-    config = RunConfig(SYSTEM, 50, options=FitOptions(steps=4, batch_size=10, validate_every=2))
-    run = new_run(config)
+    options = FitOptions(steps=4, batch_size=10, validate_every=2)
+    run = new_run(RunConfig(SYSTEM, 50, recipe=Recipe(options=options)))
     train, valid = simulate(30, seed=1), simulate(10, seed=2)
-    run.fit = fit(
-        run.model, run.guide, run.loss(), Batch.of(train), Batch.of(valid), config.options
+    run.fit = optimize(
+        run.model, run.guide, run.loss(), Batch.of(train), Batch.of(valid), run.config.options
     )
     assert run.fit.stop == "finished"
     few = PosteriorOptions(draws=8, predictive_draws=4)

@@ -87,7 +87,8 @@ BAD_ARRAYS: dict[str, tuple[dict[str, np.ndarray], str]] = {
     "t with nan": ({"x": X, "t": np.where(T[4] == T, np.nan, T)}, "t is not strictly"),
     "t shorter": ({"x": X, "t": T[:-1]}, "t has 49 times"),
     "t empty": ({"x": X, "t": T[:0]}, "t has shape (0,)"),
-    "t of rank 2": ({"x": X, "t": np.tile(T, (ROWS, 1))}, "t has shape (6, 50)"),
+    "t of rank 3": ({"x": X, "t": np.tile(T, (1, ROWS, 1))}, "t has shape (1, 6, 50)"),
+    "t of other rows": ({"x": X, "t": np.tile(T, (ROWS + 1, 1))}, "t has 7 rows"),
     "no t for another length": ({"x": X[:, :30]}, "has no times 't'"),
     "truth of another length": ({"x": X, "t": T, "omega": T}, "omega has shape (50,)"),
 }
@@ -316,11 +317,18 @@ def test_a_folder_that_is_no_run_is_kept(options: tuple[str, ...], refused: Refu
     assert "precious" in refused("fit", "pendulum", "--out", "precious", *options)
 
 
-def edit_config(**changes: object) -> Callable[[Path], None]:
+def edit_config(*within: str, **changes: object) -> Callable[[Path], None]:
+    """Change entries of the config, or of a mapping ``within`` it."""
+
     def edit(run: Path) -> None:
         path = run / "config.json"
-        values = json.loads(path.read_text()) | changes
-        path.write_text(json.dumps({k: v for k, v in values.items() if v != "delete"}))
+        whole = part = json.loads(path.read_text())
+        for name in within:
+            part = part[name]
+        part |= changes
+        for name in [k for k, v in part.items() if v == "delete"]:
+            del part[name]
+        path.write_text(json.dumps(whole))
 
     return edit
 
@@ -367,15 +375,22 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "other format": (edit_config(format=99), "format 99"),
     "no format": (edit_config(format="delete"), "damaged"),
     "unknown key": (edit_config(colour="red"), "colour"),
-    "unknown system": (edit_config(system="clock"), "clock"),
-    "unknown variant": (edit_config(variant="best"), "best"),
-    "other variant": (edit_config(variant="physics-only"), "damaged"),
-    "other guide": (edit_config(guide="joint-normal"), "damaged"),
+    "unknown system": (edit_config("model", "system", kind="Clock"), "Clock"),
+    "unknown residual": (edit_config("model", residuals=[{"kind": "Best"}]), "Best"),
+    "unknown noise": (edit_config("model", "noise", kind="Loud"), "Loud"),
+    "unknown argument": (edit_config("model", "noise", colour="red"), "colour"),
+    "other model": (edit_config("model", residuals=[]), "damaged"),
+    "no model": (edit_config(model="delete"), "damaged"),
+    "model a list": (edit_config(model=[1]), "damaged"),
+    "other guide": (edit_config("recipe", guide="joint-normal"), "damaged"),
+    "unknown loss": (edit_config("recipe", loss=3), "damaged"),
+    "no recipe": (edit_config(recipe="delete"), "damaged"),
+    "recipe a list": (edit_config(recipe=[1]), "damaged"),
     "priors a list": (edit_config(priors=["omega"]), "damaged"),
     "prior no text": (edit_config(priors={"omega": 3}), "damaged"),
     "bad prior": (edit_config(priors={"omega": "Normal(0,1)"}), "omega"),
-    "bad options": (edit_config(options={"steps": 0}), "steps is 0"),
-    "options no mapping": (edit_config(options=7), "damaged"),
+    "bad options": (edit_config("recipe", "options", steps=0), "steps is 0"),
+    "options no mapping": (edit_config("recipe", options=7), "damaged"),
     "negative length": (edit_config(length=-5), "damaged"),
     "length no number": (edit_config(length="long"), "damaged"),
     "huge length": (edit_config(length=10**15), "damaged"),

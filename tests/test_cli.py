@@ -25,8 +25,8 @@ from groundvae.cli.fit import Fit
 from groundvae.cli.main import main
 from groundvae.guides.catalogue import GUIDES
 from groundvae.inference.run import load_run
-from groundvae.inference.schedule import FitOptions
-from groundvae.models.catalogue import CATALOGUE
+from groundvae.models.recipe import FitOptions
+from groundvae.models.systems import SYSTEMS
 
 if TYPE_CHECKING:
     from tests.conftest import Tiny
@@ -47,10 +47,10 @@ METRICS = ["reconstruction_sse", "reconstruction_mae", "elbo"]
 METRICS += ["omega_mae", "omega_crps", "omega_cov50", "omega_cov90"]
 
 
-@pytest.mark.parametrize("name", CATALOGUE)
+@pytest.mark.parametrize("name", SYSTEMS)
 def test_a_typed_option_is_kept_and_others_are_the_system_s_own(name: str) -> None:
     """Also one that is typed as large as the usual one is."""
-    entry, usual = CATALOGUE[name], FitOptions()
+    entry, usual = SYSTEMS[name], FitOptions()
     for typed in ({}, {"steps": usual.steps}, {"sleep": usual.sleep, "batch_size": 7}):
         words = [word for k, v in typed.items() for word in (f"--{k.replace('_', '-')}", str(v))]
         command = tyro.cli(Fit, args=[name, *words])
@@ -307,7 +307,7 @@ def test_compare_does_not_pass_off_a_fit_with_other_options(
 def test_list_names_what_can_be_named(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["list"]) == 0
     shown = capsys.readouterr().out
-    for name in [*CATALOGUE, *GUIDES, "hybrid-reg", "ppc", "paper", "LogNormal", "rad/s"]:
+    for name in [*SYSTEMS, *GUIDES, "hybrid-reg", "ppc", "paper", "LogNormal", "rad/s"]:
         assert name in shown
 
 

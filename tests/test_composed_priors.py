@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import arviz as az
@@ -19,14 +20,14 @@ from groundvae.cli.main import main
 from groundvae.data.batch import Batch
 from groundvae.data.errors import InputError
 from groundvae.inference.elbo import RegularizedELBO
-from groundvae.inference.fit import fit
+from groundvae.inference.optimize import optimize
 from groundvae.inference.posterior import PosteriorOptions, posterior
 from groundvae.inference.run import RunConfig, load_run, new_run
-from groundvae.inference.schedule import FitOptions
-from groundvae.models.catalogue import find_system
 from groundvae.models.hierarchy import Hierarchical
+from groundvae.models.ownfile import find_system
 from groundvae.models.precision import like
 from groundvae.models.prior import format_prior, format_priors, parse_prior, parse_priors
+from groundvae.models.recipe import FitOptions
 
 GRID = torch.linspace(-8, 8, 4001, dtype=torch.float64)
 TEXTS = (
@@ -154,7 +155,7 @@ def test_hyperparameters_cannot_be_latents() -> None:
 
 def test_hyperparameters_stand_outside_the_plate_and_their_kl_counts_once() -> None:
     run = new_run(RunConfig("pendulum", 50, "physics-only", priors=HYPER))
-    data = find_system("pendulum").simulate(20, 0)
+    data = find_system("pendulum").source.simulate(20, 0)
     batch = Batch.of(data)
     loss = RegularizedELBO()
     kl = {}
@@ -162,21 +163,21 @@ def test_hyperparameters_stand_outside_the_plate_and_their_kl_counts_once() -> N
         run.guide.prepare(batch)
         run.guide.population.size = torch.tensor(size)
         torch.manual_seed(0)
-        loss.loss(run.model, run.guide, batch)
-        kl[size] = loss.record["kl"]
+        kl[size] = float(loss.terms(run.model, run.guide, batch)["kl"].detach())
     torch.manual_seed(0)
     run.guide.population.size = torch.tensor(1.0)
-    loss.loss(run.model, run.guide, batch)
-    once = loss.record["kl"] - kl[1e9]
+    once = float(loss.terms(run.model, run.guide, batch)["kl"].detach()) - kl[1e9]
     assert once == pytest.approx(10 * (kl[10.0] - kl[1e9]), rel=0.05, abs=0.02)
 
 
 def test_a_fit_infers_hyperparameters_and_a_run_keeps_them(tmp_path: Path) -> None:
     options = FitOptions(steps=6, sleep=1, calibrate=1, batch_size=20, validate_every=3)
-    run = new_run(RunConfig("pendulum", 50, "physics-only", priors=HYPER, options=options))
-    data = find_system("pendulum").simulate(40, 0)
+    usual = find_system("pendulum").variant("physics-only").recipe
+    recipe = replace(usual, options=options)
+    run = new_run(RunConfig("pendulum", 50, "physics-only", recipe, HYPER))
+    data = find_system("pendulum").source.simulate(40, 0)
     before = run.guide.population.centre.detach().clone()
-    run.fit = fit(run.model, run.guide, run.loss(), Batch.of(data), Batch.of(data), options)
+    run.fit = optimize(run.model, run.guide, run.loss(), Batch.of(data), Batch.of(data), options)
     assert float(run.guide.population.size) == 40
     assert not torch.equal(run.guide.population.centre, before)
     run.save(tmp_path / "run")

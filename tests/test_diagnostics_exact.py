@@ -32,7 +32,9 @@ from groundvae.diagnostics import (
     weights,
     zscore,
 )
+from groundvae.diagnostics.check import CHECKS
 from groundvae.diagnostics.latents import KnownLatent, known_latents
+from groundvae.diagnostics.selftest import SelfTest
 from groundvae.diagnostics.verdict import Verdict
 from groundvae.inference.outofdistribution import mark
 
@@ -63,11 +65,9 @@ class Linear:
     def known(self, draws: np.ndarray) -> list[KnownLatent]:
         return [KnownLatent(k, draws[..., i], self.z[:, i]) for i, k in enumerate(NAMES)]
 
-    def self_test(self, draws: np.ndarray) -> calibration.SelfTest:
+    def self_test(self, draws: np.ndarray) -> SelfTest:
         known = self.known(draws)
-        return calibration.SelfTest(
-            {k.name: k.truth for k in known}, {k.name: k.draws for k in known}
-        )
+        return SelfTest({k.name: k.truth for k in known}, {k.name: k.draws for k in known})
 
     def inference_data(self, rng: np.random.Generator, *, width: float = 1.0) -> az.InferenceData:
         draws = self.draws(rng, DRAWS, width=width)
@@ -107,6 +107,15 @@ def linear(rng: np.random.Generator, n: int = N) -> Linear:
     return Linear(design, z, x, x @ design @ covariance, covariance)
 
 
+def judge(check: str, result: xr.Dataset) -> list[Verdict]:
+    return CHECKS[check]().verdicts(result)
+
+
+def judge_one(check: str, result: xr.Dataset) -> Verdict:
+    (verdict,) = judge(check, result)
+    return verdict
+
+
 def levels(verdicts: list[Verdict]) -> set[str]:
     return {v.level for v in verdicts}
 
@@ -114,10 +123,10 @@ def levels(verdicts: list[Verdict]) -> set[str]:
 def validated(known: list[KnownLatent], what: str) -> set[str]:
     """Levels of one check over both latents."""
     checks = {
-        "recovery": lambda k: recovery.check_recovery(recovery.compute_recovery(k)),
-        "coverage": lambda k: coverage.check_coverage(coverage.compute_coverage(k)),
-        "rank": lambda k: rank.check_rank(rank.compute_rank(k)),
-        "zscore": lambda k: zscore.check_zscore(zscore.compute_zscore(k, 1.0)),
+        "recovery": lambda k: judge_one("recovery", recovery.compute_recovery(k)),
+        "coverage": lambda k: judge_one("coverage", coverage.compute_coverage(k)),
+        "rank": lambda k: judge_one("rank", rank.compute_rank(k)),
+        "zscore": lambda k: judge_one("zscore", zscore.compute_zscore(k, 1.0)),
     }
     return levels([checks[what](k) for k in known])
 
@@ -135,25 +144,26 @@ def every_verdict(toy: Linear, idata: az.InferenceData) -> list[Verdict]:
     weight = idata["sample_stats"]["log_weight"]
     scores = (toy.x**2).sum(-1)
     return [
-        *(recovery.check_recovery(recovery.compute_recovery(k)) for k in known),
-        *(coverage.check_coverage(coverage.compute_coverage(k)) for k in known),
-        *(rank.check_rank(rank.compute_rank(k)) for k in known),
-        *(zscore.check_zscore(zscore.compute_zscore(k, 1.0)) for k in known),
-        *contraction.check_contraction(
-            contraction.compute_contraction(draws, PRIOR_VARIANCE, log_prior)
-        ),
-        *calibration.check_calibration(calibration.compute_calibration(test, PRIOR_VARIANCE)),
-        tarp.check_tarp(tarp.compute_tarp(test.draws, test.truths)),
-        weights.check_weights(weights.compute_weights(weight)),
-        evidence.check_evidence(evidence.compute_evidence(weight)),
-        predictive.check_predictive(predictive.compute_predictive(idata)),
-        *pvalue.check_pvalue(pvalue.compute_pvalue(idata)),
-        loo_pit.check_loo_pit(loo_pit.compute_loo_pit(idata)),
-        priorpredictive.check_priorpredictive(priorpredictive.compute_priorpredictive(idata)),
-        decomposition.check_decomposition(decomposition.compute_decomposition(toy.x, worlds)),
-        *power_scaling.check_power_scaling(power_scaling.compute_power_scaling(idata, log_prior)),
-        outofdistribution.check_outofdistribution(
-            outofdistribution.compute_outofdistribution(_marked(scores[: N // 2], scores[N // 2 :]))
+        *(judge_one("recovery", recovery.compute_recovery(k)) for k in known),
+        *(judge_one("coverage", coverage.compute_coverage(k)) for k in known),
+        *(judge_one("rank", rank.compute_rank(k)) for k in known),
+        *(judge_one("zscore", zscore.compute_zscore(k, 1.0)) for k in known),
+        *judge("contraction", contraction.compute_contraction(draws, PRIOR_VARIANCE, log_prior)),
+        *judge("calibration", calibration.compute_calibration(test, PRIOR_VARIANCE)),
+        judge_one("tarp", tarp.compute_tarp(test.draws, test.truths)),
+        judge_one("weights", weights.compute_weights(weight)),
+        judge_one("evidence", evidence.compute_evidence(weight)),
+        judge_one("predictive", predictive.compute_predictive(idata)),
+        *judge("pvalue", pvalue.compute_pvalue(idata)),
+        judge_one("loo_pit", loo_pit.compute_loo_pit(idata)),
+        judge_one("priorpredictive", priorpredictive.compute_priorpredictive(idata)),
+        judge_one("decomposition", decomposition.compute_decomposition(toy.x, worlds)),
+        *judge("power_scaling", power_scaling.compute_power_scaling(idata, log_prior)),
+        judge_one(
+            "outofdistribution",
+            outofdistribution.compute_outofdistribution(
+                _marked(scores[: N // 2], scores[N // 2 :])
+            ),
         ),
     ]
 
@@ -184,16 +194,16 @@ def test_a_wrong_width_fails_coverage_ranks_and_joint(seed: int, width: float, w
     known = toy.known(draws)
     assert validated(known, "coverage") == {"bad"}
     assert validated(known, "rank") == {"bad"}
-    for verdict in (rank.check_rank(rank.compute_rank(k)) for k in known):
+    for verdict in (judge_one("rank", rank.compute_rank(k)) for k in known):
         assert verdict.value > verdict.threshold
     assert validated(known, "zscore") == {"good"}
     for latent in known:
-        assert word in coverage.check_coverage(coverage.compute_coverage(latent)).meaning
-        assert word in rank.check_rank(rank.compute_rank(latent)).meaning
+        assert word in judge_one("coverage", coverage.compute_coverage(latent)).meaning
+        assert word in judge_one("rank", rank.compute_rank(latent)).meaning
     test = toy.self_test(draws)
     result = calibration.compute_calibration(test, PRIOR_VARIANCE)
-    assert levels(calibration.check_calibration(result)) == {"bad"}
-    assert tarp.check_tarp(tarp.compute_tarp(test.draws, test.truths)).level in (
+    assert levels(judge("calibration", result)) == {"bad"}
+    assert judge_one("tarp", tarp.compute_tarp(test.draws, test.truths)).level in (
         "doubtful",
         "bad",
     )
@@ -207,7 +217,7 @@ def test_a_shift_fails_bias_and_ranks(seed: int) -> None:
     assert validated(known, "zscore") == {"bad"}
     assert validated(known, "rank") == {"bad"}
     for latent in known:
-        assert "too high" in rank.check_rank(rank.compute_rank(latent)).meaning
+        assert "too high" in judge_one("rank", rank.compute_rank(latent)).meaning
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -220,16 +230,16 @@ def test_the_prior_passes_ranks_but_fails_contraction_and_recovery(seed: int) ->
     assert validated(known, "recovery") == {"bad"}
     by_name = {k.name: k.draws for k in known}
     found = contraction.compute_contraction(by_name, PRIOR_VARIANCE)
-    assert levels(contraction.check_contraction(found)) == {"bad"}
+    assert levels(judge("contraction", found)) == {"bad"}
     result = calibration.compute_calibration(toy.self_test(draws), PRIOR_VARIANCE)
-    assert levels(calibration.check_calibration(result)) == {"doubtful"}
+    assert levels(judge("calibration", result)) == {"doubtful"}
 
 
 def test_importance_weights_see_a_guide_that_is_too_narrow() -> None:
     rng = np.random.default_rng(0)
     toy = linear(rng)
     weight = toy.inference_data(rng, width=0.5)["sample_stats"]["log_weight"]
-    assert weights.check_weights(weights.compute_weights(weight)).level == "bad"
+    assert judge_one("weights", weights.compute_weights(weight)).level == "bad"
 
 
 def test_the_bound_is_the_exact_evidence_where_the_posterior_is_exact() -> None:
@@ -255,9 +265,10 @@ def test_tarp_sees_a_missing_correlation_that_ranks_do_not() -> None:
     )
     for k in NAMES:
         assert (
-            rank.check_rank(rank.compute_rank(KnownLatent(k, drawn[k], truths[k]))).level == "good"
+            judge_one("rank", rank.compute_rank(KnownLatent(k, drawn[k], truths[k]))).level
+            == "good"
         )
-    assert tarp.check_tarp(tarp.compute_tarp(drawn, truths)).level != "good"
+    assert judge_one("tarp", tarp.compute_tarp(drawn, truths)).level != "good"
 
 
 def test_a_model_with_too_little_noise_fails_its_predictive_checks() -> None:
@@ -265,8 +276,8 @@ def test_a_model_with_too_little_noise_fails_its_predictive_checks() -> None:
     toy = linear(rng)
     quiet = Linear(toy.design, toy.z, toy.x * 2, toy.mean * 2, toy.covariance)
     idata = quiet.inference_data(rng)
-    assert predictive.check_predictive(predictive.compute_predictive(idata)).level == "bad"
-    misfit = pvalue.check_pvalue(pvalue.compute_pvalue(idata))[0]
+    assert judge_one("predictive", predictive.compute_predictive(idata)).level == "bad"
+    misfit = judge("pvalue", pvalue.compute_pvalue(idata))[0]
     assert (misfit.name, misfit.level) == ("misfit of the residuals", "bad")
 
 
@@ -276,7 +287,7 @@ def test_smooth_errors_fail_the_check_of_structure() -> None:
     wave = np.sin(np.linspace(0, 12, SAMPLES))
     idata = toy.inference_data(rng)
     idata["observed_data"]["x"] = idata["observed_data"]["x"] + 0.8 * wave
-    found = {v.name: v.level for v in pvalue.check_pvalue(pvalue.compute_pvalue(idata))}
+    found = {v.name: v.level for v in judge("pvalue", pvalue.compute_pvalue(idata))}
     assert found["structure of the residuals"] == "bad"
 
 
@@ -320,9 +331,7 @@ def test_a_uniform_prior_is_judged_by_its_bounds(
     draws = {k: np.concatenate(idata["posterior"][k].values) for k in NAMES}
     flat = {k: np.zeros_like(v) for k, v in draws.items()}
     given = {} if bounds is None else dict.fromkeys(NAMES, bounds)
-    found = power_scaling.check_power_scaling(
-        power_scaling.compute_power_scaling(idata, flat, given)
-    )[0]
+    found = judge("power_scaling", power_scaling.compute_power_scaling(idata, flat, given))[0]
     assert found.level == level
     assert ("uniform" in found.meaning) == (bounds is not None)
     assert "Another reasonable prior would leave" not in found.meaning

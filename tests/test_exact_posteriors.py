@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,7 +14,6 @@ import torch
 import xarray as xr
 from pyro import poutine
 from torch import Tensor
-from torch.distributions import constraints
 
 from groundvae.data.batch import Batch
 from groundvae.data.dataset import Dataset
@@ -24,6 +23,8 @@ from groundvae.guides.catalogue import GUIDES, build_guide
 from groundvae.guides.gaussnewton import GaussNewton
 from groundvae.guides.guide import Guide
 from groundvae.guides.options import GuideOptions
+from groundvae.guides.phase import Fitting
+from groundvae.guides.simulation import Simulator
 from groundvae.inference.coordinates import find_coordinates, log_joint
 from groundvae.inference.elbo import RegularizedELBO
 from groundvae.inference.importance import UNRELIABLE, guide_ratio, resample
@@ -32,12 +33,14 @@ from groundvae.inference.penalty import PENALTIES
 from groundvae.inference.posterior import PosteriorOptions, posterior
 from groundvae.inference.refine import RefineOptions, refine
 from groundvae.inference.run import Run, RunConfig
-from groundvae.models import catalogue
-from groundvae.models.catalogue import Entry
+from groundvae.models.catalogue import SYSTEMS, Entry, Source, Variant
+from groundvae.models.function import Function
 from groundvae.models.greybox import GreyBox, site_value
-from groundvae.models.latent import Latent, LatentSpec
-from groundvae.models.noise import GaussianNoise
-from groundvae.models.system import Decoded, System
+from groundvae.models.latent import Latent
+from groundvae.models.noises.gaussian import Gaussian
+from groundvae.models.recipe import FitOptions, Recipe
+from groundvae.models.system import System
+from groundvae.models.values import Values
 
 SCALE = 2 / 3  # noise of each of the four samples
 TIMES = np.arange(4.0)
@@ -52,31 +55,17 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-class Linear(System):
+class Linear(Function):
     """x = design @ (a, b), a and b standard normal: the posterior is a normal."""
 
-    event_dim = 1
-    grounded = True
-    auxiliary = 0
+    a, b = (Latent(dist.Normal(0.0, 1.0), meaning="a number") for _ in range(2))
 
     def __init__(self, design: list[list[float]]) -> None:
         super().__init__()
         self.register_buffer("design", torch.tensor(design))
-        names = ("a", "b")
-        self.latents = LatentSpec(
-            tuple(Latent(n, dist.Normal(0.0, 1.0), "", "a number", constraints.real) for n in names)
-        )
 
-    def decode(
-        self,
-        physics: Mapping[str, Tensor],
-        auxiliary: Tensor | None,
-        inputs: Mapping[str, Tensor],
-        *,
-        reduced: bool = True,
-    ) -> Decoded:
-        latents = torch.stack([physics["a"], physics["b"]], -1)
-        return Decoded(full=torch.einsum("tk,...k->...t", self.design, latents))
+    def predict(self, z: Values, inputs: Values) -> Tensor:
+        return torch.cat([z.a, z.b], -1) @ self.design.T
 
     def exact(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Posterior means (observation, 2), covariance (2, 2), log evidence (observation,)."""
@@ -93,27 +82,13 @@ DIFFERENCE = [[1.0, -1.0]] * 4
 SEPARATE = [[1.0, 0.0], [0.0, 1.0], [1.0, 0.0], [0.0, 1.0]]
 
 
-class Sign(System):
+class Sign(Function):
     """x = |a|: the sign is not observed, and two modes are equally likely."""
 
-    event_dim = 1
-    grounded = True
-    auxiliary = 0
+    a = Latent(dist.Uniform(-3.0, 3.0), "rad", "angle")
 
-    def __init__(self) -> None:
-        super().__init__()
-        latent = Latent("a", dist.Uniform(-3.0, 3.0), "rad", "angle", constraints.real)
-        self.latents = LatentSpec((latent,))
-
-    def decode(
-        self,
-        physics: Mapping[str, Tensor],
-        auxiliary: Tensor | None,
-        inputs: Mapping[str, Tensor],
-        *,
-        reduced: bool = True,
-    ) -> Decoded:
-        return Decoded(full=physics["a"].abs().unsqueeze(-1).expand(*physics["a"].shape, 4))
+    def predict(self, z: Values, inputs: Values) -> Tensor:
+        return z.a.abs().expand(*z.a.shape[:-1], len(TIMES))
 
 
 @dataclass
@@ -142,7 +117,7 @@ def observe(model: GreyBox, n: int, seed: int) -> Batch:
 def toy(system: System, guide: str) -> Toy:
     """In double precision; the guide is not trained yet."""
     torch.manual_seed(0)
-    model = GreyBox(system, GaussianNoise(SCALE)).double().requires_grad_(False)
+    model = GreyBox(system, (), Gaussian(SCALE)).double().requires_grad_(False)
     made = build_guide(guide, model, len(TIMES), SMALL)
     made.double().prepare(observe(model, 1000, seed=1))
     return Toy(model, made, observe(model, 40, seed=2))
@@ -156,12 +131,19 @@ def trained(
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     supply = observe(made.model, 20_000, seed=3)
     loss = RegularizedELBO(PENALTIES)
-    measure = loss.sleep if asleep else RegularizedELBO().differentiable_loss
+    exact = RegularizedELBO()
+    fitting = Fitting(made.model, loss, supply, FitOptions(), Simulator(made.model))
+
+    def measure(batch: Batch) -> Tensor:
+        if asleep:
+            return loss.asleep(fitting, made.guide, batch)["loss"]
+        return exact.differentiable_loss(made.model, made.guide, batch)
+
     with pyro.validation_enabled(False):
         for _ in range(steps):
             optimizer.zero_grad()
             batch = supply[torch.randint(len(supply), (rows,))]
-            measure(made.model, made.guide, batch).backward()
+            measure(batch).backward()
             optimizer.step()
             schedule.step()
     return made
@@ -263,25 +245,24 @@ def test_the_flow_covers_both_modes() -> None:
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch) -> Run:
     """A run of the correlated toy, its guide not trained: far too wide, and in the wrong place."""
+    recipe = Recipe(guide="joint-fullrank")
     entry = Entry(
         name="toy",
         summary="a linear toy",
-        variants={"toy": lambda: Linear(DIFFERENCE)},
-        noise=SCALE,
-        axes=("time",),
-        coordinates={"t": "time"},
-        quantity="x",
-        unit="",
-        references=(),
-        simulate=lambda n, seed: series(Linear(DIFFERENCE), n, seed),
+        system=Linear,
+        variants={
+            "toy": Variant(lambda: GreyBox(Linear(DIFFERENCE), (), Gaussian(SCALE)), recipe)
+        },
+        source=Source(lambda n, seed: series(Linear(DIFFERENCE), n, seed)),
+        usual="toy",
     )
-    monkeypatch.setitem(catalogue.CATALOGUE, "toy", entry)  # type: ignore[index]
+    monkeypatch.setitem(SYSTEMS._known, "toy", entry)
     made = toy(Linear(DIFFERENCE), "joint-fullrank")
-    return Run(RunConfig("toy", 4, "toy", "joint-fullrank"), made.model.float(), made.guide.float())
+    return Run(RunConfig("toy", 4, "toy", recipe), made.model.float(), made.guide.float())
 
 
 def series(system: System, n: int, seed: int) -> Dataset:
-    model = GreyBox(system, GaussianNoise(SCALE)).double()
+    model = GreyBox(system, (), Gaussian(SCALE)).double()
     return Dataset(observe(model, n, seed).x.numpy(), {"t": TIMES})
 
 
@@ -292,7 +273,7 @@ def exact(data: Dataset) -> tuple[np.ndarray, np.ndarray]:
 
 
 def test_coordinates_are_those_of_the_exact_posterior(run: Run) -> None:
-    data = run.entry.simulate(5, 5)
+    data = run.entry.source.simulate(5, 5)
     double = Run(run.config, run.model.double(), run.guide.double())
     batch = Batch.of(data, dtype=torch.float64)
     coordinates, start = find_coordinates(double, batch, {}, chains=400)
@@ -320,7 +301,7 @@ def test_chains_start_at_each_mode_as_often_as_its_mass_says() -> None:
 
 @pytest.mark.slow
 def test_nuts_finds_the_exact_posterior_from_a_guide_that_did_not(run: Run) -> None:
-    data = run.entry.simulate(3, 5)
+    data = run.entry.source.simulate(3, 5)
     before = [value.clone() for value in run.guide.state_dict().values()]
     found = nuts(run, data, NutsOptions(chains=2, draws=300, warmup=100))
     mean, sd = exact(data)
@@ -352,7 +333,7 @@ def test_iwae_with_a_thousand_samples_is_the_evidence(run: Run) -> None:
 
 
 def test_weights_make_the_draws_exact(run: Run) -> None:
-    data = run.entry.simulate(8, 5)
+    data = run.entry.source.simulate(8, 5)
     half = trained(toy(Linear(DIFFERENCE), "joint-fullrank"), 60, asleep=True)
     rough = Run(run.config, half.model, half.guide)
     many = PosteriorOptions(draws=4000, predictive_draws=4000)
@@ -370,13 +351,14 @@ def test_weights_make_the_draws_exact(run: Run) -> None:
 
 
 def test_weights_need_every_draw_decoded(run: Run) -> None:
-    drawn = posterior(run, run.entry.simulate(2, 5), PosteriorOptions(draws=30, predictive_draws=9))
+    data = run.entry.source.simulate(2, 5)
+    drawn = posterior(run, data, PosteriorOptions(draws=30, predictive_draws=9))
     with pytest.raises(InputError, match="9 of 30 draws have a weight"):
         guide_ratio(drawn)
 
 
 def test_refinement_comes_closer_and_leaves_the_run_alone(run: Run) -> None:
-    data = run.entry.simulate(3, 5)
+    data = run.entry.source.simulate(3, 5)
     both = [*run.model.state_dict().values(), *run.guide.state_dict().values()]
     before = [value.clone() for value in both]
     refined = refine(run, data, RefineOptions(steps=300, learning_rate=1e-2))

@@ -14,13 +14,16 @@ import torch
 from groundvae.data.batch import Batch
 from groundvae.data.dataset import Dataset
 from groundvae.data.errors import InputError
-from groundvae.inference.fit import fit
+from groundvae.guides.descent import Descent, rate_at, shorten
+from groundvae.guides.phase import Fitting, Terms
+from groundvae.guides.simulation import Simulator
+from groundvae.inference.elbo import RegularizedELBO
+from groundvae.inference.optimize import optimize
 from groundvae.inference.posterior import PosteriorOptions, posterior
 from groundvae.inference.run import Run, RunConfig, load_run, new_run
-from groundvae.inference.schedule import FitOptions, rate_at
-from groundvae.inference.trainer import Trainer, shorten
-from groundvae.models.catalogue import find_system
 from groundvae.models.intervention import Change
+from groundvae.models.ownfile import find_system
+from groundvae.models.recipe import FitOptions
 
 OPTIONS = FitOptions(steps=12, sleep=1.0, calibrate=0.5, batch_size=20, validate_every=4)
 FEW = PosteriorOptions(draws=6, predictive_draws=4)
@@ -36,15 +39,27 @@ def _one_thread() -> Iterator[None]:
 
 
 def data(n: int = 40, seed: int = 0) -> Dataset:
-    return find_system("pendulum").simulate(n, seed)
+    return find_system("pendulum").source.simulate(n, seed)
+
+
+def unfitted(options: FitOptions, variant: str = "hybrid-reg", guide: str = "") -> Run:
+    usual = find_system("pendulum").variant(variant).recipe
+    recipe = replace(usual, guide=guide or usual.guide, options=options)
+    return new_run(RunConfig("pendulum", 50, variant, recipe))
+
+
+def begun(run: Run) -> Fitting:
+    """What the phases of a fit are given."""
+    train = Batch.of(data())
+    run.guide.prepare(train)
+    simulator = Simulator(run.model, population=run.guide.population)
+    return Fitting(run.model, run.loss(), train, run.config.options, simulator)
 
 
 def fitted(options: FitOptions = OPTIONS, variant: str = "hybrid-reg", guide: str = "") -> Run:
-    loss = "regularized" if variant == "hybrid-reg" else "exact"
-    config = RunConfig("pendulum", 50, variant, guide, loss=loss, options=options)
-    run = new_run(config)
+    run = unfitted(options, variant, guide)
     train, valid = Batch.of(data()), Batch.of(data(20, 1))
-    run.fit = fit(run.model, run.guide, run.loss(), train, valid, options)
+    run.fit = optimize(run.model, run.guide, run.loss(), train, valid, options)
     return run
 
 
@@ -82,39 +97,35 @@ def test_fit_improves_and_logs_every_named_term() -> None:
 
 def test_settling_moves_the_correction_alone_and_sharpens_the_noise_to_the_data() -> None:
     options = replace(OPTIONS, steps=2, sleep=1.0, calibrate=10.0)
-    run = new_run(RunConfig("pendulum", length=50, options=options))
-    train, valid = Batch.of(data()), Batch.of(data(20, 1))
-    trainer = Trainer(run.model, run.guide, run.loss(), train, valid, options)
-    run.guide.prepare(train)
-    phases = trainer.phases()
-    for phase in phases:
+    run = unfitted(options)
+    fitting = begun(run)
+    for phase in run.guide.phases(fitting):
+        under_way = phase.begin(fitting)
         if phase.name == "calibrate":
             break
-        trainer.step(phase)
-        trainer.keep()
-    assert run.guide.noise_ratio(train) == pytest.approx(1.0, abs=0.2)  # type: ignore[operator]
-    before = {k: v.clone() for k, v in trainer.both.state_dict().items()}
-    for _ in range(phase.steps):
-        trainer.step(phase)
-    after = trainer.both.state_dict()
+        for number in range(1, phase.steps + 1):
+            under_way.step(number)
+    assert run.guide.noise_ratio(fitting.train) == pytest.approx(1.0, abs=0.2)  # type: ignore[operator]
+    both = torch.nn.ModuleList([run.model, run.guide])
+    before = {k: v.clone() for k, v in both.state_dict().items()}
+    records = [under_way.step(number) for number in range(1, phase.steps + 1)]
+    after = both.state_dict()
     moved = {name for name in before if not torch.equal(before[name], after[name])}
     assert moved
     assert all(name.startswith("1.correction.") for name in moved)
-    assert set(trainer.loss.record) == {"elbo", "hybrid_simulation"}
+    assert set(records[-1]) == {"elbo", "hybrid_simulation", "loss"}
 
 
 def test_asleep_the_model_stands_still_and_the_guide_learns_to_invert_it() -> None:
     options = replace(OPTIONS, steps=1, sleep=100.0, calibrate=0.0, learning_rate=1e-2)
-    run = new_run(RunConfig("pendulum", length=50, options=options))
-    train, valid = Batch.of(data()), Batch.of(data(20, 1))
-    trainer = Trainer(run.model, run.guide, run.loss(), train, valid, options)
-    run.guide.prepare(train)
-    phase = next(trainer.phases())
+    run = unfitted(options)
+    fitting = begun(run)
+    phase = run.guide.phases(fitting)[0]
+    under_way = phase.begin(fitting)
     before = {name: value.clone() for name, value in run.model.state_dict().items()}
-    losses = []
-    for _ in range(phase.steps):
-        trainer.step(phase)
-        losses.append(trainer.loss.record["hybrid_simulation"])
+    losses = [
+        under_way.step(number)["hybrid_simulation"] for number in range(1, phase.steps + 1)
+    ]
     assert phase.name == "sleep"
     assert np.mean(losses[-10:]) < np.mean(losses[:10]) - 1.0
     assert all(torch.equal(run.model.state_dict()[k], v) for k, v in before.items())
@@ -129,12 +140,12 @@ def test_without_simulations_in_the_loss_nothing_sleeps(guide: str, calibration:
 
 def test_the_best_state_is_kept() -> None:
     run = fitted(replace(OPTIONS, steps=40, calibrate=0.0, learning_rate=5e-3), guide=PLAIN)
-    trainer = Trainer(
-        run.model, run.guide, run.loss(), Batch.of(data()), Batch.of(data(20, 1)), OPTIONS
-    )
     known = [row["valid_elbo"] for row in run.fit.history if "valid_elbo" in row]
     assert len(known) == 10 + 1  # awake, and at the end of the sleep
-    assert trainer.validate(run.guide) == pytest.approx(max(known[1:]), rel=1e-5)
+    torch.manual_seed(0)  # as every validation does
+    exact, valid = RegularizedELBO(), Batch.of(data(20, 1))
+    draws = [-exact.loss(run.model, run.guide, valid) for _ in range(2)]
+    assert np.mean(draws) == pytest.approx(max(known[1:]), rel=1e-5)
 
 
 def test_a_fit_without_progress_stops_early() -> None:
@@ -235,7 +246,7 @@ def test_gaps_other_grids_and_other_lengths_are_inferred_from() -> None:
     x = gaps.x.copy()
     x[:, 10:15] = np.nan
     times = np.array([0.0, 0.03, 0.1, 0.14, 0.5, 0.9, 1.5, 2.0])
-    finer = entry.simulate(4, 0).x  # only the shape of what follows matters here
+    finer = entry.source.simulate(4, 0).x  # only the shape of what follows matters here
     for other in (
         Dataset(x, gaps.coordinates, gaps.truth),
         Dataset(finer[:, :8], {"t": times}),
@@ -249,9 +260,22 @@ def test_gaps_other_grids_and_other_lengths_are_inferred_from() -> None:
 
 
 def test_the_warmth_rises_from_nothing_to_one_and_stays() -> None:
-    options = FitOptions(steps=100, warmup=0.5)
-    kl_weight = [options.kl_weight_at(step) for step in range(1, 101)]
+    run = unfitted(OPTIONS)
+    kl_weight: list[float] = []
+
+    def note(batch: Batch, weight: float) -> Terms:
+        kl_weight.append(weight)
+        return {"loss": run.model.noise.scale}
+
+    def steps(count: int, warmup: float) -> None:
+        descent = Descent(begun(run), note, [run.model], steps=count, rate=1e-3, warmup=warmup)
+        for number in range(1, count + 1):
+            descent.step(number)
+
+    steps(100, 0.5)
     assert kl_weight[0] < 1e-3
     assert kl_weight == sorted(kl_weight)
     assert kl_weight[49:] == [1.0] * 51
-    assert FitOptions(steps=10, warmup=0.0).kl_weight_at(1) == 1.0
+    kl_weight.clear()
+    steps(10, 0.0)
+    assert kl_weight[0] == 1.0

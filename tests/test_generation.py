@@ -18,14 +18,15 @@ from groundvae.data.gait import simulate as simulate_gait
 from groundvae.data.galaxy import simulate
 from groundvae.data.pendulum import simulate as simulate_pendulum
 from groundvae.data.root import STAND_IN
+from groundvae.diagnostics.context import Context
 from groundvae.diagnostics.diagnose import diagnose
-from groundvae.diagnostics.energy import compute_energy, plot_energy
-from groundvae.diagnostics.reconstruction import compute_reconstruction, plot_reconstruction
+from groundvae.diagnostics.energy import Energy
+from groundvae.diagnostics.reconstruction import Reconstruction
 from groundvae.diagnostics.summary import summarize
 from groundvae.inference.generation import generate
 from groundvae.inference.posterior import PosteriorOptions, posterior
 from groundvae.inference.run import Run, RunConfig, new_run
-from groundvae.models.catalogue import find_system
+from groundvae.models.ownfile import find_system
 
 pytestmark = pytest.mark.usefixtures("few_simulations")
 FEW = PosteriorOptions(draws=6, predictive_draws=4)
@@ -148,18 +149,18 @@ def test_a_run_on_measurements_is_not_marked(tmp_path: Path) -> None:
 def test_energy_is_level_along_the_paths_of_physics_alone() -> None:
     data = simulate_gait(5, 0)
     run = unfitted("gait", data)
-    result = compute_energy(run, posterior(run, data, FEW), Batch.of(data))
+    result = Energy().compute(Context(run, posterior(run, data, FEW)))
     assert float(result["drift"].max()) < 0.05
     assert 0.3 < result.attrs["share"] <= 1
-    assert len(plot_energy(result).axes) == 2  # the map and its scale
+    assert len(Energy().plot(result).axes) == 2  # the map and its scale
 
 
 @pytest.mark.parametrize("system", ["advection_diffusion", "gait", "galaxy"])
 def test_every_kind_of_observation_has_its_figure(system: str) -> None:
-    data = find_system(system).simulate(5, 0)
+    data = find_system(system).source.simulate(5, 0)
     run = unfitted(system, data)
-    result = compute_reconstruction(posterior(run, data, FEW))
-    figure = plot_reconstruction(result, run.entry.quantity, run.entry.unit)
+    check = Reconstruction()
+    figure = check.plot(check.compute(Context(run, posterior(run, data, FEW))))
     panels = {"advection_diffusion": 4 * 4 + 2, "gait": 4 * 3, "galaxy": 3 * 8}
     assert len(figure.axes) == panels[system]
 

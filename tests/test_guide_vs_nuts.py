@@ -12,12 +12,8 @@ import xarray as xr
 from groundvae.data.pendulum import TIMES, simulate
 from groundvae.diagnostics import context
 from groundvae.diagnostics.diagnose import diagnose, read_verdicts
-from groundvae.diagnostics.guide_vs_nuts import (
-    check_guide_vs_nuts,
-    choose,
-    compute_guide_vs_nuts,
-    plot_guide_vs_nuts,
-)
+from groundvae.diagnostics.guide_vs_nuts import GuideVsNuts, compute_guide_vs_nuts
+from groundvae.diagnostics.style import choose
 from groundvae.inference.posterior import PosteriorOptions, posterior
 from groundvae.inference.run import RunConfig, new_run
 
@@ -41,7 +37,7 @@ def drawn(
 def level_and_words(seed: int, **wrong: float) -> tuple[str, str]:
     rng = np.random.default_rng(seed)
     guide = drawn(rng, np.arange(40), (1, 500), **wrong)
-    verdict = check_guide_vs_nuts(compute_guide_vs_nuts(guide, drawn(rng, CHOSEN, (2, 250))))[0]
+    verdict = GuideVsNuts().verdicts(compute_guide_vs_nuts(guide, drawn(rng, CHOSEN, (2, 250))))[0]
     return verdict.level, verdict.meaning
 
 
@@ -71,7 +67,7 @@ def test_what_is_measured() -> None:
 def test_chains_that_disagree_are_not_compared() -> None:
     rng = np.random.default_rng(0)
     guide = drawn(rng, np.arange(40), (1, 500))
-    verdict = check_guide_vs_nuts(
+    verdict = GuideVsNuts().verdicts(
         compute_guide_vs_nuts(guide, drawn(rng, CHOSEN, (2, 250), stuck=5.0))
     )[0]
     assert verdict.level == "not enough data"
@@ -83,8 +79,8 @@ def test_few_observations_and_one_chain() -> None:
     guide = drawn(rng, np.arange(40), (1, 100))
     result = compute_guide_vs_nuts(guide, drawn(rng, CHOSEN[:3], (1, 100)))
     assert result["rhat"].isnull().all()
-    assert check_guide_vs_nuts(result)[0].level == "not enough data"
-    assert plot_guide_vs_nuts(result).axes
+    assert GuideVsNuts().verdicts(result)[0].level == "not enough data"
+    assert GuideVsNuts().plot(result).axes
 
 
 def test_angles_are_compared_on_the_circle() -> None:
@@ -98,7 +94,7 @@ def test_angles_are_compared_on_the_circle() -> None:
         )
 
     result = compute_guide_vs_nuts(around_zero(0.1), around_zero(0.1), {"angle": np.pi})
-    assert check_guide_vs_nuts(result)[0].level == "good"
+    assert GuideVsNuts().verdicts(result)[0].level == "good"
 
 
 def test_a_report_with_mcmc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

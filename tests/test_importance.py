@@ -30,7 +30,7 @@ def under_flat_prior() -> az.InferenceData:
 
 
 def run_with(prior: dist.TorchDistribution) -> SimpleNamespace:
-    latent = Latent("a", prior, "", "", constraints.real)
+    latent = Latent(prior, support=constraints.real, name="a")
     return SimpleNamespace(model=SimpleNamespace(latents=LatentSpec((latent,))))
 
 

@@ -11,7 +11,9 @@ from torch.distributions import constraints
 
 from groundvae.data.errors import InputError
 from groundvae.models.latent import Latent, LatentSpec
-from groundvae.models.pendulum import OMEGA, THETA0
+from groundvae.models.systems.pendulum import Pendulum
+
+OMEGA, THETA0 = Pendulum.omega, Pendulum.theta0
 
 PRIORS = [
     dist.Uniform(0.392, 3.53),
@@ -27,7 +29,7 @@ PRIORS = [
 def test_constrain_and_unconstrain_are_inverse_and_stay_inside(
     prior: dist.TorchDistribution,
 ) -> None:
-    spec = LatentSpec((Latent("a", prior, "", "", constraints.nonnegative),))
+    spec = LatentSpec((Latent(prior, support=constraints.nonnegative, name="a"),))
     u = torch.linspace(-4, 4, 17, dtype=torch.float64).unsqueeze(-1)
     values, log_det = spec.constrain(u)
     assert prior.support.check(values["a"]).all()
@@ -65,12 +67,12 @@ def test_priors_are_swapped_by_name() -> None:
 
 def test_a_prior_with_a_shape_is_refused() -> None:
     with pytest.raises(InputError, match=r"expected a scalar"):
-        Latent("a", dist.Normal(torch.zeros(2), 1.0), "", "", constraints.real)
+        LatentSpec((Latent(dist.Normal(torch.zeros(2), 1.0), name="a"),))
 
 
 @pytest.mark.parametrize("prior", PRIORS, ids=lambda p: type(p).__name__)
 def test_a_prior_follows_the_precision_of_the_data(prior: dist.TorchDistribution) -> None:
-    latent = Latent("a", prior, "", "", constraints.nonnegative)
+    latent = Latent(prior, support=constraints.nonnegative, name="a")
     double = latent.prior_like(torch.zeros(1, dtype=torch.float64))
     value = torch.tensor(0.5, dtype=torch.float64)
     assert double.sample().dtype == torch.float64

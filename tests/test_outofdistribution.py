@@ -15,7 +15,7 @@ from groundvae.data.batch import Batch
 from groundvae.data.dataset import Dataset
 from groundvae.data.pendulum import TIMES, simulate
 from groundvae.diagnostics.outofdistribution import (
-    check_outofdistribution,
+    OutOfDistribution,
     compute_outofdistribution,
 )
 from groundvae.inference.outofdistribution import RATE, conformal_threshold, learn_reference, mark
@@ -54,14 +54,14 @@ def test_ordinary_observations_are_marked_at_the_nominal_rate(run: Run) -> None:
     # Two scores, each with 2 of 501 places above its threshold.
     allowed = sum(betabinom.ppf(0.9995, 1000, 2, 499) for _ in range(2))
     assert int(marked["out_of_distribution"].sum()) <= allowed
-    assert check_outofdistribution(compute_outofdistribution(marked)).level == "good"
+    assert OutOfDistribution().judge(compute_outofdistribution(marked)).level == "good"
 
 
 @pytest.mark.parametrize("kind", ["offset", "scaled", "noisy", "square"])
 def test_shifted_observations_are_marked(run: Run, kind: str) -> None:
     marked = posterior(run, shifted(kind), FEW)["constant_data"]
     assert float(marked["out_of_distribution"].mean()) > 0.5  # four times a small swing is a swing
-    assert check_outofdistribution(compute_outofdistribution(marked)).level == "bad"
+    assert OutOfDistribution().judge(compute_outofdistribution(marked)).level == "bad"
 
 
 def test_over_many_draws_the_rate_is_the_nominal_one() -> None:
@@ -79,7 +79,7 @@ def test_too_few_known_observations_mark_nothing() -> None:
     assert conformal_threshold(np.arange(19.0), 0.01) == (np.inf, 0.0)
     marked = mark({"surprise": np.array([1e9, np.inf])}, {"surprise": np.arange(19.0)})
     assert not marked["out_of_distribution"].any()
-    assert check_outofdistribution(compute_outofdistribution(marked)).level == "not enough data"
+    assert OutOfDistribution().judge(compute_outofdistribution(marked)).level == "not enough data"
 
 
 def test_a_run_remembers_its_data(run: Run, tmp_path: Path) -> None:

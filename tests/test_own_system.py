@@ -29,7 +29,7 @@ LAUNCH = (
 @pytest.fixture
 def spring(monkeypatch: pytest.MonkeyPatch) -> Entry:
     """The example's entry, registered for one test."""
-    monkeypatch.setattr(catalogue, "CATALOGUE", dict(catalogue.CATALOGUE))
+    monkeypatch.setattr(catalogue, "SYSTEMS", dict(catalogue.SYSTEMS))
     entry: Entry = runpy.run_path(str(SPRING))["SPRING"]
     register(entry)
     return entry

@@ -9,7 +9,7 @@ import torch
 from groundvae.data.batch import Batch
 from groundvae.data.pendulum import TIMES
 from groundvae.diagnostics.physics_only_refit import (
-    check_physics_only_refit,
+    PhysicsOnlyRefit,
     compute_physics_only_refit,
     fit_physics,
 )
@@ -27,7 +27,7 @@ def model() -> GreyBox:
 def swings(model: GreyBox, truth: dict[str, torch.Tensor], noise: float) -> Batch:
     inputs = {"t": torch.as_tensor(TIMES, dtype=torch.float32)}
     with torch.no_grad():
-        alone = model.system.decode(truth, torch.zeros(len(truth["omega"]), 4), inputs).physics
+        alone = model.decode(truth, torch.zeros(len(truth["omega"]), 4), inputs).physics
     assert alone is not None
     return Batch(alone + noise * torch.randn_like(alone), inputs)
 
@@ -64,11 +64,11 @@ def test_the_shift_is_judged_in_units_of_the_prior(shift: float, level: str) -> 
     mean = rng.normal(size=100)
     draws = {"omega": mean + 0.1 * rng.normal(size=(200, 100))}
     result = compute_physics_only_refit(draws, {"omega": mean + shift}, PRIOR)
-    verdict = check_physics_only_refit(result)[0]
+    verdict = PhysicsOnlyRefit().verdicts(result)[0]
     assert verdict.level == level
     assert float(result["of_posterior"].median()) == pytest.approx(10 * shift, abs=0.2)
     few = result.isel(observation=slice(5))
-    assert check_physics_only_refit(few)[0].level == "not enough data"
+    assert PhysicsOnlyRefit().verdicts(few)[0].level == "not enough data"
 
 
 def test_an_angle_moves_the_short_way_round() -> None:

@@ -11,7 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from groundvae.data.errors import InputError
-from groundvae.models.catalogue import find_system
+from groundvae.models.ownfile import find_system
 from groundvae.models.prior import (
     DISTRIBUTIONS,
     format_prior,

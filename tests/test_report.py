@@ -7,8 +7,8 @@ import math
 import re
 import shutil
 import subprocess
-from dataclasses import replace
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pyro
@@ -23,16 +23,19 @@ from groundvae.data.dataset import Dataset
 from groundvae.data.pendulum import TIMES, simulate
 from groundvae.diagnostics.diagnose import diagnose, read_verdicts
 from groundvae.diagnostics.verdict import LEVELS
-from groundvae.guides.guide import Guide
+from groundvae.guides.guide import UNCONSTRAINED, Guide
+from groundvae.guides.population import Population
 from groundvae.inference.outofdistribution import learn_reference
 from groundvae.inference.posterior import PosteriorOptions, posterior
 from groundvae.inference.run import Run, RunConfig, new_run
-from groundvae.models import catalogue
+from groundvae.models.function import Function
 from groundvae.models.greybox import AUXILIARY, GreyBox
 from groundvae.models.latent import Latent, LatentSpec
-from groundvae.models.noise import GaussianNoise
-from groundvae.models.residual import HarmonicResidual
-from groundvae.models.system import Decoded, System
+from groundvae.models.noises.gaussian import Gaussian
+from groundvae.models.ownfile import find_system
+from groundvae.models.recipe import Recipe
+from groundvae.models.residuals import Residual, Seen, Waves
+from groundvae.models.values import Values
 
 OPTIONS = PosteriorOptions(draws=60, predictive_draws=30)
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -44,9 +47,9 @@ pytestmark = pytest.mark.usefixtures("few_simulations")
 def unfitted(variant: str = "hybrid-reg") -> Run:
     """A run with a gentle residual: no importance weight is so small that none is left."""
     run = new_run(RunConfig("pendulum", len(TIMES), variant))
-    residual = getattr(run.model.system, "dynamics", None)
-    if isinstance(residual, HarmonicResidual):
-        torch.nn.init.zeros_(residual.linear.weight)
+    for residual in run.model.terms:
+        if isinstance(residual, Waves):
+            torch.nn.init.zeros_(residual.linear.weight)
     return run
 
 
@@ -187,78 +190,69 @@ def test_one_observation_of_a_run_that_knows_its_data(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("variant", "n"), [("nn-only", 25), ("hybrid-reg", 25), ("hybrid-reg", 1)])
 def test_gait(variant: str, n: int, tmp_path: Path) -> None:
-    data = catalogue.find_system("gait").simulate(n, 0)
+    data = find_system("gait").source.simulate(n, 0)
     run = new_run(RunConfig("gait", data.x.shape[1], variant))
-    run.guide.prepare(Batch.of(catalogue.find_system("gait").simulate(60, 1)))
+    run.guide.prepare(Batch.of(find_system("gait").source.simulate(60, 1)))
     page = report_of(run, data, tmp_path)
     assert_sound(page, tmp_path)
     word = "no physics latents" if variant == "nn-only" else "the data carry no true q1"
     assert word in left_out(page)
 
 
-class Picture(System):
-    """Images (row, column, band) of one brightness, and a residual that adds a shade.
+class Picture(Function):
+    """Images (row, column, band) of one brightness.
 
     The position angle of a gradient is an axis: 0 and pi are the same.
     """
 
-    spec = LatentSpec(
-        (
-            Latent("light", dist.Uniform(0.0, 1.0), "", "how bright", constraints.positive),
-            Latent(
-                "angle",
-                dist.Uniform(0.0, math.pi),
-                "rad",
-                "axis of the gradient",
-                constraints.interval(0.0, math.pi),
-                period=math.pi,
-            ),
-        )
+    axes = ("row", "column", "band")
+    coordinates: ClassVar[dict[str, str]] = {}
+    labels: ClassVar[dict[str, tuple[str, ...]]] = {"band": ("r", "g", "b")}
+    light = Latent(dist.Uniform(0.0, 1.0), "", "how bright", constraints.positive)
+    angle = Latent(
+        dist.Uniform(0.0, math.pi),
+        "rad",
+        "axis of the gradient",
+        constraints.interval(0.0, math.pi),
+        period=math.pi,
     )
-    auxiliary = 1
-    grounded = True
-    event_dim = 3
 
-    def decode(
-        self,
-        physics: dict[str, Tensor],
-        auxiliary: Tensor | None,
-        inputs: dict[str, Tensor],
-        *,
-        reduced: bool = True,
-    ) -> Decoded:
-        assert auxiliary is not None
+    def predict(self, z: Values, inputs: Values) -> Tensor:
         ramp = torch.linspace(0, 1, 4)[:, None, None].expand(4, 5, 3)
-        light, turn = (physics[k][..., None, None, None] for k in ("light", "angle"))
-        alone = light * ramp * (1.5 + 0.5 * torch.cos(2 * turn))
-        full = alone + 0.1 * auxiliary[..., None, None].expand_as(alone[..., :1]) * (1 - ramp)
-        return Decoded(full, alone)
+        return z.light * ramp * (1.5 + 0.5 * torch.cos(2 * z.angle))
+
+
+class Shade(Residual):
+    """A shade that is added, of one number."""
+
+    def __init__(self) -> None:
+        super().__init__("observation", (), auxiliary=1)
+
+    def add(self, seen: Seen, states: Values) -> Tensor:
+        ramp = torch.linspace(1, 0, 4)[:, None, None].expand(4, 5, 3)
+        return 0.1 * seen.auxiliary[..., None, None] * ramp
 
 
 class PictureGuide(Guide):
     """The same posterior for every image."""
 
+    population = Population({})
+
     def __init__(self, spec: LatentSpec) -> None:
         torch.nn.Module.__init__(self)
         self.latents, self.auxiliary = spec, 1
 
-    def forward(self, batch: object) -> None:
+    def forward(self, batch: object, found: object = None) -> None:
         with pyro.plate("observation", len(batch), dim=-1):  # type: ignore[arg-type]
             pyro.sample(AUXILIARY, dist.Normal(torch.zeros(1), 1.0).to_event(1))
-            self.draw_physics(dist.Normal(torch.zeros(2), 1.0).to_event(1))
+            drawn = pyro.sample(UNCONSTRAINED, dist.Normal(torch.zeros(2), 1.0).to_event(1))
+            self.place_physics(drawn)
 
 
 @pytest.mark.parametrize("n", [25, 1])
-def test_images_with_a_latent_that_wraps(
-    n: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    system = Picture()
-    pendulum = catalogue.CATALOGUE["pendulum"]
-    axes = ("row", "column", "band")
-    entry = replace(pendulum, name="picture", axes=axes, coordinates={})
-    monkeypatch.setattr(catalogue, "CATALOGUE", {**catalogue.CATALOGUE, "picture": entry})
-    guide = PictureGuide(system.latents)
-    run = Run(RunConfig("picture", 60), GreyBox(system, GaussianNoise(0.1)), guide)
+def test_images_with_a_latent_that_wraps(n: int, tmp_path: Path) -> None:
+    model = GreyBox(Picture(), Shade(), Gaussian(0.1))
+    run = Run(RunConfig("picture", 60, recipe=Recipe()), model, PictureGuide(model.latents))
     rng = np.random.default_rng(0)
     x = rng.uniform(size=(n, 4, 5, 3)).astype(np.float32)
     truth = {"light": x.mean((1, 2, 3)), "angle": rng.uniform(0, np.pi, n)}

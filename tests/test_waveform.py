@@ -11,8 +11,9 @@ from groundvae.data.batch import Batch
 from groundvae.data.pendulum import TIMES, simulate
 from groundvae.inference.elbo import RegularizedELBO
 from groundvae.inference.run import RunConfig, new_run
-from groundvae.models.network import FourierTime, SmoothMap
-from groundvae.models.waveform import Waveform
+from groundvae.models.network import SmoothMap
+from groundvae.models.recipe import Recipe
+from groundvae.models.residuals import Waveform
 
 
 def test_random_weights_give_the_process_of_the_stated_length_and_spread() -> None:
@@ -42,24 +43,24 @@ def test_a_fresh_map_is_linear() -> None:
 
 
 def test_other_times_read_the_same_waveform() -> None:
-    waveform = Waveform(2, 3, FourierTime(5, 2.0), length=1.0, spread=1.0)
+    waveform = Waveform(auxiliary=2, channels=3, pairs=5, highest=2.0, length=1.0, spread=1.0)
     z, times = torch.randn(4, 2), torch.linspace(0, 1, 11)
-    torch.testing.assert_close(waveform(z, times)[:, ::2], waveform(z, times[::2]))
+    torch.testing.assert_close(waveform.values(z, times)[:, ::2], waveform.values(z, times[::2]))
 
 
 def test_the_loss_holds_the_prior_of_the_weights_once_for_all_observations() -> None:
-    run = new_run(RunConfig("pendulum", len(TIMES), "nn-only", guide="structured-normal"))
+    run = new_run(RunConfig("pendulum", len(TIMES), "nn-only", recipe=Recipe()))
     batch = Batch.of(simulate(20, 0))
     run.guide.prepare(batch)
     loss = RegularizedELBO()
 
     def kl(observations: int) -> float:
-        loss.prepare(run.model, observations)
         torch.manual_seed(0)
-        return float(loss.terms(run.model, run.guide, batch)["kl"].detach())
+        terms = loss.terms(run.model, run.guide, batch, observations=observations)
+        return float(terms["kl"].detach())
 
     plain = kl(500)
-    weights = run.model.system.free.map.weights
+    weights = run.model.terms[0].map.weights
     with torch.no_grad():
         weights[0, :10] = 3.0
     # Weights that size move the decoder, not the KL of the latents.

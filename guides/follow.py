@@ -1,0 +1,97 @@
+"""The start of a search: first the path follows the data, then the unknown is held to its prior.
+
+A push that may be anything follows the data within a few steps, and all else is then linearized
+along the true path; its prior is tightened back step by step. So one start reaches what many
+starts from the prior do not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from groundvae.guides.gaussian import LinearGaussian
+from groundvae.guides.search import Search
+from groundvae.models.greybox import GreyBox
+from groundvae.models.residuals.population import PopulationResidual, Statistics
+
+LOOSE = (1e6, 1e6, 1e5, 1e4, 1e3, 1e2, 1e1)  # times the push's variance, one step each
+CALM = 0.1  # most damping that is carried from one to the next
+
+
+@dataclass(frozen=True)
+class Part:
+    """One population residual and where its weights stand among all latents."""
+
+    residual: PopulationResidual
+    first: int
+
+    @property
+    def auxiliary(self) -> slice:
+        """All of its ``z_aux``; the own variance stands first."""
+        return slice(self.first, self.first + self.residual.auxiliary)
+
+    @property
+    def weights(self) -> slice:
+        """Those that are weights."""
+        size = len(self.residual.acts_on) * self.residual.count
+        return slice(self.first + self.residual.auxiliary - size, self.auxiliary.stop)
+
+    @property
+    def push(self) -> Tensor:
+        """Places of the weights of features of time."""
+        count, timed = self.residual.count, self.residual.timed
+        targets = torch.arange(len(self.residual.acts_on)).unsqueeze(-1) * count
+        return (self.weights.start + targets + torch.arange(timed)).flatten()
+
+    def statistics(
+        self,
+        search: Search,
+        linear: LinearGaussian,
+        usual: Tensor | None = None,
+        imitation: Tensor | None = None,
+    ) -> Statistics:
+        """What the posteriors at a search's points say of the weights."""
+        first = self.weights.start
+        return Statistics(
+            linear.mean[:, self.weights],
+            linear.told[:, self.weights],
+            lambda columns: linear.information(columns + first),
+            search.at[:, self.auxiliary],
+            search.alive if usual is None else usual,
+            imitation,
+        )
+
+
+def parts_of(model: GreyBox) -> list[Part]:
+    """The residuals whose population is learned by evidence."""
+    found, place = [], len(model.latents)
+    for residual in model.terms:
+        if isinstance(residual, PopulationResidual):
+            found.append(Part(residual, place))
+        place += residual.auxiliary
+    return found
+
+
+@torch.no_grad()
+def follow(search: Search, parts: Sequence[Part]) -> None:
+    """Move every point along a push that is held less and less loosely; in place."""
+    kept = [part.residual.own(search.at[:, part.auxiliary]) for part in parts]
+    for looseness in LOOSE:
+        reown(search, parts, [own * looseness for own in kept])
+        search.move()
+        search.damping = search.damping.clamp(max=CALM)
+    reown(search, parts, kept)
+
+
+def reown(search: Search, parts: Sequence[Part], owns: Sequence[Tensor]) -> None:
+    """Set the observations' own variances; raw weights stay what they are."""
+    for part, own in zip(parts, owns, strict=True):
+        here = search.at[:, part.auxiliary]
+        raw, before = part.residual.weights(here), part.residual.scales(here)
+        search.at[:, part.auxiliary] = part.residual.whitened(raw, own)
+        after = part.residual.scales(search.at[:, part.auxiliary])
+        search.jacobian[..., part.weights] *= (after / before).unsqueeze(1)

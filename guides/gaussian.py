@@ -1,0 +1,95 @@
+"""The posterior of a model that is linear near a point, under standard normal latents.
+
+``e = A (y - now) + noise``, ``y ~ N(0, I)``, noise standard normal: with ``C = I + A A^T``, mean
+``A^T C^-1 (e + A now)`` and covariance ``I - A^T C^-1 A``. In the space of the data or in that of
+the latents, whichever is smaller. Source: Rasmussen & Williams (2006), Gaussian processes for
+machine learning, section 2.1.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+class LinearGaussian:
+    """Posteriors of n observations.
+
+    Args:
+        jacobian: ``A`` (n, value, latent), whitened.
+        residual: ``e`` (n, value), whitened, at the point.
+        now: the point (n, latent), in standard normal latents.
+
+    Attributes:
+        mean: (n, latent).
+        told: how much of each latent's prior variance the data take, (n, latent), within 0 .. 1.
+        log_det: log determinant of ``C`` (n,).
+        joint: log density of data and latents at the point (n,), without constants.
+
+    """
+
+    def __init__(self, jacobian: Tensor, residual: Tensor, now: Tensor) -> None:
+        self.jacobian, self.residual, self.now = jacobian, residual, now
+        self.wide = jacobian.shape[2] >= jacobian.shape[1]
+        self.joint = -0.5 * (residual**2).sum(1) - 0.5 * (now**2).sum(1)
+        a = jacobian
+        shifted = residual + (a @ now.unsqueeze(-1)).squeeze(-1)
+        if self.wide:
+            unit = torch.eye(a.shape[1], dtype=a.dtype, device=a.device)
+            self.factor = torch.linalg.cholesky(unit + a @ a.mT)
+            self.half = torch.linalg.solve_triangular(self.factor, a, upper=False)
+            whitened = torch.linalg.solve_triangular(
+                self.factor, shifted.unsqueeze(-1), upper=False
+            )
+            self.mean = (self.half.mT @ whitened).squeeze(-1)
+            self.told = (self.half**2).sum(1)
+        else:
+            unit = torch.eye(a.shape[2], dtype=a.dtype, device=a.device)
+            self.factor = torch.linalg.cholesky(unit + a.mT @ a)
+            projected = a.mT @ shifted.unsqueeze(-1)
+            self.mean = torch.cholesky_solve(projected, self.factor).squeeze(-1)
+            root = torch.linalg.solve_triangular(
+                self.factor, unit.expand_as(self.factor), upper=False
+            )
+            self.half = root  # of the covariance: root^T root
+            self.told = 1 - (root**2).sum(1)
+        self.log_det = 2 * self.factor.diagonal(dim1=1, dim2=2).log().sum(1)
+
+    @property
+    def evidence(self) -> Tensor:
+        """Laplace's approximation of log p(x) at the point (n,), less the noise's own constants."""
+        return self.joint - 0.5 * self.log_det
+
+    def information(self, columns: Tensor) -> Tensor:
+        """``A^T C^-1 A`` of some latents, (n, column, column): identity less their covariance."""
+        some = self.half[:, :, columns]
+        if self.wide:
+            return some.mT @ some
+        unit = torch.eye(len(columns), dtype=some.dtype, device=some.device)
+        return unit - some.mT @ some
+
+    def covariance(self) -> Tensor:
+        """Of all latents, (n, latent, latent)."""
+        if not self.wide:
+            return self.half.mT @ self.half
+        unit = torch.eye(self.half.shape[2], dtype=self.half.dtype, device=self.half.device)
+        return unit - self.half.mT @ self.half
+
+    def gain(self) -> Tensor:
+        """What an undamped step promises, nats (n,)."""
+        uphill = (self.jacobian.mT @ self.residual.unsqueeze(-1)).squeeze(-1) - self.now
+        moved = (self.mean - self.now) * self.jacobian.any(1)  # what moves nothing gains nothing
+        return 0.5 * (moved * uphill).sum(1)
+
+    def step(self, damping: Tensor) -> Tensor:
+        """Levenberg's step from the point (n, latent), under a damping (n,) of the precision."""
+        a, free = self.jacobian, (1 + damping).view(-1, 1, 1)
+        uphill = ((a.mT @ self.residual.unsqueeze(-1)).squeeze(-1) - self.now).unsqueeze(-1)
+        if self.wide:
+            unit = torch.eye(a.shape[1], dtype=a.dtype, device=a.device)
+            factor = torch.linalg.cholesky(free * unit + a @ a.mT)
+            inner = torch.cholesky_solve(a @ uphill, factor)
+            return ((uphill - a.mT @ inner) / free).squeeze(-1)
+        unit = torch.eye(a.shape[2], dtype=a.dtype, device=a.device)
+        factor = torch.linalg.cholesky(free * unit + a.mT @ a)
+        return torch.cholesky_solve(uphill, factor).squeeze(-1)

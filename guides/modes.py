@@ -1,0 +1,246 @@
+"""The guide of modes: an observation's posterior is a normal about the mode that a search finds.
+
+No network: a push held loosely follows the data, is tightened to its prior, and
+Levenberg-Marquardt does the rest (``follow.py``, ``search.py``). All in standard normal latents,
+so what is approximated is the likelihood alone. Fitted by evidence (``evidence.py``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+
+import pyro
+import pyro.distributions as dist
+import torch
+from torch import Tensor
+from torch.distributions import Transform, constraints
+
+from groundvae.data.batch import Batch
+from groundvae.data.errors import InputError
+from groundvae.guides.encoder import Encoder
+from groundvae.guides.evidence import EvidenceRounds
+from groundvae.guides.follow import Part, follow, parts_of, reown
+from groundvae.guides.guide import Guide
+from groundvae.guides.phase import Fitting, Phase
+from groundvae.guides.population import Population
+from groundvae.guides.search import Search, starts
+from groundvae.models.greybox import AUXILIARY, GreyBox
+from groundvae.models.latent import LatentSpec
+from groundvae.models.normalscore import NormalScore
+
+MODE = "mode_standard"
+ROUNDS = 60  # of evidence at most
+SERIES = 250  # observations that a population is learned from at most
+TOGETHER = 250  # observations searched at once
+STARTS = 3  # of searches at most; others than the first for what it did not find
+STEPS, LEAST_STEPS = 30, 3  # of a search, once it is held to its prior
+STILL, OWN_STILL = 0.02, 0.03  # nats that a step would gain, and own scores, that count as none
+REACHED = 0.5  # nats that a step would gain, above which no mode was reached
+STRAY = 3.0  # times the samples, that the squared residual of a mode has at most
+LITTLE = 0.01  # nats by which another mode has to be better
+OWN_STEPS = 2  # of own variances, at each linearization
+LEAST = 1e-12  # of a prior's variance, that a posterior has at least: digits end there
+
+
+@dataclass(frozen=True)
+class Mode:
+    """The posterior about where a search ended, for n observations.
+
+    ``centre`` (n, latent) and ``factor`` (n, latent, latent), lower triangular, in standard normal
+    latents; ``found`` (n,): whether a mode was reached.
+    """
+
+    centre: Tensor
+    factor: Tensor
+    found: Tensor
+
+    @classmethod
+    def join(cls, parts: Sequence[Mode]) -> Mode:
+        """One of the observations of all ``parts``."""
+        names = [field.name for field in fields(cls)]
+        return cls(*(torch.cat([getattr(part, name) for part in parts]) for name in names))
+
+
+class OwnShear(Transform):
+    """Whitened weights of a push, as an observation's own variance moves from its centre.
+
+    The raw weights stay what they are, so a weight of ``own`` times the variance is as much less
+    whitened. On (..., latent): ``score`` is where the own variance stands, ``weights`` those of the
+    push, ``spread`` that of the log of own variances.
+    """
+
+    domain = constraints.real_vector
+    codomain = constraints.real_vector
+    bijective = True
+
+    def __init__(self, centre: Tensor, score: int, weights: Tensor, spread: Tensor) -> None:
+        super().__init__()
+        self.centre, self.score, self.weights, self.spread = centre, score, weights, spread
+
+    def _log_factor(self, at: Tensor) -> Tensor:
+        moved: Tensor = -0.5 * self.spread * (at[..., self.score] - self.centre)
+        return moved
+
+    def _call(self, x: Tensor) -> Tensor:
+        stretched = x[..., self.weights] * self._log_factor(x).exp().unsqueeze(-1)
+        return x.index_copy(-1, self.weights, stretched)
+
+    def _inverse(self, y: Tensor) -> Tensor:
+        shrunk = y[..., self.weights] * (-self._log_factor(y)).exp().unsqueeze(-1)
+        return y.index_copy(-1, self.weights, shrunk)
+
+    def log_abs_det_jacobian(self, x: Tensor, y: Tensor) -> Tensor:
+        """Log of the determinant, (..., observation)."""
+        return len(self.weights) * self._log_factor(x)
+
+
+class ModeGuide(Guide):
+    """A normal about each observation's mode, in standard normal latents."""
+
+    def __init__(self, encoder: Encoder, spec: LatentSpec, auxiliary: int) -> None:
+        super().__init__()
+        circular = [z.name for z in spec if z.circular]
+        if circular:
+            raise InputError(
+                f"{circular[0]} lives on a circle, which a guide of modes cannot go round, "
+                "expected a structured or a joint guide"
+            )
+        self.reader, self.latents, self.auxiliary = encoder, spec, auxiliary
+        self.hyper = Population(spec.hyper)
+
+    @property
+    def encoder(self) -> Encoder:
+        return self.reader
+
+    @property
+    def population(self) -> Population:
+        return self.hyper
+
+    def attach(self, model: GreyBox) -> None:
+        self._model = (model,)  # in a tuple: the model's parameters are not the guide's own
+
+    def phases(self, fitting: Fitting) -> tuple[Phase, ...]:
+        """One: rounds of evidence, on so many observations that more would tell little."""
+        return (Phase("evidence", ROUNDS, self, self._begin),)
+
+    def _begin(self, fitting: Fitting) -> EvidenceRounds:
+        order = torch.randperm(len(fitting.train))[:SERIES]
+        return EvidenceRounds(fitting, self.start(fitting.train[order.sort().values]))
+
+    def start(self, batch: Batch, place: int = 0) -> Search:
+        """A search that has not moved: from the middle of the prior, or a place beside it."""
+        scores = self.scores(batch)
+        size = len(scores) + self.auxiliary
+        at = starts(place + 1, len(scores), size, batch.x.dtype)[place]
+        return Search(self._model[0], scores, batch, at.expand(len(batch), -1).clone())
+
+    def scores(self, batch: Batch) -> list[NormalScore]:
+        """Normal scores of the physics latents, under their priors."""
+        hyper = self.population.centres()
+        return [NormalScore(z.prior_like(batch.x, hyper)) for z in self.latents]
+
+    def examine(self, batch: Batch) -> Mode:
+        """The modes."""
+        return self.mode(batch)
+
+    def forward(self, batch: Batch, found: object = None) -> None:
+        self.population()
+        mode = self.examine(batch) if found is None else found
+        assert isinstance(mode, Mode)
+        with pyro.plate("observation", len(batch), dim=-1):
+            value = pyro.sample(MODE, self.posterior(mode), infer={"is_auxiliary": True})
+            self._place(value, self.scores(batch))
+
+    def posterior(self, mode: Mode) -> dist.TorchDistribution:
+        """q(z | x) over all latents, standard normal ones, physics first."""
+        base = dist.MultivariateNormal(mode.centre, scale_tril=mode.factor, validate_args=False)
+        shears: list[Transform] = [
+            OwnShear(mode.centre[..., p.first], p.first, p.push, p.residual.own_spread.detach())
+            for p in parts_of(self._model[0])
+        ]
+        return dist.TransformedDistribution(base, shears) if shears else base
+
+    def _place(self, value: Tensor, scores: Sequence[NormalScore]) -> None:
+        """Each latent at its own site."""
+        for name, score, u in zip(self.latents.names, scores, value.unbind(-1), strict=False):
+            at = score.value(u)
+            pyro.sample(name, dist.Delta(at, log_density=-score.log_slope(u, at)))
+        if self.auxiliary:
+            pyro.sample(AUXILIARY, dist.Delta(value[..., len(scores) :], event_dim=1))
+
+    def sites(self, latents: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        first = next(iter(latents.values()))
+        scores = [NormalScore(z.prior_like(first, self.population.centres())) for z in self.latents]
+        parts = [s.score(latents[n]) for s, n in zip(scores, self.latents.names, strict=True)]
+        flat = [torch.stack(parts, -1)] if parts else []
+        return {MODE: torch.cat([*flat, *([latents[AUXILIARY]] if self.auxiliary else [])], -1)}
+
+    @torch.no_grad()
+    def mode(self, batch: Batch) -> Mode:
+        """Search a batch, some observations at a time."""
+        rows = range(0, len(batch), TOGETHER)
+        return Mode.join([self._mode(batch[i : i + TOGETHER]) for i in rows])
+
+    def _mode(self, batch: Batch) -> Mode:
+        """The best of a few searches: those after the first for what it did not find."""
+        parts = parts_of(self._model[0])
+        best = self.start(batch)
+        settle(best, parts)
+        for place in range(1, STARTS):
+            rows = (~reached(best)).nonzero().squeeze(-1)
+            if not len(rows):
+                break
+            again = self.start(batch[rows], place)
+            settle(again, parts)
+            better = again.linear().evidence > best.linear().evidence[rows] + LITTLE
+            better |= again.alive & ~best.alive[rows]
+            best.put(again.pick(better.nonzero().squeeze(-1)), rows[better])
+        return _about(best, parts)
+
+
+@torch.no_grad()
+def settle(search: Search, parts: Sequence[Part]) -> None:
+    """Move every point to a mode, and its own variances to where they are likeliest; in place."""
+    follow(search, parts)
+    moving = torch.arange(len(search.at))
+    for step in range(STEPS):
+        some = search.pick(moving)
+        linear = some.linear()
+        before = some.at.clone()
+        for _ in range(OWN_STEPS if parts and step else 0):
+            found = [part.residual.refit_own(part.statistics(some, linear))[0] for part in parts]
+            reown(some, parts, found)
+            linear = some.linear()
+        owned = torch.zeros(len(moving), dtype=torch.bool)
+        for part in parts:
+            owned |= (some.at - before)[:, part.first].abs() > OWN_STILL
+        still = (linear.gain() < STILL) & ~owned & (step >= LEAST_STEPS)
+        some.move(linear=linear)
+        search.put(some, moving)
+        moving = moving[~still]
+        if not len(moving):
+            return
+
+
+def reached(search: Search) -> Tensor:
+    """Which points (n,) are at a mode that follows the data."""
+    linear = search.linear()
+    misfit = (linear.residual**2).sum(1)
+    return search.alive & (linear.gain() < REACHED) & (misfit < STRAY * linear.residual.shape[1])
+
+
+def _about(search: Search, parts: Sequence[Part]) -> Mode:
+    """The normal about the points of a search."""
+    linear = search.linear()
+    covariance = linear.covariance()
+    centre = linear.mean.clone()
+    for part in parts:  # nothing in the data moves with an own variance but through its weights
+        spread = part.residual.refit_own(part.statistics(search, linear))[1].sqrt()
+        place = part.first
+        covariance[:, place, :] = covariance[:, :, place] = 0.0
+        covariance[:, place, place] = (spread / part.residual.own_spread) ** 2
+        centre[:, place] = search.at[:, place]
+    unit = torch.eye(covariance.shape[-1], dtype=covariance.dtype)
+    factor = torch.linalg.cholesky(covariance + LEAST * unit)
+    return Mode(centre, factor, reached(search))

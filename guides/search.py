@@ -1,0 +1,128 @@
+"""The search for modes: Levenberg-Marquardt in standard normal latents, by exact sensitivities.
+
+Every latent is a normal score or a whitened weight, so the prior is N(0, I) and a step is one of
+least squares. One observation that fails never stops the others: it stays where it was, and is
+counted. Source: Nocedal & Wright (2006), Numerical optimization, section 10.3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from copy import copy
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from groundvae.data.batch import Batch
+from groundvae.guides.gaussian import LinearGaussian
+from groundvae.models.greybox import GreyBox
+from groundvae.models.normalscore import NormalScore
+from groundvae.models.sensitivity import linearize
+
+FIRST, EASIER, HARDER = 1e-2, 0.2, 6.0  # damping, and how it changes
+POINT = ("at", "mean", "jacobian", "states", "alive")
+FAR = 8.0  # standard deviations of the prior beyond which no physics latent is searched
+
+
+@dataclass
+class Search:
+    """Points of n observations, each with the model near it; moved in place.
+
+    ``at`` (n, latent): normal scores of the physics, then ``z_aux``; ``mean`` (n, *event) and
+    ``jacobian`` (n, value, latent) there; ``states`` (n, time, d) or None; ``alive`` (n,): where
+    the model is finite; ``damping`` (n,).
+    """
+
+    model: GreyBox
+    scores: Sequence[NormalScore]
+    batch: Batch
+    at: Tensor
+
+    def __post_init__(self) -> None:
+        self.damping = torch.full((len(self.at),), FIRST, dtype=self.at.dtype)
+        self.renew()
+
+    @torch.no_grad()
+    def renew(self) -> None:
+        """Ask the model again where it is: after its population has changed."""
+        found = linearize(self.model, self.scores, self.at, self.batch)
+        finite = torch.isfinite(found.mean).flatten(1).all(1)
+        self.alive = finite & torch.isfinite(found.jacobian).flatten(1).all(1)
+        self.mean = _kept(found.mean, self.alive)
+        self.jacobian = _kept(found.jacobian, self.alive)
+        self.states = None if found.states is None else _kept(found.states, self.alive)
+
+    @torch.no_grad()
+    def linear(self, heat: float = 1.0) -> LinearGaussian:
+        """The linear-Gaussian posterior at the points; ``heat`` multiplies the noise's scale."""
+        noise = self.model.noise.linearize(
+            self.batch.x, self.mean, self.batch.observed, times=self.batch.inputs.get("t")
+        )
+        return LinearGaussian(noise.whiten(self.jacobian) / heat, noise.residual / heat, self.at)
+
+    @torch.no_grad()
+    def move(self, heat: float = 1.0, linear: LinearGaussian | None = None) -> Tensor:
+        """One step of each observation, kept where it is uphill; which were, (n,) bool."""
+        here = self.linear(heat) if linear is None else linear
+        step = here.step(self.damping) * self.jacobian.any(1)  # what moves nothing stays
+        wanted, count = self.at + step, len(self.scores)
+        physics = wanted[:, :count].clamp(-FAR, FAR)
+        trial = Search(
+            self.model, self.scores, self.batch, torch.cat([physics, wanted[:, count:]], -1)
+        )
+        better = trial.alive & (trial._value(heat) > self._value(heat))
+        better |= trial.alive & ~self.alive
+        self._take(trial, better)
+        self.damping = torch.where(better, EASIER * self.damping, HARDER * self.damping)
+        self.damping = self.damping.clamp(1e-8, 1e8)
+        return better
+
+    def _value(self, heat: float) -> Tensor:
+        """Log joint (n,), of a likelihood with noise as much larger."""
+        likelihood = self.model.noise.log_prob(
+            self.batch.x, self.mean, self.batch.observed, times=self.batch.inputs.get("t")
+        )
+        return likelihood / heat**2 - 0.5 * (self.at**2).sum(1)
+
+    def _take(self, other: Search, better: Tensor) -> None:
+        """The points of another search where they are ``better`` (n,) bool; not their damping."""
+        for name in POINT:
+            own, new = getattr(self, name), getattr(other, name)
+            if own is not None:
+                own[better] = new[better]
+
+    def pick(self, rows: Tensor) -> Search:
+        """A search of some observations (m,) alone, from where they are."""
+        some = copy(self)
+        some.batch = self.batch[rows]
+        for name in (*POINT, "damping"):
+            own = getattr(self, name)
+            setattr(some, name, None if own is None else own[rows].clone())
+        return some
+
+    def put(self, some: Search, rows: Tensor) -> None:
+        """Put the points of ``some`` observations in their places, ``rows`` (m,)."""
+        for name in (*POINT, "damping"):
+            own = getattr(self, name)
+            if own is not None:
+                own[rows] = getattr(some, name)
+
+
+def _kept(value: Tensor, alive: Tensor) -> Tensor:
+    """Zero where a model has left the finite numbers."""
+    return torch.where(alive.view(-1, *[1] * (value.dim() - 1)), value, torch.zeros_like(value))
+
+
+def starts(count: int, physics: int, latents: int, dtype: torch.dtype) -> Tensor:
+    """Points (count, latent) to search from: the middle of the prior, then some spread in it.
+
+    Halton's points as normal scores; ``z_aux`` begins at zero.
+    """
+    if not physics:
+        return torch.zeros(1, latents, dtype=dtype)
+    from scipy.stats import norm, qmc
+
+    shares = qmc.Halton(physics, scramble=False).random(count + 1)[1:]
+    physics_scores = torch.as_tensor(1.2 * norm.ppf(shares), dtype=dtype)
+    return torch.cat([physics_scores, torch.zeros(count, latents - physics, dtype=dtype)], -1)

@@ -1,0 +1,212 @@
+"""Laws of motion: named states, how they begin, how they change, and which of them is observed.
+
+``Dynamics`` makes everything else: one solve of all the ablations that are asked for (with the
+residuals and without), on time grids that are shared or each observation's own.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from groundvae.data.errors import InputError
+from groundvae.data.input import BASE
+from groundvae.models.system import Outcome, Push, System, filled
+from groundvae.models.values import Values
+from groundvae.physics.hamiltonian import Separable
+from groundvae.physics.signal import Interpolation, Signal
+from groundvae.physics.solver import RK4, ParallelAdjoint, Solver, from_start, solve
+
+Rate = Mapping[str, Tensor | float]
+
+
+class Dynamics(System):
+    """A system that moves: ``d state / dt = rate(t, state, z, inputs)``.
+
+    Attributes:
+        states: their names; or, where a state is a field or a vector, names and sizes. Then every
+            latent and every input comes with a trailing axis of length one, to broadcast.
+        observed: the state that is observed, or several, each a channel.
+        solver: how it is solved; see ``physics.solver``.
+        release: what happens at t = 0, where ``initial`` holds, for errors; None: it holds at the
+            first sample, whenever that is.
+
+    """
+
+    states: ClassVar[tuple[str, ...] | Mapping[str, int]] = ()
+    observed: ClassVar[str | tuple[str, ...]] = ""
+    solver: Solver = ParallelAdjoint(RK4(0.05))
+    release: ClassVar[str | None] = "the start"
+    sizes: ClassVar[dict[str, int]] = {}
+    signals: ClassVar[dict[str, Interpolation]] = {}
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls.on_grid = isinstance(cls.states, Mapping)
+        cls.sizes = dict(cls.states) if cls.on_grid else dict.fromkeys(cls.states, 1)  # type: ignore[arg-type]
+        cls.signals = {k: v.interpolation for k, v in cls.inputs.items() if v.over}
+        several = isinstance(cls.observed, tuple)
+        unknown = set(cls.observed if several else [cls.observed] if cls.observed else []) - set(
+            cls.sizes
+        )
+        if unknown:
+            raise InputError(
+                f"{cls.__name__} observes {sorted(unknown)[0]!r}, which is no state of it, known: "
+                f"{', '.join(cls.sizes)}"
+            )
+        if several and "axes" not in vars(cls):
+            cls.axes, cls.labels = ("time", "channel"), {"channel": tuple(cls.observed)}
+
+    @abstractmethod
+    def initial(self, z: Values, inputs: Values) -> Rate:
+        """Every state at the start, from latents (...)."""
+
+    @abstractmethod
+    def rate(self, t: Tensor, state: Values, z: Values, inputs: Values) -> Rate:
+        """How every state changes, per s. ``t`` is in s, scalar or broadcast with the states."""
+
+    def observe(self, state: Values, z: Values, inputs: Values) -> Tensor:
+        """What is observed of states (..., time), without noise, (..., *event)."""
+        if isinstance(self.observed, tuple):
+            return torch.stack([state[name] for name in self.observed], -1)
+        return state[self.observed]
+
+    def pushable(self) -> Mapping[str, int | None]:
+        return {**super().pushable(), **self.sizes}
+
+    def visible(self) -> Mapping[str, int]:
+        return {**super().visible(), **self.sizes}
+
+    @property
+    def channels(self) -> int:
+        if isinstance(self.observed, str) and self.observed and self.on_grid:
+            return self.sizes[self.observed]
+        return super().channels
+
+    def named(self, states: Tensor) -> Values:
+        """States (..., dimension) by name: each (...), or on a grid (..., size)."""
+        parts = states.split(list(self.sizes.values()), -1) if self.on_grid else states.unbind(-1)
+        return Values(dict(zip(self.sizes, parts, strict=True)), "state")
+
+    def stages(self, inputs: Values) -> Tensor | None:
+        """The times (stage,) at which the solver will ask, where they are known and shared."""
+        times = inputs["t"]
+        return None if times.dim() > 1 else self.solver.stage_times(self.released(times))
+
+    def trajectory(
+        self, z: Values, inputs: Values, pushes: Sequence[Push], lead: torch.Size, ablations: int
+    ) -> Tensor:
+        """States (ablation, ..., time, dimension) for latents (...) of the shape ``lead``.
+
+        The pushes act in the first of the ablations only; all are one solve, since a step costs
+        the same for twice as many series at these sizes.
+        """
+        start = self.begin(z, inputs, lead).expand(ablations, *lead, -1)
+        gate = None
+        if ablations > 1:  # the pushes act in the first of them
+            gate = start.new_zeros(ablations, *[1] * (len(lead) + self.on_grid))
+            gate[0] = 1.0
+        times = self.released(inputs["t"])
+        path = solve(self.field(z, inputs, pushes, gate), start, times, self.solver)
+        return path[..., -inputs["t"].shape[-1] :, :]
+
+    def outcomes(
+        self, z: Values, inputs: Values, pushes: Sequence[Push], lead: torch.Size, ablations: int
+    ) -> list[Outcome]:
+        path = self.trajectory(z, inputs, pushes, lead, ablations)
+        states, axes = self.named(path), 1 + self.on_grid
+        observed = self.observe(states, z.with_axes(axes), inputs)
+        return [
+            Outcome(observed[i], Values({k: v[i] for k, v in states.items()}, "state"), inputs)
+            for i in range(ablations)
+        ]
+
+    def field(
+        self, z: Values, inputs: Values, pushes: Sequence[Push], gate: Tensor | None
+    ) -> Callable[[Tensor, Tensor], Tensor]:
+        """``d state / dt`` of a time and states (..., dimension), for latents (...)."""
+        join = torch.cat if self.on_grid else torch.stack
+        z, known = self._beside_states(z, inputs)
+
+        def field(time: Tensor, states: Tensor) -> Tensor:
+            named = self.named(states)
+            at = time.unsqueeze(-1) if self.on_grid and time.dim() else time
+            total = self.checked(self.rate(at, named, z, known(time)))
+            for push in pushes:
+                for name, added in push(time, named).items():
+                    total[name] = total[name] + (added if gate is None else gate * added)
+            return join([filled(total[k], v) for k, v in named.items()], -1)
+
+        return field
+
+    def checked(self, rate: Rate) -> dict[str, Any]:
+        """A rate, or an initial state, of all states and no others."""
+        if rate.keys() != self.sizes.keys():
+            raise InputError(
+                f"{type(self).__name__}.rate gives {', '.join(rate)}, expected the states "
+                f"{', '.join(self.sizes)}"
+            )
+        return dict(rate)
+
+    def _beside_states(
+        self, z: Values, inputs: Values
+    ) -> tuple[Values, Callable[[Tensor], Values]]:
+        """Latents and inputs as a rate reads them: on a grid with an axis more."""
+        z = z.with_axes(1) if self.on_grid else z
+        numbers = {k: inputs[k] for k in self.inputs if k in inputs and k not in self.signals}
+        if self.on_grid:
+            numbers = {k: v.unsqueeze(-1) for k, v in numbers.items()}
+        fixed = inputs.replaced(numbers)
+        if not self.signals:
+            return z, lambda time: fixed
+        signals = {
+            k: Signal(inputs[BASE + k] if BASE + k in inputs else inputs["t"], inputs[k], i)
+            for k, i in self.signals.items()
+        }
+        wide = (..., None) if self.on_grid else (...,)
+        return z, lambda time: fixed.replaced({k: s(time)[wide] for k, s in signals.items()})
+
+    def released(self, times: Tensor) -> Tensor:
+        """The times with that of the start put in front where it is missing."""
+        return times if self.release is None else from_start(times, self.release)
+
+    def begin(self, z: Values, inputs: Values, lead: torch.Size) -> Tensor:
+        """States (..., dimension) at the start, for latents (...) of the shape ``lead``."""
+        z, _ = self._beside_states(z, inputs)
+        begin = self.checked(self.initial(z, inputs))
+        like = next((v for v in begin.values() if isinstance(v, Tensor)), inputs["t"])
+        blank = like.new_zeros(())
+        shapes = [(*lead, size) if self.on_grid else lead for size in self.sizes.values()]
+        values = [
+            filled(begin[k], blank.expand(s)) for k, s in zip(self.sizes, shapes, strict=True)
+        ]
+        return (torch.cat if self.on_grid else torch.stack)(values, -1)
+
+
+class Hamiltonian(Dynamics):
+    """``q' = dH/dp``, ``p' = -dH/dq`` of a separable ``H = T(p) + V(q)``; states ``q`` and ``p``.
+
+    What ``velocity`` and ``force`` are is the system's affair, and may be learned.
+    """
+
+    @abstractmethod
+    def velocity(self, p: Tensor) -> Tensor:
+        """``dT/dp`` of momenta (..., n)."""
+
+    @abstractmethod
+    def force(self, q: Tensor) -> Tensor:
+        """``-dV/dq`` of positions (..., n)."""
+
+    def rate(self, t: Tensor, state: Values, z: Values, inputs: Values) -> Rate:
+        return {"q": self.velocity(state.p), "p": self.force(state.q)}
+
+    def field(
+        self, z: Values, inputs: Values, pushes: Sequence[Push], gate: Tensor | None
+    ) -> Callable[[Tensor, Tensor], Tensor]:
+        if not pushes:  # a symplectic solver then does with half of the work
+            return Separable(self.velocity, self.force)
+        return super().field(z, inputs, pushes, gate)

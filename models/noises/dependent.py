@@ -1,0 +1,183 @@
+"""Gaussian noise whose samples know each other: all that follows from a covariance."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from typing import ClassVar
+
+import torch
+from pyro.distributions import TorchDistribution
+from torch import Tensor, nn
+from torch.distributions import constraints
+
+from groundvae.data.errors import InputError
+from groundvae.models.noises.channels import Channels
+from groundvae.models.noises.covariance import Covariance
+from groundvae.models.noises.noise import Linearized, Noise
+
+Shape = torch.Size | list[int] | tuple[int, ...]
+
+
+class Dependent(Noise):
+    """Zero-mean Gaussian noise, smooth along ``axes``, between channels, and white besides.
+
+    The covariance is ``scale^2 (share * R x B + (1 - share) * I x D)``: ``R`` the correlations
+    along the axes, ``B`` the covariance of channels (its mean variance 1), ``D`` the variances
+    of the detector's white noise (their mean 1). Without ``channels``, events have no last axis
+    of them.
+    """
+
+    axes: ClassVar[tuple[str, ...]]
+
+    def __init__(
+        self, channels: int | None, scale: float, share: float, rate_multiplier: float
+    ) -> None:
+        super().__init__(rate_multiplier)
+        self.log_scale = nn.Parameter(torch.tensor(self._log(scale)))
+        self.has_channels = channels is not None
+        self.channels = Channels(channels or 1, share)
+
+    @property
+    def event_dim(self) -> int:
+        return len(self.axes) + self.has_channels
+
+    @property
+    def channel_scale(self) -> Tensor:
+        """Standard deviation of each channel, (channel,)."""
+        return self.scale * self.channels.variances().sqrt().to(self.scale)
+
+    @abstractmethod
+    def covariance(
+        self, shape: torch.Size, observed: Tensor | None = None, times: Tensor | None = None
+    ) -> Covariance:
+        """The covariance of observations of ``shape`` (*axes, channel).
+
+        ``observed`` (observation, *axes, channel), ``times`` as given.
+        """
+
+    def forward(
+        self,
+        mean: Tensor,
+        *,
+        event_dim: int,
+        observed: Tensor | None = None,
+        times: Tensor | None = None,
+    ) -> TorchDistribution:
+        if event_dim != self.event_dim:
+            raise InputError(
+                f"noise along {' and '.join(self.axes)} needs events of {self.event_dim} axes, "
+                f"not {event_dim}"
+            )
+        return DependentNormal(self, mean, observed, times)
+
+    @torch.no_grad()
+    def linearize(
+        self,
+        x: Tensor,
+        mean: Tensor,
+        observed: Tensor | None = None,
+        *,
+        times: Tensor | None = None,
+    ) -> Linearized:
+        off = self.folded(x - mean)
+        covariance = self._covariance(off, observed, times)
+        shape = off.shape[1:]
+
+        @torch.no_grad()
+        def whiten(jacobian: Tensor) -> Tensor:
+            columns = jacobian.movedim(-1, 0).unflatten(-1, shape)
+            return covariance.whiten(columns).flatten(2).movedim(0, -1)
+
+        return Linearized(covariance.whiten(off).flatten(1), whiten)
+
+    def density(self, off: Tensor, observed: Tensor | None, times: Tensor | None) -> Tensor:
+        """Log density (..., observation) of ``x - mean``."""
+        values = self.folded(off)
+        covariance = self._covariance(values, observed, times)
+        first = values.dim() - len(self.axes) - 1
+        square = covariance.whiten(values).square().flatten(first).sum(-1)
+        samples: Tensor | int = math.prod(values.shape[first:])
+        if observed is not None:
+            samples = observed.flatten(-self.event_dim).sum(-1).to(square)
+        log_det = covariance.log_det().to(square)
+        return -0.5 * (square + log_det + samples * math.log(2 * math.pi))
+
+    @torch.no_grad()
+    def pointwise(
+        self,
+        x: Tensor,
+        mean: Tensor,
+        observed: Tensor | None = None,
+        *,
+        times: Tensor | None = None,
+    ) -> Tensor:
+        """Leave-one-out: a sample given the others of its observation is off by ``u / d``.
+
+        ``u = C^-1 (x - mean)``, ``d`` the diagonal of ``C^-1``, the inverse of its variance. No
+        gradient.
+        Source: Sundararajan & Keerthi (2001), eq. 14.
+        """
+        off = self.folded(x - mean)
+        found, diagonal = self._covariance(off, observed, times).precision(off)
+        density = -0.5 * (found.square() / diagonal - diagonal.log() + math.log(2 * math.pi))
+        density = density if self.has_channels else density.squeeze(-1)
+        return density if observed is None else density.masked_fill(~observed, torch.nan)
+
+    def sample(self, mean: Tensor, *, times: Tensor | None = None) -> Tensor:
+        white = self.folded(torch.randn_like(mean))
+        colored = self._covariance(white, None, times).color(white)
+        return mean + (colored if self.has_channels else colored.squeeze(-1))
+
+    def folded(self, values: Tensor) -> Tensor:
+        """Values with an axis of channels."""
+        values = values if self.has_channels else values.unsqueeze(-1)
+        if values.dim() <= len(self.axes) or values.shape[-1] != self.channels.count:
+            raise InputError(
+                f"noise along {' and '.join(self.axes)} of {self.channels.count} channels does not "
+                f"fit data whose last axes are {tuple(values.shape[-self.event_dim :])}"
+            )
+        return values
+
+    def _covariance(
+        self, values: Tensor, observed: Tensor | None, times: Tensor | None
+    ) -> Covariance:
+        there = observed if observed is None or self.has_channels else observed.unsqueeze(-1)
+        return self.covariance(values.shape[-len(self.axes) - 1 :], there, times)
+
+
+class DependentNormal(TorchDistribution):
+    """The distribution of ``x`` (..., observation, *event) under a dependent noise."""
+
+    arg_constraints: ClassVar[dict[str, constraints.Constraint]] = {}
+    has_rsample = True
+
+    def __init__(
+        self,
+        noise: Dependent,
+        mean: Tensor,
+        observed: Tensor | None = None,
+        times: Tensor | None = None,
+    ) -> None:
+        self.noise, self.mean_, self.observed, self.times = noise, mean, observed, times
+        lead = mean.dim() - noise.event_dim
+        super().__init__(mean.shape[:lead], mean.shape[lead:], validate_args=False)
+
+    @constraints.dependent_property(is_discrete=False)
+    def support(self) -> constraints.Constraint:
+        return constraints.independent(constraints.real, self.noise.event_dim)
+
+    @property
+    def mean(self) -> Tensor:
+        return self.mean_
+
+    def expand(self, batch_shape: Shape, _instance: object = None) -> DependentNormal:
+        mean = self.mean_.expand(*batch_shape, *self.event_shape)
+        return DependentNormal(self.noise, mean, self.observed, self.times)
+
+    def rsample(self, sample_shape: Shape = ()) -> Tensor:
+        mean = self.mean_.expand(*sample_shape, *self.mean_.shape)
+        return self.noise.sample(mean, times=self.times)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        return self.noise.density(value - self.mean_, self.observed, self.times)

@@ -1,0 +1,64 @@
+"""Power over spatial frequency: a smooth, radial spectrum."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from groundvae.data.errors import InputError
+
+BEND = 1 / 64  # cycles per sample, below which knots are evenly spaced, above it in the log
+HIGHEST = math.sqrt(0.5)  # cycles per sample, at the corner
+REFERENCE = 32  # frequencies a side, over which the mean power is 1
+
+
+class Spectrum(nn.Module):
+    """Power of mean 1 at frequencies in cycles per sample; white at first.
+
+    ``log_power`` (knot,), its log at knots, between which it is interpolated. Frequencies are
+    those of the samples, not of an image, so images of any size have the same spectrum.
+
+    >>> Spectrum(8)(2, 2)
+    tensor([[1., 1.],
+            [1., 1.]], dtype=torch.float64, grad_fn=<ExpBackward0>)
+
+    Raises:
+        InputError: there are fewer than two knots.
+
+    """
+
+    def __init__(self, knots: int) -> None:
+        super().__init__()
+        if knots < 2:
+            raise InputError(f"knots of a spectrum must be 2 or more, not {knots}")
+        self.log_power = nn.Parameter(torch.zeros(knots))
+
+    def forward(self, rows: int, columns: int) -> Tensor:
+        """Power (row, column) at the frequencies of the cosine transform of an image."""
+        return self.at(self.place(radius(rows, columns, self.log_power)))
+
+    def at(self, place: Tensor) -> Tensor:
+        """Power (...) at places among the knots, (...)."""
+        steps = (torch.arange(REFERENCE, dtype=torch.float64) + 0.5) / (2 * REFERENCE)
+        reference = torch.hypot(steps.unsqueeze(-1), steps).flatten().to(place.device)
+        mean = torch.logsumexp(self._log(self.place(reference)), 0) - math.log(len(reference))
+        return (self._log(place) - mean).exp()
+
+    def place(self, frequency: Tensor) -> Tensor:
+        """Where frequencies (...) lie among the knots 0, 1, 2, ..."""
+        last = len(self.log_power) - 1
+        return last * torch.log1p(frequency / BEND) / math.log1p(HIGHEST / BEND)
+
+    def _log(self, place: Tensor) -> Tensor:
+        knots = torch.arange(len(self.log_power), dtype=place.dtype, device=place.device)
+        weights = torch.relu(1 - (place.unsqueeze(-1) - knots).abs())
+        return weights @ self.log_power.to(place)
+
+
+def radius(rows: int, columns: int, like: Tensor) -> Tensor:
+    """Frequency (row, column) in cycles per sample, in double precision."""
+    row = torch.arange(rows, dtype=torch.float64, device=like.device) / (2 * rows)
+    column = torch.arange(columns, dtype=torch.float64, device=like.device) / (2 * columns)
+    return torch.hypot(row.unsqueeze(-1), column)

@@ -1,0 +1,95 @@
+"""Residuals that are linear in weights of the observation's own."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from groundvae.models.residuals.residual import Residual, Seen
+from groundvae.models.residuals.table import Table
+from groundvae.models.system import Push, System
+from groundvae.models.values import Values
+
+
+class LinearResidual(Residual):
+    """``sum_k weight_k feature_k(t, states)`` on each state that it acts on.
+
+    Features of time alone come first among those of a state; weights of one state follow those of
+    another. The weights are an affine function of ``z_aux``, observation by observation.
+    """
+
+    on_grid = False
+
+    def attach(self, system: System) -> None:
+        super().attach(system)
+        self.on_grid = system.on_grid
+
+    @property
+    @abstractmethod
+    def count(self) -> int:
+        """Number of features of each state that it acts on."""
+
+    @property
+    @abstractmethod
+    def timed(self) -> int:
+        """How many of them are features of time alone."""
+
+    @abstractmethod
+    def of_time(self, times: Tensor) -> Tensor:
+        """Features of times (...) alone, (..., feature), on a grid (..., size, feature)."""
+
+    @abstractmethod
+    def of_states(self, times: Tensor, states: Values) -> Tensor:
+        """Features of states (...), (..., feature), on a grid (..., size, feature)."""
+
+    @abstractmethod
+    def weights(self, auxiliary: Tensor) -> Tensor:
+        """Weights (..., state, feature) of ``auxiliary`` (..., auxiliary)."""
+
+    @abstractmethod
+    def whitened(self, weights: Tensor, own: Tensor) -> Tensor:
+        """The ``auxiliary`` (..., auxiliary) of weights (..., state, feature), given ``own`` (...).
+
+        ``own`` is the observation's own variance of its push, 1 in the middle.
+        """
+
+    @abstractmethod
+    def own(self, auxiliary: Tensor) -> Tensor:
+        """The observation's own variance (...)."""
+
+    @abstractmethod
+    def scales(self, auxiliary: Tensor) -> Tensor:
+        """``d weight / d z`` (..., state * feature) of the part of ``z_aux`` that is weights."""
+
+    def bind(self, seen: Seen) -> Push:
+        weights = self.weights(seen.auxiliary)  # (..., state, feature)
+        fixed = self.timed
+        known, free = weights[..., :fixed], weights[..., fixed:]
+
+        def pushed(times: Tensor) -> Tensor:
+            """(..., state), on a grid (..., state, size), of times that broadcast with (...)."""
+            features = self.of_time(times)
+            if self.on_grid:
+                return torch.einsum("...sk,...gk->...sg", known, features)
+            return torch.einsum("...sk,...k->...s", known, features)
+
+        table = None
+        if seen.stages is not None and fixed:
+            stages = seen.stages.view(-1, *[1] * (weights.dim() - 2))
+            table = Table(seen.stages, pushed(stages).unsqueeze(1))
+
+        def push(time: Tensor, states: Values) -> Mapping[str, Tensor]:
+            total: Tensor | float = 0.0
+            if fixed:
+                total = table(time) if table is not None else pushed(time)
+            if free.shape[-1]:
+                features = self.of_states(time, states)
+                rule = "...sk,...gk->...sg" if self.on_grid else "...sk,...k->...s"
+                total = total + torch.einsum(rule, free, features)
+            assert isinstance(total, Tensor)
+            return dict(zip(self.acts_on, total.unbind(-2 if self.on_grid else -1), strict=True))
+
+        return push

@@ -1,0 +1,316 @@
+"""Residuals of unknown shape: features of time and of the states, in weights of one's own.
+
+``push = sum_k w_k phi_k(t) + sum_j d_j psi_j(states)`` with weights that belong to the observation:
+``w_k ~ N(0, own * scale_k^2)``, ``d_j ~ N(mean_j, scale_j^2)``. ``phi`` are a constant, cosines and
+sines over a window longer than the data, so that they do not repeat in it: a Gaussian process
+in time whose spectrum is not known; ``psi`` are polynomials of the states and what they
+cannot follow. Scales and means belong to the population and are learned by evidence
+(``guides.evidence``); what the data do not ask for goes to zero by itself. ``own`` is a scale of
+the observation's own, log-normal: one is pushed hard, another hardly.
+
+Sources: Alvarez, Luengo & Lawrence (2013), Linear latent force models using Gaussian processes;
+MacKay (1992), Bayesian interpolation; Tipping (2001), Sparse Bayesian learning.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import torch
+from torch import Tensor, nn
+
+from groundvae.data.batch import Batch
+from groundvae.data.errors import InputError
+from groundvae.models.residuals.population import PopulationResidual, Statistics
+from groundvae.models.residuals.residual import RESIDUALS
+from groundvae.models.system import System
+from groundvae.models.values import Values
+
+STRETCH = 1.5  # of the window over the data's span
+TOP = 1.25  # highest frequency over that of Nyquist: jumps have harmonics beyond it
+MOST = 96  # frequencies, where data are long
+KNOT = 3  # frequencies from one knot of the spectrum to the next
+SIGN = 0.05  # of a state's scale, over which dry friction changes its sign
+DEGREE = 3
+START = 0.1  # of the data's spread, the effect of each feature at first
+SILENT = -40.0  # log variance of features that are not let in yet
+WIDE = 3.0  # times the usual rate, the first prior of a mean
+IMITATES = 0.5  # share of what a feature does, above which the physics could be it
+HELD = 0.02  # an observation, how strongly such features are held to small scales
+OLD = 0.1  # observations that a scale's old value is worth
+FASTEST = 2.0  # most that the log of an own variance moves at once
+SPREADS = (-3.0, 1.5)  # least and largest log spread of these logs
+
+
+@RESIDUALS.register("unknown")
+class Unknown(PopulationResidual):
+    """A push whose shape is not known.
+
+    Args:
+        acts_on: the states whose rates it is added to.
+        sees: the states that it may depend on; all, where nothing is said. A residual that sees
+            what the law acts by (a position) may imitate it; it then keeps to small scales.
+        span: length of the window of the features of time, s; from the data where None.
+        frequencies: how many; from the data where None.
+        degree: of the polynomials of the states.
+
+    """
+
+    scale_of: Tensor
+    imitated: Tensor
+    admitted: Tensor
+
+    def __init__(
+        self,
+        acts_on: str | tuple[str, ...],
+        sees: tuple[str, ...] | None = None,
+        *,
+        span: float | None = None,
+        frequencies: int | None = None,
+        degree: int = DEGREE,
+    ) -> None:
+        super().__init__(acts_on, tuple(sees or ()), 0)
+        self.given, self.degree = sees is not None, degree
+        self.span, self.frequencies = span, frequencies
+        if degree < 0:
+            raise InputError(f"degree of Unknown is {degree}, expected 0 or more")
+
+    def attach(self, system: System) -> None:
+        if not self.given:
+            self.sees = tuple(name for name in system.pushable() if name != "observation")
+        super().attach(system)
+        if self.on_grid:
+            raise InputError(
+                "Unknown acts on states of one number, expected UnknownField on a grid"
+            )
+        if self.span is not None:
+            self._build()
+
+    def prepare(self, batch: Batch) -> None:
+        """Take the window from the data, where it was not given."""
+        if self.span is not None:
+            return
+        times = batch.inputs["t"]
+        gaps = torch.diff(times, dim=-1)
+        length = float((times[..., -1] - times[..., 0]).max())
+        self.span = STRETCH * length
+        nyquist = 0.5 / float(gaps[gaps > 0].median())
+        self.frequencies = min(MOST, max(1, int(TOP * nyquist * self.span)))
+        self._remember(span=self.span, frequencies=self.frequencies)
+        self._build()
+
+    def _build(self) -> None:
+        """Parameters of the population; their sizes are known now."""
+        if hasattr(self, "log_power"):
+            return
+        assert self.frequencies is not None
+        targets = len(self.acts_on)
+        knots = math.ceil((self.frequencies - 1) / KNOT) + 1
+        self.register_buffer("scale_of", torch.ones(len(self.sees)))
+        self.log_power = nn.Parameter(torch.zeros(targets, knots))  # log variance at knots
+        self.log_own_spread = nn.Parameter(torch.tensor(0.0))
+        self.log_constant = nn.Parameter(torch.zeros(targets))
+        self.log_variance = nn.Parameter(torch.zeros(targets, len(self.terms)))
+        self.mean = nn.Parameter(torch.zeros(targets, len(self.terms)))
+        self.mean_variance = nn.Parameter(torch.ones(targets, len(self.terms)))
+        self.register_buffer("imitated", torch.ones(targets, len(self.terms)))
+        self.register_buffer("admitted", torch.tensor(0.0))
+        self.auxiliary = 1 + targets * self.count
+
+    @property
+    def terms(self) -> list[tuple[int, ...]]:
+        """Monomials of the states, as the places of their factors."""
+        places = range(len(self.sees))
+        degrees = range(1, self.degree + 1)
+        return [
+            term for d in degrees for term in itertools.combinations_with_replacement(places, d)
+        ] + [(i, -kind) for kind in (1, 2) for i in places if self.degree]
+
+    @property
+    def names(self) -> list[str]:
+        """What the features of the states are, each over its state's scale."""
+        found = []
+        for term in self.terms:
+            if term[-1] >= 0:
+                found.append(" ".join(self.sees[i] for i in term))
+            else:
+                name = self.sees[term[0]]
+                found.append(f"|{name}| {name}" if term[-1] == -1 else f"sign {name}")
+        return found
+
+    @property
+    def timed(self) -> int:
+        """Number of features of time: a constant, cosines, sines."""
+        return 1 + 2 * (self.frequencies or 0)
+
+    @property
+    def count(self) -> int:
+        return self.timed + len(self.terms)
+
+    def of_time(self, times: Tensor) -> Tensor:
+        assert self.span is not None
+        order = torch.arange(1, (self.frequencies or 0) + 1, dtype=times.dtype, device=times.device)
+        phase = 2 * math.pi * times.unsqueeze(-1) * (order / self.span)
+        return torch.cat([torch.ones_like(phase[..., :1]), torch.cos(phase), torch.sin(phase)], -1)
+
+    def of_states(self, times: Tensor, states: Values) -> Tensor:
+        seen = [states[name] / s for name, s in zip(self.sees, self.scale_of, strict=True)]
+        features = []
+        for term in self.terms:
+            first = seen[term[0]]
+            if term[-1] < 0:
+                bent = first.abs() * first if term[-1] == -1 else torch.tanh(first / SIGN)
+                features.append(bent)
+                continue
+            for i in term[1:]:
+                first = first * seen[i]
+            features.append(first)
+        lead = next(iter(states.values())).shape
+        return torch.stack(features, -1) if features else torch.ones(*lead, 0, dtype=times.dtype)
+
+    def weights(self, auxiliary: Tensor) -> Tensor:
+        z = auxiliary[..., 1:].unflatten(-1, (len(self.acts_on), self.count))
+        return self._centre() + self._spread(auxiliary) * z
+
+    def _centre(self) -> Tensor:
+        """Means (state, feature) of the weights: a push has none."""
+        return torch.cat([self.mean.new_zeros(len(self.acts_on), self.timed), self.mean], -1)
+
+    def whitened(self, weights: Tensor, own: Tensor) -> Tensor:
+        score = (torch.log(own) / self.own_spread).unsqueeze(-1)
+        z = (weights - self._centre()) / self._spread(score)
+        return torch.cat([score, z.flatten(-2)], -1)
+
+    def own(self, auxiliary: Tensor) -> Tensor:
+        return torch.exp(self.own_spread * auxiliary[..., 0])
+
+    @property
+    def own_spread(self) -> Tensor:
+        """Standard deviation of the log of the observations' own variances."""
+        return self.log_own_spread.exp()
+
+    def scales(self, auxiliary: Tensor) -> Tensor:
+        return self._spread(auxiliary).flatten(-2)
+
+    def _spread(self, auxiliary: Tensor) -> Tensor:
+        """Standard deviations (..., state, feature) of weights, given the own scale."""
+        own = self.own(auxiliary).sqrt()[..., None, None]
+        timed, states = self.variance.sqrt().split([self.timed, len(self.terms)], -1)
+        return torch.cat([own * timed, states.expand(*own.shape[:-2], *states.shape)], -1)
+
+    @property
+    def variance(self) -> Tensor:
+        """Variances of the weights in the population, (state, feature)."""
+        power = self.log_power @ self.hats.to(self.log_power).T
+        logs = [self.log_constant.unsqueeze(-1), power, power, self.log_variance]
+        return torch.cat(logs, -1).exp()
+
+    def blank(self) -> None:
+        for parameter in (self.log_power, self.log_constant, self.log_variance, self.mean):
+            parameter.data.zero_()
+        self.admitted.zero_()
+
+    def begin(self, effects: Tensor, spread: float) -> None:
+        square = effects.view(len(self.acts_on), self.count).square()
+        constant, cosine, sine, _ = square.split(self._sections, -1)
+        wanted = (START * spread) ** 2
+        power = torch.log(wanted / (0.5 * (cosine + sine)))
+        hats = self.hats.to(power)
+        self.log_power.data.copy_((power @ hats) / hats.sum(0))
+        self.log_constant.data.copy_(torch.log(wanted / constant.squeeze(-1)))
+        self.log_variance.data.fill_(SILENT)
+
+    def admit(self, scales: Tensor, rates: Tensor) -> None:
+        self.scale_of.copy_(scales)
+        self.log_variance.data.zero_()
+        self.mean_variance.data.copy_((WIDE * rates.unsqueeze(-1)).square().expand_as(self.mean))
+        self.admitted.fill_(1.0)
+
+    def enter(self, effects: Tensor, spread: float) -> None:
+        square = effects.view(len(self.acts_on), self.count)[:, self.timed :].square()
+        self.log_variance.data.copy_(torch.log((START * spread) ** 2 / square.clamp(min=1e-300)))
+
+    def refit(self, statistics: Statistics, *, own: bool) -> Tensor:
+        usual, shape = statistics.usual, (-1, len(self.acts_on), self.count)
+        mean, told = statistics.mean.view(shape), statistics.told.view(shape)
+        if statistics.imitation is not None:
+            found = statistics.imitation.view(shape[1:])[:, self.timed :]
+            self.imitated.copy_(found)
+        scales = self.scales(statistics.auxiliary)
+        if self.admitted:
+            self._refit_means(statistics, scales)
+        self._refit_variances((mean**2)[usual].sum(0), told[usual].sum(0), int(usual.sum()))
+        if not own:
+            return self.own(statistics.auxiliary)
+        found, uncertain = self.refit_own(statistics)
+        if self.admitted:
+            square = (torch.log(found) ** 2 + uncertain)[usual].mean()
+            self.log_own_spread.data.copy_(0.5 * torch.log(square)).clamp_(*SPREADS)
+        return found
+
+    def refit_own(self, statistics: Statistics) -> tuple[Tensor, Tensor]:
+        shape = (-1, len(self.acts_on), self.count)
+        square = statistics.mean.view(shape)[..., : self.timed].square().sum((1, 2))
+        told = statistics.told.view(shape)[..., : self.timed].sum((1, 2))
+        now, prior = torch.log(self.own(statistics.auxiliary)), self.own_spread**-2
+        uncertain = 1 / (0.5 * told + prior)
+        step = uncertain * (0.5 * (square - told) - prior * now)
+        return torch.exp(now + step.clamp(-FASTEST, FASTEST)), uncertain
+
+    def _refit_variances(self, square: Tensor, told: Tensor, n: int) -> None:
+        """``variance *= sum mean^2 / sum told`` of (state, weight), frequencies pooled at knots."""
+        up, down = self._pooled(square), self._pooled(told)
+        self.log_power.data.add_(_log_ratio(up[1], down[1])).clamp_(-40, 20)
+        self.log_constant.data.add_(_log_ratio(up[0], down[0]).squeeze(-1)).clamp_(-40, 20)
+        if self.admitted:
+            held = HELD * n * (self.imitated > IMITATES)
+            self.log_variance.data.add_(_log_ratio(up[2], down[2] + held)).clamp_(-25, 10)
+
+    def _pooled(self, sums: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Sums over weights of the constant, each knot of the spectrum, features of states."""
+        constant, cosine, sine, states = sums.split(self._sections, -1)
+        return constant, (cosine + sine) @ self.hats.to(sums), states
+
+    def _refit_means(self, statistics: Statistics, scales: Tensor) -> None:
+        """Means under priors of learned variance; those that the physics could be stay zero."""
+        free = (self.imitated <= IMITATES).flatten()
+        self.mean.data.masked_fill_(~free.view_as(self.mean), 0.0)
+        if not free.any():
+            return
+        places = torch.arange(len(self.acts_on)).unsqueeze(-1) * self.count + self.timed
+        columns = (places + torch.arange(len(self.terms))).flatten()[free]
+        size, usual = scales[0, columns], statistics.usual
+        pull = statistics.mean[usual][:, columns].sum(0) / size
+        gram = statistics.information(columns)[usual].sum(0) / torch.outer(size, size)
+        now = self.mean.data.flatten()[free]
+        variance = self.mean_variance.data.flatten()[free]
+        new = now
+        for _ in range(3):
+            ridge = torch.diag(1 / variance)
+            covariance = torch.linalg.inv(gram + ridge)
+            new = now + covariance @ (pull - ridge @ now)
+            known = (1 - covariance.diagonal() / variance).clamp(min=1e-9)
+            ratio = (new**2 / variance + 1e-3) / (known + 1e-3)
+            variance = (variance * ratio.clamp(0.1, 10)).clamp(1e-12, 1e6)
+        where = free.view_as(self.mean)
+        self.mean.data[where], self.mean_variance.data[where] = new, variance
+
+    @property
+    def _sections(self) -> list[int]:
+        """Sizes of constant, cosines, sines and features of states."""
+        assert self.frequencies is not None
+        return [1, self.frequencies, self.frequencies, len(self.terms)]
+
+    @property
+    def hats(self) -> Tensor:
+        """How much of each knot's log power a frequency has, (frequency, knot)."""
+        assert self.frequencies is not None
+        at = torch.arange(self.frequencies, dtype=torch.float64)
+        knots = KNOT * torch.arange(self.log_power.shape[-1], dtype=torch.float64)
+        return torch.relu(1 - (at.unsqueeze(-1) - knots).abs() / KNOT)
+
+
+def _log_ratio(up: Tensor, down: Tensor) -> Tensor:
+    """Log of a fixed point's ratio, held to a factor of ten; what nobody asks for moves slowly."""
+    return torch.log(((up + OLD) / (down + OLD)).clamp(0.1, 10))

@@ -1,0 +1,130 @@
+"""The pendulum: gravity is known; what pushes and brakes it is not.
+
+``theta'' = -omega^2 sin(theta) + residual``, released at rest at ``theta0`` at t = 0. The initial
+angle is a latent, not an input: it is observed with noise, and an input would let that noise pass
+for certainty. Source: Takeishi & Kalousis (2021), section 4.1.
+"""
+
+from __future__ import annotations
+
+import torch
+from pyro.distributions import Uniform
+from torch import Tensor
+from torch.distributions import constraints
+
+from groundvae.data import pendulum as data
+from groundvae.models.catalogue import SYSTEMS, Entry, Source, Variant
+from groundvae.models.dynamics import Dynamics, Rate
+from groundvae.models.function import Nothing
+from groundvae.models.greybox import GreyBox
+from groundvae.models.latent import Latent
+from groundvae.models.noises.gaussian import Gaussian
+from groundvae.models.recipe import EVIDENCE, FitOptions, Recipe
+from groundvae.models.residuals import Network, Unknown, Waveform, Waves
+from groundvae.models.values import Values
+from groundvae.physics.solver import Midpoint
+
+REFERENCE_OMEGA = 2.0  # rad/s, the middle of the prior: there a residual's stiffness is 1
+
+
+class Release(Dynamics):
+    """An angle that something moves, from rest at ``theta0``: no physics, the frame of it."""
+
+    states = ("theta", "velocity")
+    observed = "theta"
+    quantity, unit = "angle", "rad"
+    release = "the release"
+    physics = False
+    theta0 = Latent(
+        Uniform(-2.0, 2.0),
+        unit="rad",
+        meaning="angle at which the pendulum is released",
+        support=constraints.interval(-torch.pi, torch.pi),
+    )
+
+    def initial(self, z: Values, inputs: Values) -> Rate:
+        return {"theta": z.theta0, "velocity": 0.0}
+
+    def rate(self, t: Tensor, state: Values, z: Values, inputs: Values) -> Rate:
+        return {"theta": state.velocity, "velocity": 0.0}
+
+
+class Pendulum(Release):
+    """The frictionless pendulum."""
+
+    physics = True
+    omega = Latent(
+        Uniform(0.392, 3.53),
+        unit="rad/s",
+        meaning="natural angular frequency of small swings, sqrt(g / l)",
+        support=constraints.positive,
+    )
+
+    def rate(self, t: Tensor, state: Values, z: Values, inputs: Values) -> Rate:
+        return {"theta": state.velocity, "velocity": -(z.omega**2) * torch.sin(state.theta)}
+
+    def stiffness(self, z: Values) -> Tensor:
+        """Gravity's force in units of the middle pendulum's: forces in its units grow with it."""
+        return (z.omega / REFERENCE_OMEGA) ** 2
+
+
+class Driven(Release):
+    """The same frame, solved in the coarse: where no law is known there is none to be true to."""
+
+    solver = Midpoint(0.05)
+
+
+def _noise() -> Gaussian:
+    return Gaussian(0.1)  # rad, where it starts
+
+
+def hybrid() -> GreyBox:
+    """Gravity and a residual that is told the shape of what is missing: a wave and a friction.
+
+    A residual on the observation is left out on purpose: measured, it improves the
+    reconstruction little and takes over part of the physics (docs/pendulum.md).
+    """
+    return GreyBox(Pendulum(), Waves("velocity", units="stiffness"), _noise())
+
+
+def nn_solver() -> GreyBox:
+    """As in the public code: without the part on the observation it stays on a plateau."""
+    network = Network(
+        ("velocity", "observation"), ("theta", "velocity", "t"), auxiliary=5, scale=10.0
+    )
+    return GreyBox(Driven(), network, _noise())
+
+
+def nn_only() -> GreyBox:
+    """A waveform that knows nothing."""
+    waveform = Waveform(auxiliary=6, highest=8.0, length=1.5, spread=1.0)
+    return GreyBox(Nothing(Pendulum), waveform, _noise())
+
+
+def unknown() -> GreyBox:
+    """Gravity, and a push of which nothing is known."""
+    return GreyBox(Pendulum(), Unknown("velocity"), _noise())
+
+
+AWAKE = Recipe(
+    guide="laplace-normal",
+    options=FitOptions(steps=1600, learning_rate=4e-3, warmup=0.6, calibrate=0.2),
+)
+REGULARIZED = Recipe("regularized", guide="laplace-normal")
+
+SYSTEMS.register("pendulum")(
+    Entry(
+        name="pendulum",
+        summary="a forced damped pendulum; known: gravity; left out: forcing and friction",
+        system=Pendulum,
+        variants={
+            "nn-only": Variant(nn_only, AWAKE),
+            "nn-solver": Variant(nn_solver, AWAKE),
+            "physics-only": Variant(lambda: GreyBox(Pendulum(), (), _noise()), AWAKE),
+            "hybrid": Variant(hybrid, AWAKE),
+            "hybrid-reg": Variant(hybrid, REGULARIZED),
+            "hybrid-evidence": Variant(unknown, EVIDENCE),
+        },
+        source=Source(data.simulate, tuple(data.RANGES)),
+    )
+)

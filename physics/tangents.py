@@ -1,0 +1,121 @@
+"""Sensitivities of a path: how every state of a solved path moves with every parameter, exactly.
+
+Once a path is known its steps do not depend on each other, so the Jacobians of all steps are made
+at once; what is left to be done in order is ``S_{n+1} = M_n S_n + P_n``, two products with small
+matrices. These are the derivatives of the discrete steps themselves, to rounding. Source: Hairer,
+Norsett & Wanner (1993), Solving Ordinary Differential Equations I, section II.6 (the variational
+equation, solved by the same Runge-Kutta method).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from groundvae.physics.rungekutta import FixedStep
+
+Field = Callable[[Tensor, Tensor], Tensor]
+Jacobians = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+"""Takes times (step, 1) and states (step, n, d); gives ``d rate / d state`` (step, n, d, d) and
+``d rate / d parameter`` (step, n, d, parameter)."""
+
+
+@dataclass(frozen=True)
+class Timed:
+    """Parameters whose part in the rate is a function of time alone, the same for all of n.
+
+    ``rows`` (row,) are the components of the state that they push, ``features`` give at times
+    (step,) what each does to each of these, (step, row, parameter). They cost a product of small
+    matrices a step, however many they are.
+    """
+
+    rows: Tensor
+    features: Callable[[Tensor], Tensor]
+
+
+def sensitivities(
+    path: Tensor,
+    grid: Tensor,
+    begin: Tensor,
+    field: Field,
+    jacobians: Jacobians,
+    solver: FixedStep,
+    timed: Timed | None = None,
+) -> Tensor:
+    """``d state / d parameter`` at every time of a grid.
+
+    Args:
+        path: states (step + 1, n, d) on the grid, as ``solver`` made them.
+        grid: times (step + 1,), s.
+        begin: ``d state / d parameter`` at the first of them, (n, d, parameter).
+        field: the rate of states (step, n, d) at times (step, 1).
+        jacobians: its derivatives.
+        solver: the method.
+        timed: further parameters, none of which moves the start.
+
+    Returns:
+        (step + 1, n, d, parameter), those of ``timed`` behind the others.
+
+    """
+    moved, pushed = _step_maps(path[:-1], grid, field, jacobians, solver, timed)
+    found = path.new_zeros(len(grid), *pushed.shape[1:])
+    found[0, ..., : begin.shape[-1]] = begin
+    for i, (move, push) in enumerate(zip(moved.unbind(0), pushed.unbind(0), strict=True)):
+        torch.baddbmm(push, move, found[i], out=found[i + 1])
+    return found
+
+
+def _step_maps(
+    before: Tensor,
+    grid: Tensor,
+    field: Field,
+    jacobians: Jacobians,
+    solver: FixedStep,
+    timed: Timed | None,
+) -> tuple[Tensor, Tensor]:
+    """Derivatives of all steps by their first state (step, n, d, d), and by the parameters."""
+    length = torch.diff(grid).view(-1, 1, 1)
+    wide = length.unsqueeze(-1)
+    slopes: list[Tensor] = []
+    by_state: list[Tensor] = []
+    by_parameter: list[Tensor] = []
+    for i, (share, row) in enumerate(zip(solver.stages, solver.couplings, strict=True)):
+        times = (grid[:-1] + share * torch.diff(grid)).unsqueeze(-1)
+        at = before + length * _mix(row, slopes) if slopes else before
+        own, push = jacobians(times, at)
+        slopes.append(field(times, at))
+        if timed is not None:  # a push of one in each row at this stage, in columns of its own
+            push = torch.cat([push, _unit(push, timed.rows, i, len(solver.stages))], -1)
+        if by_state:
+            push = push + own @ (wide * _mix(row, by_parameter))
+            own = own + own @ (wide * _mix(row, by_state))
+        by_state.append(own)
+        by_parameter.append(push)
+    unit = torch.eye(before.shape[-1], dtype=before.dtype, device=before.device)
+    moved = unit + wide * _mix(solver.weights, by_state)
+    pushed = wide * _mix(solver.weights, by_parameter)
+    if timed is None:
+        return moved, pushed
+    units = len(solver.stages) * len(timed.rows)
+    dense, unit = pushed.split([pushed.shape[-1] - units, units], -1)
+    stages = [timed.features(grid[:-1] + c * torch.diff(grid)) for c in solver.stages]
+    spread = unit.flatten(1, 2) @ torch.cat(stages, 1)  # (step, n d, parameter)
+    return moved, torch.cat([dense, spread.unflatten(1, unit.shape[1:3])], -1)
+
+
+def _unit(like: Tensor, rows: Tensor, stage: int, stages: int) -> Tensor:
+    """A rate of one in each row (step, n, d, stage * row), at one stage, zero at the others."""
+    block = like.new_zeros(like.shape[-2], stages, len(rows))
+    block[rows, stage, torch.arange(len(rows))] = 1.0
+    return block.flatten(1).expand(*like.shape[:-1], -1)
+
+
+def _mix(weights: Sequence[float], parts: Sequence[Tensor]) -> Tensor:
+    used = [w * p for w, p in zip(weights, parts, strict=True) if w != 0.0]
+    total = used[0]
+    for each in used[1:]:
+        total = total + each
+    return total
