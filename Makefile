@@ -35,7 +35,7 @@ slow: install
 lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy -p groundvae.physics -p groundvae.data -p groundvae.models -p groundvae.guides \
+	$(BIN)/mypy -p groundvae.groundvae -p groundvae.physics -p groundvae.data -p groundvae.models -p groundvae.guides \
 		-p groundvae.inference -p groundvae.diagnostics -p groundvae.cli
 
 format: install

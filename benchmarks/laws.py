@@ -7,7 +7,7 @@ the name of the physics; the true latents are for scoring.
 
 Sources: the pendulum and its ranges are those of Takeishi & Kalousis (2021), section 4.1
 (data/pendulum.py); the spring is that of examples/spring.py; the others are textbook terms
-(Coulomb friction, Duffing's cubic, a diode-like conductor, crowding of the prey) with ranges of ours.
+(Coulomb friction, Duffing's cubic, a diode-like conductor, crowding of prey), ranges ours.
 Every jump is smoothed over a few milliseconds, so that DOP853 at 1e-9 is exact enough.
 """
 
@@ -58,7 +58,7 @@ class Law:
     doubled: str = "omega"
 
     def simulate(self, n: int, seed: int) -> Latents:
-        """``x`` (series, time[, channel]), ``t`` (time,), and the true latents by name (series,)."""
+        """``x`` (series, time[, channel]), ``t`` (time,), true latents by name (series,)."""
         random = np.random.default_rng(seed)
         latents = self.draw(random, n)
         path = self.path(latents, self.times)
@@ -111,7 +111,11 @@ def _none(t: float, q: Array, v: Array, z: Mapping[str, Array]) -> Array:
 
 
 def _law(
-    name: str, physics: str, hidden: Mapping[str, tuple[float, float]], push: Push, **changes: object
+    name: str,
+    physics: str,
+    hidden: Mapping[str, tuple[float, float]],
+    push: Push,
+    **changes: object,
 ) -> Law:
     """A law of position and velocity: known physics, plus ``push`` on the velocity's rate.
 
@@ -290,7 +294,12 @@ LAWS: dict[str, Law] = {
         _law(
             "tones",
             "pendulum",
-            {"*amplitudes": (0, 15), "*frequencies": (1, 6), "*phases": (0, 1), "friction": (0, 0.15)},
+            {
+                "*amplitudes": (0, 15),
+                "*frequencies": (1, 6),
+                "*phases": (0, 1),
+                "friction": (0, 0.15),
+            },
             _tones,
         ),
         _law(
@@ -300,7 +309,10 @@ LAWS: dict[str, Law] = {
             _square_dry,
         ),
         _law(
-            "pulse", "pendulum", {"height": (-15, 15), "when": (0.2, 2.2), "width": (0.03, 0.15)}, _pulse
+            "pulse",
+            "pendulum",
+            {"height": (-15, 15), "when": (0.2, 2.2), "width": (0.03, 0.15)},
+            _pulse,
         ),
         _law("angle", "pendulum", {"friction": (0, 0.3), "more": (0, 1)}, _angle),
         _law("softer", "pendulum", {"loss": (0, 0.4)}, _softer),

@@ -145,7 +145,7 @@ def read_data(path: Path, entry: Entry, *, refuse_missing: bool = False) -> Data
         path,
         inputs=system.inputs,
         truth=entry.source.references,
-        coordinates=tuple(system.coordinates),
+        coordinates=system.coordinates,
     )
     rank = 1 + len(entry.system.axes)
     if data.x.ndim != rank:

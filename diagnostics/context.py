@@ -20,16 +20,17 @@ from scipy.stats import norm
 from torch import Tensor
 
 from groundvae.data.batch import Batch
-from groundvae.data.dataset import Dataset
 from groundvae.data.root import STAND_IN
 from groundvae.diagnostics.latents import KnownLatent, is_auxiliary, known_latents, scalar_latents
 from groundvae.diagnostics.selftest import SelfTest, simulate_posterior
+from groundvae.inference.inferencedata import WEIGHTS, observations_of
 from groundvae.inference.run import Run
 from groundvae.models.circle import cut_open
 from groundvae.models.dynamics import Dynamics
 from groundvae.models.greybox import AUXILIARY, Decoded, GreyBox
 from groundvae.models.latent import LatentSpec
 from groundvae.models.values import Values
+from groundvae.physics.errors import tolerant
 
 PRIOR_DRAWS = 20_000
 SIMULATIONS = 1000  # of the self-test
@@ -159,14 +160,9 @@ class Context:
     @cached_property
     def batch(self) -> Batch:
         """The observations, as the guide sees them."""
-        observed = self.inference_data["observed_data"]
-        inputs = {
-            array: np.array(observed[axis].values)
-            for array, axis in self.run.model.system.coordinates.items()
-            if axis in observed.coords
-        }
-        device = str(next(self.run.model.parameters()).device)
-        return Batch.of(Dataset(np.array(self.x), inputs), device=device)
+        data = observations_of(self.inference_data, self.run.model.system)
+        like = self.run.model.noise.log_scale
+        return Batch.of(data, device=str(like.device), dtype=like.dtype)
 
     @cached_property
     def prior_variance(self) -> Mapping[str, float]:
@@ -228,11 +224,16 @@ class Context:
         Keys, from the least to the most: ``physics``, ``dynamics`` where there are two residuals,
         ``full``.
         """
-        draws = {
-            str(k): torch.as_tensor(np.concatenate(v.values)[:DECODED])
-            for k, v in self.inference_data["posterior"].items()
+        drawn = {**self.inference_data["posterior"]}
+        if WEIGHTS in self.inference_data:  # a wide z_aux stands by itself
+            drawn |= {**self.inference_data[WEIGHTS]}
+        found = {
+            str(k): torch.as_tensor(np.concatenate(v.values)[:DECODED]).to(self.batch.x)
+            for k, v in drawn.items()
             if "observation" in v.dims  # hyperparameters are not decoded
         }
+        fewest = min((len(v) for v in found.values()), default=0)
+        draws = {k: v[:fewest] for k, v in found.items()}
         chunks = []
         for i in range(0, len(self.batch), CHUNK):
             batch = self.batch[i : i + CHUNK]
@@ -247,7 +248,8 @@ def physics_alone(model: GreyBox, latents: Mapping[str, Tensor], batch: Batch) -
     size = model.auxiliary
     first = next(iter(latents.values()))
     auxiliary = first.new_zeros(*first.shape, size) if size else None
-    alone = model.decode(latents, auxiliary, batch.inputs).physics
+    with tolerant():
+        alone = model.decode(latents, auxiliary, batch.inputs).physics
     assert alone is not None
     return alone
 

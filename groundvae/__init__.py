@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from groundvae.data.dataset import Dataset as Dataset
     from groundvae.data.input import Input as Input
     from groundvae.data.reading import read as read
-    from groundvae.diagnostics.report import report as report
+    from groundvae.diagnostics.reporting import report as report
     from groundvae.inference.discovery import discovered as discovered
     from groundvae.inference.fit import fit as fit
     from groundvae.inference.posterior import posterior as posterior
@@ -86,7 +86,7 @@ _WHERE = {
     "posterior": "inference.posterior",
     "read": "data.reading",
     "register": "models.declared",
-    "report": "diagnostics.report",
+    "report": "diagnostics.reporting",
 }
 _PRIORS = ("LogNormal", "Normal", "Uniform")
 

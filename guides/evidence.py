@@ -167,13 +167,15 @@ def _sizes(search: Search, residual: PopulationResidual) -> tuple[Tensor, Tensor
     assert isinstance(system, Dynamics)
     assert states is not None
     named = system.named(states[search.alive])
-    gap = torch.diff(search.batch.inputs["t"]).view(1, -1)
-    sizes = [named[k].square().mean(1).median().sqrt().clamp(min=1e-6) for k in residual.sees]
-    rates = [
-        (torch.diff(named[k], dim=1) / gap).square().mean(1).median().sqrt()
-        for k in residual.acts_on
-    ]
+    gap = torch.diff(search.batch.inputs["t"]).view(1, -1, *[1] * system.on_grid)
+    sizes = [_usual_size(named[k]) for k in residual.sees]
+    rates = [_usual_size(torch.diff(named[k], dim=1) / gap) for k in residual.acts_on]
     return torch.stack(sizes), torch.stack(rates)
+
+
+def _usual_size(values: Tensor) -> Tensor:
+    """The root mean square of the middle one of n series or fields."""
+    return values.square().flatten(1).mean(1).median().sqrt().clamp(min=1e-6)
 
 
 def effects(search: Search, part: Part) -> Tensor:

@@ -1,4 +1,4 @@
-"""What an unknown residual turned out to be: the terms that survived, and the spectrum of a push."""
+"""What an unknown residual turned out to be: terms that survived, and a push's spectrum."""
 
 from __future__ import annotations
 
@@ -40,9 +40,13 @@ class Discovery:
             for row in alive.itertuples()
         ] or ["no function of the states"]
         for name, part in self.spectrum.groupby("acts_on"):
+            if not len(part):
+                continue
             power = part["amplitude"].to_numpy() ** 2
             share = np.cumsum(power) / max(power.sum(), 1e-300)
-            low, high = (part["frequency"].to_numpy()[np.searchsorted(share, q)] for q in (0.05, 0.95))
+            low, high = (
+                part["frequency"].to_numpy()[np.searchsorted(share, q)] for q in (0.05, 0.95)
+            )
             lines.append(f"{name}: a push, nine tenths of it from {low:.2g} to {high:.2g} Hz")
         return "\n".join(lines)
 

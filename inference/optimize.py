@@ -176,6 +176,9 @@ class _Progress:
     def finish(self) -> Fit:
         """The best state, and what the fit took."""
         self.both.load_state_dict(self.best)
+        if self.result.best_elbo == -float("inf"):  # of phases that no ELBO judged, the last one's
+            known = [row["valid_elbo"] for row in self.result.history if "valid_elbo" in row]
+            self.result.best_elbo = known[-1] if known else self.result.best_elbo
         self.result.seconds = time.perf_counter() - self.start
         self.result.peak_memory_mb = peak_memory_mb()
         return self.result

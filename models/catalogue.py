@@ -79,4 +79,6 @@ class Entry:
         return self.variant(variant).build().with_priors(priors or {})
 
 
-SYSTEMS: Registry[Entry] = Registry("system", "groundvae.systems")
+SYSTEMS: Registry[Entry] = Registry(
+    "system", "groundvae.systems", source=lambda entry: entry.system
+)

@@ -12,9 +12,9 @@ from groundvae.models.catalogue import SYSTEMS, Entry, Source, Variant
 from groundvae.models.greybox import GreyBox
 from groundvae.models.noises import Noise
 from groundvae.models.noises.gaussian import Gaussian
-from groundvae.models.recipe import USUAL, Recipe
-from groundvae.models.residuals import Network, Residual
-from groundvae.models.system import System
+from groundvae.models.recipe import EVIDENCE, USUAL, Recipe
+from groundvae.models.residuals import Network, Residual, Unknown
+from groundvae.models.system import OBSERVATION, System
 from groundvae.models.written import again
 
 Simulate = Callable[[int, int], Dataset]
@@ -71,25 +71,41 @@ def entry_of(
 ) -> Entry:
     """The variants that any declared system has."""
     doc = (inspect.getdoc(system) or name).splitlines()[0]
-    used = residual or default_residual(system)
+    given = residual or default_residual(system)
+    told = given if given.recipe is not EVIDENCE else _network(given)
+    exact = replace(USUAL, loss="exact")
 
     def model(*residuals: Residual) -> GreyBox:
         return GreyBox(system(), [again(r) for r in residuals], again(noise or Gaussian(0.1)))
 
-    exact = replace(USUAL, loss="exact")
     variants = {
         "physics-only": Variant(lambda: model(), exact),
-        "hybrid": Variant(lambda: model(used), exact),
-        "hybrid-reg": Variant(lambda: model(used), recipe or USUAL),
+        "hybrid": Variant(lambda: model(told), exact),
+        "hybrid-reg": Variant(lambda: model(told), recipe or USUAL),
     }
-    file = inspect.getsourcefile(system) or ""
-    own = str(Path(file).resolve()) if file else ""
-    return Entry(name, summary or doc, system, variants, source or Source(), file=own)
+    usual = "hybrid-reg"
+    if given.recipe is EVIDENCE:
+        usual = "hybrid-evidence"
+        variants[usual] = Variant(lambda: model(given), EVIDENCE)
+    return Entry(
+        name,
+        summary or doc,
+        system,
+        variants,
+        source or Source(),
+        usual,
+        str(Path(inspect.getsourcefile(system) or "").resolve()),
+    )
 
 
 def default_residual(system: type[System]) -> Residual:
-    """A network on the last state (a velocity, most often), which sees it and the time."""
-    inner = [name for name in system().pushable() if name != "observation"]
-    if not inner:
-        return Network("observation", ("t",))
-    return Network(inner[-1], (inner[-1], "t"))
+    """Something of unknown shape on the last state, a velocity most often; else a network."""
+    inner = [name for name in system().pushable() if name != OBSERVATION]
+    if not inner or system.on_grid:
+        return Network(inner[-1] if inner else OBSERVATION, ("t",))
+    return Unknown(inner[-1])
+
+
+def _network(unknown: Residual) -> Network:
+    """The paper's residual, where the unknown acts: it sees what it acts on, and the time."""
+    return Network(unknown.acts_on, (*unknown.inside, "t"))

@@ -21,6 +21,7 @@ class Registry(Mapping[str, T], Generic[T]):
     Args:
         kind: what one of them is called in an error, such as ``"residual"``.
         group: of entry points; the name of an entry point is that of what it loads.
+        source: of a thing, the class in its source: by default the thing itself.
 
     >>> colours: Registry[str] = Registry("colour", "groundvae.colours")
     >>> colours.register("sky")("blue")
@@ -30,8 +31,10 @@ class Registry(Mapping[str, T], Generic[T]):
 
     """
 
-    def __init__(self, kind: str, group: str) -> None:
-        self.kind, self.group = kind, group
+    def __init__(
+        self, kind: str, group: str, source: Callable[[T], object] = lambda thing: thing
+    ) -> None:
+        self.kind, self.group, self.source = kind, group, source
         self._known: dict[str, T] = {}
         self._asked = False
 
@@ -44,9 +47,8 @@ class Registry(Mapping[str, T], Generic[T]):
         """
 
         def decorate(thing: T) -> T:
-            if self._known.setdefault(name, thing) is not thing and not _same(
-                self._known[name], thing
-            ):
+            known = self._known.setdefault(name, thing)
+            if known is not thing and not _same(self.source(known), self.source(thing)):
                 raise InputError(f"there is a {self.kind} {name!r} already, expected another name")
             self._known[name] = thing
             return thing
@@ -105,7 +107,7 @@ def _loaded(point: Any, kind: str) -> Any:
 
 def _same(known: object, thing: object) -> bool:
     """Whether two classes are one source, imported twice (as a module and as a file)."""
-    if not (isinstance(known, type) and isinstance(thing, type)):
+    if known is thing or not (isinstance(known, type) and isinstance(thing, type)):
         return False
     return known.__qualname__ == thing.__qualname__ and _file(known) == _file(thing)
 

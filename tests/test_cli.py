@@ -51,11 +51,12 @@ METRICS += ["omega_mae", "omega_crps", "omega_cov50", "omega_cov90"]
 def test_a_typed_option_is_kept_and_others_are_the_system_s_own(name: str) -> None:
     """Also one that is typed as large as the usual one is."""
     entry, usual = SYSTEMS[name], FitOptions()
+    own = entry.variant().recipe.options
     for typed in ({}, {"steps": usual.steps}, {"sleep": usual.sleep, "batch_size": 7}):
         words = [word for k, v in typed.items() for word in (f"--{k.replace('_', '-')}", str(v))]
         command = tyro.cli(Fit, args=[name, *words])
-        options = source.tuned(entry, command.options, command.preset())
-        assert options == replace(usual, **{**entry.options, **typed})
+        options = command.recipe(entry).options
+        assert options == replace(own, **typed)  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +100,7 @@ def test_fit_leaves_four_plain_files(tiny: Tiny) -> None:
     assert config["variant"] == "hybrid-reg"
     assert config["priors"]["omega"] == "Uniform(low=0.392, high=3.53)"
     facts = json.loads((tiny.run / "fit.json").read_text())
-    assert facts["stop"] == "finished"
+    assert facts["ending"] == "finished"
     assert facts["steps"] == 12 + 6 + 6  # asleep, awake, calibration
 
 
@@ -337,7 +338,7 @@ def test_an_interrupted_fit_is_saved(tiny: Tiny, tmp_path: Path) -> None:
         rest = process.communicate(timeout=60)[1]
     assert process.returncode == 0
     assert "Traceback" not in rest
-    assert json.loads((out / "fit.json").read_text())["stop"] == "interrupted"
+    assert json.loads((out / "fit.json").read_text())["ending"] == "interrupted"
     run = load_run(out)
     assert run.fit.steps < 100_000
     known = [row["valid_elbo"] for row in run.fit.history if "valid_elbo" in row]

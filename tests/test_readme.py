@@ -1,4 +1,4 @@
-"""The README's Python examples run as they are."""
+"""The Python examples of README and CONTRIBUTING run as they are."""
 
 from __future__ import annotations
 
@@ -8,21 +8,23 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[1]
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
 EXPOSE = "import runpy; runpy.run_path({run!r})['expose_checkout']()\n"
 
 
-def examples() -> list[str]:
-    readme = ROOT / "README.md"
-    return BLOCK.findall(readme.read_text(encoding="utf-8")) if readme.is_file() else []
+def examples(name: str) -> list[str]:
+    return BLOCK.findall((ROOT / name).read_text(encoding="utf-8"))
 
 
-def test_examples_run(tmp_path: Path) -> None:
-    assert examples()
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md"])
+def test_examples_run(tmp_path: Path, name: str) -> None:
+    assert examples(name)
     # One after the other, as a reader runs them: later blocks use what earlier ones made.
     script = tmp_path / "example.py"
-    text = EXPOSE.format(run=str(ROOT / "run.py")) + "\n".join(examples())
+    text = EXPOSE.format(run=str(ROOT / "run.py")) + "\n".join(examples(name))
     script.write_text(text, encoding="utf-8")
     environment = os.environ | {"MPLBACKEND": "Agg"}
     done = subprocess.run(

@@ -7,8 +7,6 @@ residual for the search, draws, the density of each sample, and a fixed point of
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from groundvae.models.noises.correlated import Correlated
 from groundvae.models.noises.gaussian import Gaussian
 from groundvae.models.noises.matern import Matern
@@ -16,15 +14,18 @@ from groundvae.models.noises.noise import Linearized, Noise
 from groundvae.models.noises.perchannel import PerChannel
 from groundvae.models.noises.poisson import Poisson
 from groundvae.models.noises.studentt import StudentT
+from groundvae.models.registry import Registry
 
-NOISES: Mapping[str, type[Noise]] = {
-    "gaussian": Gaussian,
-    "per_channel": PerChannel,
-    "student_t": StudentT,
-    "poisson": Poisson,
-    "correlated": Correlated,
-    "matern": Matern,
-}
+NOISES: Registry[type[Noise]] = Registry("noise", "groundvae.noises")
+for _name, _kind in (
+    ("gaussian", Gaussian),
+    ("per_channel", PerChannel),
+    ("student_t", StudentT),
+    ("poisson", Poisson),
+    ("correlated", Correlated),
+    ("matern", Matern),
+):
+    NOISES.register(_name)(_kind)
 
 __all__ = [
     "NOISES",

@@ -6,6 +6,7 @@ from groundvae.models.residuals.painting import FreeImage, FreeProfile, Painting
 from groundvae.models.residuals.residual import RESIDUALS, Residual, Seen
 from groundvae.models.residuals.stencil import Stencil
 from groundvae.models.residuals.unknown import Unknown
+from groundvae.models.residuals.unknownfield import UnknownField
 from groundvae.models.residuals.waveform import Waveform
 from groundvae.models.residuals.waves import Waves
 
@@ -20,6 +21,7 @@ __all__ = [
     "Seen",
     "Stencil",
     "Unknown",
+    "UnknownField",
     "Waveform",
     "Waves",
 ]

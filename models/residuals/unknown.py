@@ -80,10 +80,6 @@ class Unknown(PopulationResidual):
         if not self.given:
             self.sees = tuple(name for name in system.pushable() if name != "observation")
         super().attach(system)
-        if self.on_grid:
-            raise InputError(
-                "Unknown acts on states of one number, expected UnknownField on a grid"
-            )
         if self.span is not None:
             self._build()
 
@@ -141,8 +137,8 @@ class Unknown(PopulationResidual):
 
     @property
     def timed(self) -> int:
-        """Number of features of time: a constant, cosines, sines."""
-        return 1 + 2 * (self.frequencies or 0)
+        """Number of features of time: a constant, cosines, sines; none of a field."""
+        return 1 + 2 * self.frequencies if self.frequencies else 0
 
     @property
     def count(self) -> int:
@@ -203,7 +199,8 @@ class Unknown(PopulationResidual):
     def variance(self) -> Tensor:
         """Variances of the weights in the population, (state, feature)."""
         power = self.log_power @ self.hats.to(self.log_power).T
-        logs = [self.log_constant.unsqueeze(-1), power, power, self.log_variance]
+        constant = self.log_constant.unsqueeze(-1) if self.timed else power
+        logs = [constant, power, power, self.log_variance]
         return torch.cat(logs, -1).exp()
 
     def blank(self) -> None:
@@ -217,8 +214,9 @@ class Unknown(PopulationResidual):
         wanted = (START * spread) ** 2
         power = torch.log(wanted / (0.5 * (cosine + sine)))
         hats = self.hats.to(power)
-        self.log_power.data.copy_((power @ hats) / hats.sum(0))
-        self.log_constant.data.copy_(torch.log(wanted / constant.squeeze(-1)))
+        if self.timed:
+            self.log_power.data.copy_((power @ hats) / hats.sum(0))
+            self.log_constant.data.copy_(torch.log(wanted / constant.squeeze(-1)))
         self.log_variance.data.fill_(SILENT)
 
     def admit(self, scales: Tensor, rates: Tensor) -> None:
@@ -261,8 +259,9 @@ class Unknown(PopulationResidual):
     def _refit_variances(self, square: Tensor, told: Tensor, n: int) -> None:
         """``variance *= sum mean^2 / sum told`` of (state, weight), frequencies pooled at knots."""
         up, down = self._pooled(square), self._pooled(told)
-        self.log_power.data.add_(_log_ratio(up[1], down[1])).clamp_(-40, 20)
-        self.log_constant.data.add_(_log_ratio(up[0], down[0]).squeeze(-1)).clamp_(-40, 20)
+        if self.timed:
+            self.log_power.data.add_(_log_ratio(up[1], down[1])).clamp_(-40, 20)
+            self.log_constant.data.add_(_log_ratio(up[0], down[0]).squeeze(-1)).clamp_(-40, 20)
         if self.admitted:
             held = HELD * n * (self.imitated > IMITATES)
             self.log_variance.data.add_(_log_ratio(up[2], down[2] + held)).clamp_(-25, 10)
@@ -300,7 +299,8 @@ class Unknown(PopulationResidual):
     def _sections(self) -> list[int]:
         """Sizes of constant, cosines, sines and features of states."""
         assert self.frequencies is not None
-        return [1, self.frequencies, self.frequencies, len(self.terms)]
+        waves = self.frequencies
+        return [1 if waves else 0, waves, waves, len(self.terms)]
 
     @property
     def hats(self) -> Tensor:

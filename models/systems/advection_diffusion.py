@@ -17,12 +17,13 @@ from groundvae.models.function import Nothing
 from groundvae.models.greybox import GreyBox
 from groundvae.models.latent import Latent
 from groundvae.models.noises.gaussian import Gaussian
-from groundvae.models.recipe import FitOptions, Recipe
-from groundvae.models.residuals import Network, Residual, Stencil
+from groundvae.models.recipe import EVIDENCE, FitOptions, Recipe
+from groundvae.models.residuals import Network, Residual, Stencil, UnknownField
 from groundvae.models.system import System
 from groundvae.models.values import Values
 from groundvae.physics.advection_diffusion import curvature, half_sine
 from groundvae.physics.exponential import Exponential
+from groundvae.physics.solver import RK4, ParallelAdjoint, Solver
 
 
 class Line(Dynamics):
@@ -36,7 +37,7 @@ class Line(Dynamics):
     release = "the initial time"
     physics = False
     # Exact; a residual that is not linear in y needs RK4(0.02).
-    solver = Exponential()
+    solver: Solver = Exponential()
     magnitude = Latent(
         Uniform(0.25, 2.0),
         unit="1",
@@ -88,6 +89,17 @@ def nn_only() -> GreyBox:
     return _model(Nothing(Line), network)
 
 
+class NonlinearLine(AdvectionDiffusion):
+    """The same law, solved step by step: what is missing need not be linear."""
+
+    solver: Solver = ParallelAdjoint(RK4(0.02))
+
+
+def unknown() -> GreyBox:
+    """Diffusion, and something of which nothing is known."""
+    return _model(NonlinearLine(), UnknownField("y", spacing=data.SPACING))
+
+
 OPTIONS = FitOptions(
     steps=3000, batch_size=100, learning_rate=4e-3, warmup=0.3, sleep=0.0, calibrate=0.0
 )
@@ -105,6 +117,7 @@ SYSTEMS.register("advection_diffusion")(
             "physics-only": Variant(lambda: _model(AdvectionDiffusion(), ()), EXACT),
             "hybrid": Variant(hybrid, EXACT, ODD),
             "hybrid-reg": Variant(hybrid, REGULARIZED, ODD),
+            "hybrid-evidence": Variant(unknown, EVIDENCE),
         },
         source=Source(data.simulate, tuple(data.RANGES)),
     )
