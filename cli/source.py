@@ -11,7 +11,7 @@ from typing import TypeVar
 import numpy as np
 
 from groundvae.cli.console import note
-from groundvae.data.dataset import Dataset
+from groundvae.data.dataset import Dataset, load_dataset
 from groundvae.data.reading import read
 from groundvae.data.errors import InputError
 from groundvae.data.root import Splits
@@ -21,6 +21,9 @@ from groundvae.models.recipe import FitOptions, Recipe
 
 TRAIN, VALID, TEST = (1000, 1), (500, 2), (1000, 3)
 """Size and seed of the default splits."""
+
+TABLES = (".csv", ".tsv", ".txt", ".parquet", ".nc", ".zarr")
+"""Kinds of data files beside ``.npz``."""
 
 T = TypeVar("T")
 
@@ -141,12 +144,16 @@ def read_data(path: Path, entry: Entry, *, refuse_missing: bool = False) -> Data
 
     """
     system = entry.system
-    data = read(
-        path,
-        inputs=system.inputs,
-        truth=entry.source.references,
-        coordinates=system.coordinates,
-    )
+    if path.suffix in TABLES or system.inputs:
+        data = read(
+            path,
+            inputs=system.inputs,
+            truth=entry.source.references,
+            coordinates=system.coordinates,
+        )
+    else:
+        names = tuple(system.coordinates)
+        data = load_dataset(path, coordinates=names, latents=entry.source.references)
     rank = 1 + len(entry.system.axes)
     if data.x.ndim != rank:
         shape = ", ".join(("observation", *entry.system.axes))

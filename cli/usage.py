@@ -47,7 +47,7 @@ def refuse_repeats(arguments: Sequence[str]) -> None:
     >>> refuse_repeats(["predict", "--do", "omega*=2", "theta0=0"])
     >>> refuse_repeats(["predict", "--do", "omega*=2", "--do=theta0=0"])
     Traceback (most recent call last):
-    groundvae.data.errors.InputError: --do is given twice, expected once with all its values
+    groundvae.physics.errors.InputError: --do is given twice, expected once with all its values
     """
     options = [text.partition("=")[0] for text in arguments]
     for option in LISTS:

@@ -258,6 +258,8 @@ def _load_own_file(folder: Path, values: Mapping[str, Any]) -> None:
 
 def _read_run(folder: Path, values: dict[str, Any]) -> Run:
     how = values.pop("recipe")
+    if not isinstance(how["loss"], str) or not values["model"]:
+        raise ValueError("no loss, or no model")
     recipe = Recipe(**{**how, "options": FitOptions(**how["options"])})
     run = new_run(RunConfig(**values, recipe=recipe))
     weights = load_file(folder / "weights.safetensors")

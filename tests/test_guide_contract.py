@@ -51,7 +51,7 @@ def applies(system: str, name: str) -> bool:
     return not (circular and name.startswith(("laplace", "modes")))
 
 
-EVERY = [(system, name) for system in SYSTEMS for name in GUIDES]
+EVERY = [(system, name) for system in SYSTEMS for name in GUIDES if name != "modes"]
 
 
 @pytest.mark.parametrize(("system", "name"), [pair for pair in EVERY if not applies(*pair)])
@@ -87,7 +87,10 @@ def test_contract(system: str, name: str) -> None:
     with torch.no_grad():  # layers that begin at zero hide those below them
         for parameter in guide.parameters():
             parameter.add_(0.01 * torch.randn_like(parameter))
-    for part in {guide, getattr(guide, "first", guide)}:  # what is learned first takes no gradient from the whole
+    for part in {
+        guide,
+        getattr(guide, "first", guide),
+    }:  # what is learned first takes no gradient from the whole
         RegularizedELBO().differentiable_loss(model, part, batch).backward()
     for key, parameter in guide.named_parameters():
         assert parameter.grad is not None, key

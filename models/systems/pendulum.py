@@ -68,7 +68,7 @@ class Pendulum(Release):
         return (z.omega / REFERENCE_OMEGA) ** 2
 
 
-class Driven(Release):
+class DrivenPendulum(Release):
     """The same frame, solved in the coarse: where no law is known there is none to be true to."""
 
     solver = Midpoint(0.05)
@@ -92,7 +92,7 @@ def nn_solver() -> GreyBox:
     network = Network(
         ("velocity", "observation"), ("theta", "velocity", "t"), auxiliary=5, scale=10.0
     )
-    return GreyBox(Driven(), network, _noise())
+    return GreyBox(DrivenPendulum(), network, _noise())
 
 
 def nn_only() -> GreyBox:
