@@ -8,12 +8,11 @@ Restartable: rows that are in the CSV already are not fitted again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import product
 from pathlib import Path
-from typing import Any
 
 import pyro.distributions as dist
 import torch
@@ -25,25 +24,22 @@ from rich.table import Table
 from torch import Tensor
 
 from groundvae.cli.source import TEST, TRAIN, VALID
-from groundvae.data.batch import Batch
 from groundvae.data.pendulum import TIMES
 from groundvae.diagnostics.metrics import compute_metrics
-from groundvae.guides.options import GuideOptions
-from groundvae.inference.optimize import optimize
+from groundvae.inference.fit import fit
 from groundvae.inference.posterior import posterior
-from groundvae.inference.run import Run, RunConfig, new_run
-from groundvae.models.recipe import FitOptions
-from groundvae.models.ownfile import find_system
-from groundvae.models.network import FourierTime
+from groundvae.inference.run import Run
+from groundvae.models.greybox import GreyBox
 from groundvae.models.noises.gaussian import Gaussian
-from groundvae.models.systems.pendulum import AUXILIARY, Pendulum
-from groundvae.models.residual import BoundResidual, HarmonicResidual, NeuralResidual
+from groundvae.models.ownfile import find_system
+from groundvae.models.residuals import Network, Residual, Waves
+from groundvae.models.systems.pendulum import Pendulum
 from groundvae.physics.solver import RK4, Midpoint, ParallelAdjoint, Solver
 
 COLUMNS = ("reconstruction_sse", "omega_mae", "omega_crps", "omega_cov50", "omega_cov90")
 
 
-class LowRankNoise(GaussianNoise):
+class LowRankNoise(Gaussian):
     """Noise correlated in time: three learned patterns beside the white noise (one grid only).
 
     What the model misses is then no independent error of each sample. Source: Kennedy & O'Hagan
@@ -54,31 +50,35 @@ class LowRankNoise(GaussianNoise):
         super().__init__(scale)
         self.patterns = torch.nn.Parameter(0.1 * scale * torch.randn(len(TIMES), 3))
 
+    def each(self, mean: Tensor, observed: Tensor | None = None) -> dist.TorchDistribution:
+        return dist.Normal(mean, (self.scale**2 + self.patterns.square().sum(-1)).sqrt())
+
     def forward(
-        self, mean: Tensor, *, event_dim: int, observed: Tensor | None = None
+        self,
+        mean: Tensor,
+        *,
+        event_dim: int,
+        observed: Tensor | None = None,
+        times: Tensor | None = None,
     ) -> dist.TorchDistribution:
         white = (self.scale**2).expand_as(mean)
-        if not event_dim:  # each sample by itself
-            return dist.Normal(mean, (white + self.patterns.square().sum(-1)).sqrt())
         return dist.LowRankMultivariateNormal(mean, self.patterns.expand(*mean.shape, 3), white)
 
 
-class MotionNoise(GaussianNoise):
+class MotionNoise(Gaussian):
     """Heteroscedastic noise: a series that is bent more sharply is reconstructed less well."""
 
     def __init__(self, scale: float) -> None:
         super().__init__(scale)
         self.share = torch.nn.Parameter(torch.tensor(-4.0))  # of the bend, log
 
-    def forward(
-        self, mean: Tensor, *, event_dim: int, observed: Tensor | None = None
-    ) -> dist.TorchDistribution:
+    def each(self, mean: Tensor, observed: Tensor | None = None) -> dist.TorchDistribution:
         bend = mean.diff(n=2, dim=-1).pow(2).mean(-1, keepdim=True)
         scale = (self.scale**2 + self.share.exp() ** 2 * bend).sqrt()
-        return dist.Normal(mean, scale.expand_as(mean)).to_event(event_dim)
+        return dist.Normal(mean, scale.expand_as(mean))
 
 
-class OwnNoise(GaussianNoise):
+class OwnNoise(Gaussian):
     """Heteroscedastic noise: each series has a scale of its own, which is integrated out.
 
     Its precision has a gamma prior of mean ``scale**-2`` whose shape is learned: a series is then
@@ -89,53 +89,52 @@ class OwnNoise(GaussianNoise):
         super().__init__(scale)
         self.log_freedom = torch.nn.Parameter(torch.tensor(2.0))
 
+    def each(self, mean: Tensor, observed: Tensor | None = None) -> dist.TorchDistribution:
+        return dist.StudentT(2 + self.log_freedom.exp(), mean, self.scale)
+
     def forward(
-        self, mean: Tensor, *, event_dim: int, observed: Tensor | None = None
+        self,
+        mean: Tensor,
+        *,
+        event_dim: int,
+        observed: Tensor | None = None,
+        times: Tensor | None = None,
     ) -> dist.TorchDistribution:
-        freedom = 2 + self.log_freedom.exp()
-        if not event_dim:  # each sample by itself
-            return dist.StudentT(freedom, mean, self.scale)
         factor = self.scale * torch.eye(mean.shape[-1], dtype=mean.dtype)
-        return dist.MultivariateStudentT(freedom, mean, factor)
+        return dist.MultivariateStudentT(2 + self.log_freedom.exp(), mean, factor)
 
 
-class ConstantForce(HarmonicResidual):
-    """The default residual, its force not scaled with omega squared."""
-
-    def bind(self, *given: Any, **options: Any) -> BoundResidual:
-        return super().bind(*given, **options | {"stiffness": 1.0})
+def waves(count: int = 1, units: str = "stiffness") -> Waves:
+    """The default residual; without ``units`` its force is not scaled with omega squared."""
+    return Waves("velocity", waves=count, units=units)
 
 
-def free(states: tuple[int, ...]) -> Pendulum:
-    """Neural residuals as in the public code: in the dynamics, of ``states``, and on the angle."""
-    return Pendulum(
-        dynamics=NeuralResidual(AUXILIARY, states=states, time=FourierTime(), scale=10.0),
-        observation=NeuralResidual(
-            AUXILIARY, states=(0, 1), time=FourierTime(40, 8.0), scale=1.0, width=128
-        ),
-        solver=Midpoint(0.05),
-    )
+def free(states: tuple[str, ...]) -> list[Residual]:
+    """Neural residuals, in the dynamics, of ``states``, and on the angle; z_aux is halved."""
+    return [
+        Network("velocity", (*states, "t"), auxiliary=2, scale=10.0),
+        Network("observation", ("theta", "velocity", "t"), auxiliary=2, pairs=40, width=128),
+    ]
 
 
-def observed(residual: NeuralResidual) -> Pendulum:
-    return Pendulum(dynamics=HarmonicResidual(AUXILIARY), observation=residual)
+def observed(auxiliary: int, *more: str) -> list[Residual]:
+    """The default residual, and one on the angle that sees the state."""
+    sees = ("theta", "velocity", *more)
+    return [waves(), Network("observation", sees, auxiliary=auxiliary, pairs=8, width=32)]
 
 
 @dataclass(frozen=True)
 class Ablation:
-    """One choice undone: options of the fit, penalties, guide, system, noise or precision."""
+    """One choice undone: options of the fit, penalties, guide, residual, noise or precision."""
 
     options: Mapping[str, float] = field(default_factory=dict)
     weights: Mapping[str, float] = field(default_factory=dict)
-    system: Callable[[], Pendulum] = lambda: Pendulum(dynamics=HarmonicResidual(AUXILIARY))
+    residuals: Callable[[], Sequence[Residual]] = lambda: [waves()]
+    solver: Solver | None = None
     guide: str = "laplace-normal"
-    guide_options: GuideOptions = field(default_factory=GuideOptions)
-    noise: Callable[[float], GaussianNoise] = GaussianNoise
-    dtype: torch.dtype = torch.float32
-
-
-def solved(solver: Solver) -> Callable[[], Pendulum]:
-    return lambda: Pendulum(dynamics=HarmonicResidual(AUXILIARY), solver=solver)
+    guide_options: Mapping[str, int] = field(default_factory=dict)
+    noise: Callable[[float], Gaussian] = Gaussian
+    double: bool = False
 
 
 # A neural residual starts silent: simulations of it teach nothing, and it has to learn awake.
@@ -156,9 +155,15 @@ ABLATIONS: Mapping[str, Ablation] = {
     **{f"ppc {a:g}": Ablation(weights={"ppc": a}) for a in PPC if a != PPC[1]},
     **{
         f"ppc {a:g}, neural residuals of {seen}": Ablation(
-            AWAKE_ALONE, weights={"ppc": a}, system=partial(free, states), guide="structured-normal"
+            AWAKE_ALONE,
+            weights={"ppc": a},
+            residuals=partial(free, states),
+            guide="structured-normal",
         )
-        for seen, states in (("velocity and time", (1,)), ("angle, velocity and time", (0, 1)))
+        for seen, states in (
+            ("velocity and time", ("velocity",)),
+            ("angle, velocity and time", ("theta", "velocity")),
+        )
         for a in PPC
     },
     "structured-normal guide": Ablation(guide="structured-normal"),
@@ -169,22 +174,14 @@ ABLATIONS: Mapping[str, Ablation] = {
         guide="structured-normal", noise=MotionNoise
     ),
     "noise of each series its own": Ablation(noise=OwnNoise),
-    "guide of width 256": Ablation(guide_options=GuideOptions(width=256)),
-    "midpoint at 0.05 s": Ablation(system=solved(ParallelAdjoint(Midpoint(0.05)))),
-    "RK4 at 0.025 s": Ablation(system=solved(ParallelAdjoint(RK4(0.025)))),
-    "float64": Ablation(dtype=torch.float64),
-    "residual on the observation, sees z": Ablation(
-        system=lambda: observed(NeuralResidual(AUXILIARY, states=(0, 1), scale=0.1, width=32))
-    ),
-    "residual on the observation, state and time": Ablation(
-        system=lambda: observed(
-            NeuralResidual(0, states=(0, 1), time=FourierTime(8), scale=0.1, width=32)
-        )
-    ),
-    "force not scaled with omega squared": Ablation(
-        system=lambda: Pendulum(dynamics=ConstantForce(AUXILIARY))
-    ),
-    "two waves": Ablation(system=lambda: Pendulum(dynamics=HarmonicResidual(AUXILIARY, waves=2))),
+    "guide of width 256": Ablation(guide_options={"width": 256}),
+    "midpoint at 0.05 s": Ablation(solver=ParallelAdjoint(Midpoint(0.05))),
+    "RK4 at 0.025 s": Ablation(solver=ParallelAdjoint(RK4(0.025))),
+    "float64": Ablation(double=True),
+    "residual on the observation, sees z": Ablation(residuals=lambda: observed(2)),
+    "residual on the observation, state and time": Ablation(residuals=lambda: observed(0, "t")),
+    "force not scaled with omega squared": Ablation(residuals=lambda: [waves(units="")]),
+    "two waves": Ablation(residuals=lambda: [waves(2)]),
 }
 
 
@@ -199,30 +196,24 @@ class Options:
 
 
 def fitted(ablation: Ablation, seed: int) -> Run:
-    """The default run with its options, system and weights replaced, and trained."""
+    """The default fit with its options, residuals, guide and weights replaced."""
     entry = find_system("pendulum")
-    options = replace(FitOptions(seed=seed), **ablation.options)  # type: ignore[arg-type]
-    run = new_run(
-        RunConfig(
-            "pendulum",
-            length=50,
-            guide=ablation.guide,
-            guide_options=ablation.guide_options,
-            weights=ablation.weights,
-            options=options,
-        )
+    usual = entry.variant().recipe
+    recipe = replace(
+        usual,
+        weights=ablation.weights,
+        guide=ablation.guide,
+        guide_options=ablation.guide_options,
+        options=replace(usual.options, seed=seed, **ablation.options),  # type: ignore[arg-type]
+        double=ablation.double,
     )
     torch.manual_seed(seed)
-    system = ablation.system()
-    system.latents = run.model.latents
-    run.model.system, run.model.noise = system, ablation.noise(entry.noise)
-    for part in (run.model, run.guide):
-        part.to(ablation.dtype)
-    train, valid = (
-        Batch.of(entry.source.simulate(*split), dtype=ablation.dtype) for split in (TRAIN, VALID)
-    )
-    run.fit = optimize(run.model, run.guide, run.loss(), train, valid, options)
-    return run
+    system = Pendulum()
+    if ablation.solver is not None:
+        system.solver = ablation.solver
+    model = GreyBox(system, ablation.residuals(), ablation.noise(0.1))  # rad, where it starts
+    simulate = entry.source.simulate
+    return fit(model, simulate(*TRAIN), valid=simulate(*VALID), recipe=recipe)
 
 
 def measure(name: str, seed: int) -> dict[str, float]:

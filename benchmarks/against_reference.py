@@ -29,7 +29,6 @@ from rich.table import Table
 from groundvae.cli.source import TRAIN, VALID
 from groundvae.data.batch import Batch
 from groundvae.data.dataset import Dataset
-from groundvae.models.recipe import FitOptions
 from groundvae.models.ownfile import find_system
 
 TARGETS = (2.0, 1.0, 0.7, 0.5, 0.4, 0.3, 0.25)
@@ -115,7 +114,7 @@ def run_reference(options: Options, train: Dataset, valid: Dataset) -> list[tupl
 def run_ours(options: Options, train: Dataset, valid: Dataset) -> list[tuple[float, float]]:
     """(seconds, validation SSE) of our default fit."""
     torch.set_num_threads(options.threads)
-    settings = FitOptions(seed=options.seed, validate_every=50)
+    settings = fit_speed.settings(options.seed)
     return fit_speed.watched_fit(Batch.of(train), Batch.of(valid), settings, draws=1).points
 
 

@@ -25,13 +25,14 @@ from groundvae.cli.source import TEST, TRAIN
 from groundvae.data.batch import Batch
 from groundvae.data.dataset import Dataset
 from groundvae.diagnostics.metrics import compute_metrics
+from groundvae.guides.calibration import CalibrationLoss
+from groundvae.guides.descent import Descent
+from groundvae.guides.guide import share
 from groundvae.guides.laplace import LaplaceGuide
-from groundvae.inference.calibration import CalibrationLoss
-from groundvae.inference.elbo import SLEEP
+from groundvae.guides.phase import Fitting
+from groundvae.guides.simulation import Simulator
 from groundvae.inference.posterior import posterior
-from groundvae.inference.preset import build_loss
 from groundvae.inference.run import Run, load_run, new_run
-from groundvae.inference.trainer import Phase, Trainer
 from groundvae.models.ownfile import find_system
 
 COLUMNS = (
@@ -54,14 +55,18 @@ class Options:
     threads: int = 2
 
 
-def calibrate(run: Run, loss: CalibrationLoss) -> None:
-    """Learn the correction of a laplace run, in place, for as many steps as its fit has."""
-    options = run.config.options
-    trainer = Trainer(run.model, run.guide, loss.loss, loss.train, loss.train, options)
-    steps = round(options.calibrate * options.steps)
-    phase = Phase("calibrate", steps, run.guide, loss, [loss.guide.correction], options)
-    for _ in range(steps):
-        trainer.step(phase)
+def fitting_of(run: Run, train: Batch) -> Fitting:
+    """What the phases of the run's own fit were given."""
+    simulator = Simulator(run.model, population=run.guide.population)
+    return Fitting(run.model, run.loss(), train, run.config.options, simulator)
+
+
+def calibrate(fitting: Fitting, loss: CalibrationLoss) -> None:
+    """Learn the correction of a laplace guide, in place, for as many steps as its fit has."""
+    steps, rate = share(fitting.options.calibrate, fitting), fitting.options.learning_rate
+    descent = Descent(fitting, loss, [loss.guide.correction], steps=steps, rate=rate)
+    for number in range(1, steps + 1):
+        descent.step(number)
 
 
 def measure(
@@ -73,20 +78,21 @@ def measure(
     fresh = new_run(run.config).guide.get_submodule("correction").state_dict()
     found: dict[float, Mapping[str, float]] = {}
     with pyro.validation_enabled(False):
-        loss = CalibrationLoss(run.model, guide, run.loss(), train, seen=len(train) * 200)
+        fitting = fitting_of(run, train)
+        loss = CalibrationLoss(fitting, guide, seen=len(train) * 200)
         for weight in weights:
             guide.correction.load_state_dict(fresh)
             torch.manual_seed(seed)
             if weight:
-                loss.loss = build_loss(run.config.loss, {SLEEP: weight})
-                calibrate(run, loss)
+                loss.weight = weight
+                calibrate(fitting, loss)
             found[weight] = compute_metrics(posterior(run, test))
     return found
 
 
 def main(options: Options) -> None:
     torch.set_num_threads(options.threads)
-    simulated = find_system("pendulum").simulate
+    simulated = find_system("pendulum").source.simulate
     train, test = Batch.of(simulated(*TRAIN)), simulated(*TEST)
     found = [measure(load_run(path), options.weights, train, test) for path in options.runs]
     table = Table("weight", *COLUMNS)

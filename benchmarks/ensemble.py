@@ -23,7 +23,7 @@ import numpy as np
 import pyro
 import torch
 import tyro
-from calibration import COLUMNS, calibrate
+from calibrating import COLUMNS, calibrate, fitting_of
 from paper_table import spread
 from pyro import poutine
 from rich.console import Console
@@ -36,17 +36,17 @@ from groundvae.data.batch import Batch
 from groundvae.data.dataset import Dataset
 from groundvae.diagnostics.evidence import compute_evidence
 from groundvae.diagnostics.metrics import compute_metrics
+from groundvae.guides.affine import TriangularAffine
+from groundvae.guides.calibration import EACH, CalibrationLoss
 from groundvae.guides.family import START
-from groundvae.guides.guide import Guide
-from groundvae.guides.laplace import LaplaceApproximation, LaplaceGuide, TriangularAffine
-from groundvae.inference.calibration import EACH, CalibrationLoss
-from groundvae.inference.elbo import SLEEP
+from groundvae.guides.laplace import LaplaceApproximation, LaplaceGuide
+from groundvae.guides.phase import SLEEP, Fitting, Terms
+from groundvae.guides.simulation import simulate
 from groundvae.inference.posterior import posterior
 from groundvae.inference.run import Run, load_run
-from groundvae.guides.simulation import simulate
 from groundvae.inference.stacking import stack, stacking_weights
-from groundvae.models.ownfile import find_system
 from groundvae.models.greybox import AUXILIARY, GreyBox, site_value
+from groundvae.models.ownfile import find_system
 
 EACH_WORLD = 4000  # simulations of each model
 FACTORS = np.linspace(0.5, 2.0, 16)  # by which draws are widened
@@ -61,17 +61,17 @@ class Options:
     threads: int = 2
 
 
-class SettlingAmongWorlds(CalibrationLoss):
+class CalibrationAmongModels(CalibrationLoss):
     """CalibrationLoss on simulations of several fitted models, of which the guide's own is one.
 
     Their z_aux mean something else in each, so only the physics latents are scored: first in a
     lower triangular factor, their density needs no other coordinate.
     """
 
-    def __init__(self, run: Run, worlds: Sequence[GreyBox], train: Batch) -> None:
-        guide = run.guide
+    def __init__(self, run: Run, fitting: Fitting, worlds: Sequence[GreyBox]) -> None:
+        guide, train = run.guide, fitting.train
         assert isinstance(guide, LaplaceGuide)
-        super().__init__(run.model, guide, run.loss(), train, seen=1)
+        super().__init__(fitting, guide, seen=1)
         self.count = len(guide.latents)
         banks = [simulate(world, train, EACH_WORLD) for world in worlds]
         self.truth = torch.cat([guide.latents.unconstrain(b.latents) for b in banks])
@@ -81,12 +81,12 @@ class SettlingAmongWorlds(CalibrationLoss):
             *(torch.cat([getattr(f, k) for f in found]) for k in names)
         )
 
-    def __call__(self, model: GreyBox, guide: Guide, batch: Batch) -> Tensor:
-        rows = torch.randint(len(self.train), (len(batch),))
-        missed = -self._elbo(model, rows)
+    def __call__(self, batch: Batch, kl_weight: float) -> Terms:
+        assert self.weight is not None
+        elbo = self._elbo(torch.randint(len(self.train), (len(batch),)))
         rows = torch.randint(len(self.truth), (EACH * len(batch),))
         simulated = -self._log_density(self.bank[rows], self.truth[rows]).mean()
-        return simulated + missed / self.loss.weights[SLEEP]
+        return {"elbo": elbo, SLEEP: simulated, "loss": simulated - elbo / self.weight}
 
     def _log_density(self, approximation: LaplaceApproximation, truth: Tensor) -> Tensor:
         n = self.count
@@ -103,10 +103,10 @@ class SettlingAmongWorlds(CalibrationLoss):
 def settled_among(run: Run, worlds: Sequence[GreyBox]) -> Run:
     """A copy of the run whose correction has learned from all worlds' simulations."""
     run = replace(run, guide=deepcopy(run.guide))
-    train = Batch.of(run.entry.source.simulate(*TRAIN))
+    fitting = fitting_of(run, Batch.of(find_system("pendulum").source.simulate(*TRAIN)))
     torch.manual_seed(run.config.options.seed)
     with pyro.validation_enabled(False):
-        calibrate(run, SettlingAmongWorlds(run, worlds, train))
+        calibrate(fitting, CalibrationAmongModels(run, fitting, worlds))
     return run
 
 
@@ -129,7 +129,7 @@ def predictive_coverage(run: Run, batch: Batch, drawn: Tensor, factor: float) ->
     auxiliary = wide[..., len(spec) :]
     decoded = run.model.decode(physics, auxiliary, batch.inputs, reduced=False).full
     torch.manual_seed(1)
-    seen = run.model.noise(decoded, event_dim=1).sample()
+    seen = run.model.noise.sample(decoded, times=batch.inputs["t"])
     low, high = seen.quantile(torch.tensor([0.5 - NOMINAL / 2, 0.5 + NOMINAL / 2]), 0)
     return float(((batch.x > low) & (batch.x < high)).float().mean())
 
@@ -161,7 +161,7 @@ def tempered(run: Run, found: az.InferenceData, valid: Dataset) -> tuple[float, 
 
 def main(options: Options) -> None:
     torch.set_num_threads(options.threads)
-    simulated = find_system("pendulum").simulate
+    simulated = find_system("pendulum").source.simulate
     valid, test = simulated(*VALID), simulated(*TEST)
     runs = [load_run(folder) for folder in options.runs]
     table = Table("what", *COLUMNS)

@@ -15,11 +15,11 @@ from rich.console import Console
 
 from groundvae.cli.source import TRAIN, VALID
 from groundvae.data.batch import Batch
+from groundvae.guides.phase import Phase
 from groundvae.inference.optimize import optimize, peak_memory_mb
 from groundvae.inference.run import Run, RunConfig, new_run
-from groundvae.models.recipe import FitOptions
-from groundvae.inference.trainer import Phase
 from groundvae.models.ownfile import find_system
+from groundvae.models.recipe import FitOptions
 
 TARGET = 0.25
 DRAWS = 20
@@ -70,9 +70,16 @@ def validation_sse(run: Run, batch: Batch, draws: int) -> float:
     return float((decoded.full.mean(0) - batch.x).pow(2).sum(-1).mean())
 
 
+def settings(seed: int) -> FitOptions:
+    """Of the published fit, looked at often."""
+    return replace(find_system("pendulum").variant().recipe.options, seed=seed, validate_every=50)
+
+
 def watched_fit(train: Batch, valid: Batch, options: FitOptions, draws: int) -> Curve:
     """The default fit, and its curve."""
-    run = new_run(RunConfig("pendulum", length=train.x.shape[1], options=options))
+    entry = find_system("pendulum")
+    recipe = replace(entry.variant().recipe, options=options)
+    run = new_run(RunConfig("pendulum", train.x.shape[1], entry.usual, recipe))
     curve = Curve(run, valid, draws)
     run.fit = optimize(run.model, run.guide, run.loss(), train, valid, options, curve)
     return curve
@@ -82,10 +89,10 @@ def main(options: Options) -> None:
     torch.set_num_threads(options.threads)
     entry = find_system("pendulum")
     train, valid = Batch.of(entry.source.simulate(*TRAIN)), Batch.of(entry.source.simulate(*VALID))
-    settings = FitOptions(seed=options.seed, validate_every=50)
+    chosen = settings(options.seed)
     if options.steps is not None:
-        settings = replace(settings, steps=options.steps)
-    curve = watched_fit(train, valid, settings, DRAWS)
+        chosen = replace(chosen, steps=options.steps)
+    curve = watched_fit(train, valid, chosen, DRAWS)
     result = curve.run.fit
     seconds = result.seconds - curve.measuring
     reached = first(curve.points, TARGET)

@@ -26,15 +26,18 @@ from groundvae.cli.source import TEST, TRAIN, VALID
 from groundvae.data.batch import Batch
 from groundvae.diagnostics.metrics import compute_metrics
 from groundvae.guides.catalogue import GUIDES
+from groundvae.guides.phase import Fitting
+from groundvae.guides.simulation import Simulator
 from groundvae.inference.optimize import optimize
 from groundvae.inference.posterior import posterior
 from groundvae.inference.preset import build_loss
 from groundvae.inference.run import Run, RunConfig, load_run, new_run
-from groundvae.models.recipe import FitOptions
 from groundvae.models.ownfile import find_system
+from groundvae.models.recipe import FitOptions
 
 COLUMNS = ("reconstruction_sse", "omega_mae", "omega_crps", "omega_cov90", "elbo", "iwae")
 USUAL = "structured-normal"
+LEARNED = tuple(name for name in GUIDES if name != "modes")  # which is no network's
 Row = dict[str, str | float]
 console = Console(width=160)
 
@@ -44,12 +47,19 @@ class Options:
     """What to measure."""
 
     out: Path = Path("runs/guides")
-    guides: tuple[str, ...] = GUIDES
+    guides: tuple[str, ...] = LEARNED
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
     steps: int | None = None
     threads: int = 2
     only_speed: bool = False
     """Time the steps; fit nothing."""
+
+
+def unfitted(guide: str, options: FitOptions) -> Run:
+    """The published model with one guide."""
+    entry = find_system("pendulum")
+    recipe = replace(entry.variant().recipe, guide=guide, options=options)
+    return new_run(RunConfig("pendulum", 50, entry.usual, recipe))
 
 
 class Stepper:
@@ -59,18 +69,24 @@ class Stepper:
     """
 
     def __init__(self, guide: str) -> None:
-        self.run = new_run(RunConfig("pendulum", 50, guide=guide))
+        self.run = unfitted(guide, FitOptions())
         self.batch = Batch.of(find_system("pendulum").source.simulate(200, 1))
         self.run.guide.prepare(self.batch)
-        self.guide = self.run.guide.first
-        self.loss = build_loss("regularized")
+        self.guide = getattr(self.run.guide, "first", self.run.guide)
+        model, loss = self.run.model, build_loss("regularized")
+        simulator = Simulator(model, population=self.guide.population)
+        self.fitting = Fitting(model, loss, self.batch, FitOptions(), simulator)
         self.both = torch.nn.ModuleList([self.run.model, self.run.guide])
 
     def seconds(self, asleep: bool) -> float:
         self.both.zero_grad(set_to_none=True)
-        measure = self.loss.sleep if asleep else self.loss.differentiable_loss
+        objective = self.fitting.objective
         start = time.perf_counter()
-        measure(self.run.model, self.guide, self.batch).backward()
+        if asleep:
+            terms = objective.asleep(self.fitting, self.guide, self.batch)
+        else:
+            terms = objective.joint(self.fitting, self.guide, self.batch, 1.0)
+        terms["loss"].backward()
         return time.perf_counter() - start
 
 
@@ -99,11 +115,11 @@ def fitted(guide: str, seed: int, options: Options) -> Run:
     folder = options.out / f"{guide}-{seed}-{options.steps}"
     if (folder / "config.json").is_file():
         return load_run(folder)
-    settings = FitOptions(seed=seed)
+    settings = replace(find_system("pendulum").variant().recipe.options, seed=seed)
     if options.steps is not None:
         settings = replace(settings, steps=options.steps)
     entry = find_system("pendulum")
-    run = new_run(RunConfig("pendulum", 50, guide=guide, options=settings))
+    run = unfitted(guide, settings)
     train, valid = Batch.of(entry.source.simulate(*TRAIN)), Batch.of(entry.source.simulate(*VALID))
     run.fit = optimize(run.model, run.guide, run.loss(), train, valid, settings)
     run.save(folder)

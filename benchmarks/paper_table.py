@@ -121,7 +121,7 @@ def spread(values: Iterable[float]) -> str:
 
 def pca(system: str, components: int) -> float:
     """Test SSE of a linear reconstruction from as many numbers."""
-    simulate = find_system(system).simulate
+    simulate = find_system(system).source.simulate
     return pendulum.pca_sse(simulate(*TRAIN), simulate(*TEST), components)
 
 

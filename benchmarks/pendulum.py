@@ -24,11 +24,11 @@ from groundvae.cli.source import TEST, TRAIN, usual_options
 from groundvae.data.dataset import Dataset
 from groundvae.data.pendulum import TIMES, solve
 from groundvae.diagnostics.metrics import compute_metrics
-from groundvae.inference.fit import peak_memory_mb
+from groundvae.inference.optimize import peak_memory_mb
 from groundvae.inference.posterior import PosteriorOptions, posterior
 from groundvae.inference.run import Run, load_run
-from groundvae.models.ownfile import find_system
 from groundvae.models.intervention import Change
+from groundvae.models.ownfile import find_system
 
 
 @dataclass(frozen=True)

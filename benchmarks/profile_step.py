@@ -14,25 +14,28 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import median
-from typing import Any
 
 import pyro
 import torch
 import tyro
 from rich.console import Console
 from rich.table import Table
-from torch import Tensor
 
 from groundvae.cli.source import TRAIN
 from groundvae.data.batch import Batch
+from groundvae.guides.descent import batches
+from groundvae.guides.guide import asleep, awake
 from groundvae.guides.laplace import LaplaceGuide
-from groundvae.inference.elbo import SLEEP
+from groundvae.guides.phase import Fitting
+from groundvae.guides.simulation import Simulator
+from groundvae.inference.penalty import Step
 from groundvae.inference.run import Run, RunConfig, new_run
-from groundvae.models.recipe import FitOptions
-from groundvae.inference.trainer import Phase, Trainer
+from groundvae.models.greybox import GreyBox
+from groundvae.models.noises.gaussian import Gaussian
 from groundvae.models.ownfile import find_system
-from groundvae.models.systems.pendulum import AUXILIARY, Pendulum
-from groundvae.models.residual import BoundResidual, HarmonicResidual
+from groundvae.models.recipe import FitOptions
+from groundvae.models.residuals import Waves
+from groundvae.models.systems.pendulum import Pendulum
 from groundvae.physics.solver import RK4
 
 
@@ -43,13 +46,6 @@ class Options:
     threads: int = 2
     repeats: int = 30
     batch_size: int = 200
-
-
-class Untabulated(HarmonicResidual):
-    """The default residual, evaluated anew at every stage."""
-
-    def bind(self, auxiliary: Tensor, times: Tensor | None, **options: Any) -> BoundResidual:
-        return super().bind(auxiliary, None, **options)
 
 
 def milliseconds(part: Callable[[], object], repeats: int) -> float:
@@ -64,21 +60,21 @@ def milliseconds(part: Callable[[], object], repeats: int) -> float:
 
 def parts(run: Run, train: Batch, options: Options) -> dict[str, float]:
     """Time of each part of a step."""
-    settings = FitOptions(batch_size=options.batch_size)
+    settings = FitOptions(batch_size=options.batch_size, steps=10**6)
     run.guide.attach(run.model)
     run.guide.prepare(train)
-    guide = run.guide.first  # the part of it that learns with the model
-    trainer = Trainer(run.model, run.guide, run.loss(), train, train, settings)
-    batch, loss = next(trainer.stream), trainer.loss
-    penalties = loss.active(run.model, guide)
+    guide = getattr(run.guide, "first", run.guide)  # the part of it that learns with the model
+    loss, simulator = run.loss(), Simulator(run.model, population=guide.population)
+    fitting = Fitting(run.model, loss, train, settings, simulator)
+    batch, penalties = next(batches(fitting)), loss.active(run.model, guide)
 
     def step_parts() -> dict[str, float]:
-        made = loss._step(run.model, guide, batch, reduced=True)
+        made = Step(run.model, guide, batch, simulator)
         marks = {"": time.perf_counter()}
         _ = made.guide_trace
         marks["guide"] = time.perf_counter()
         _ = made.model_trace
-        marks["decode, both worlds"] = time.perf_counter()
+        marks["decode, with and without residual"] = time.perf_counter()
         terms = {name: penalty(made) for name, penalty in penalties.items()}
         marks["penalties, simulations with them"] = time.perf_counter()
         assert terms
@@ -87,13 +83,11 @@ def parts(run: Run, train: Batch, options: Options) -> dict[str, float]:
 
     rows = [step_parts() for _ in range(options.repeats + 3)][3:]
     found = {name: median(row[name] for row in rows) for name in rows[0]}
-    joint, many = loss.differentiable_loss, 10**6
-    wake = Phase("wake", many, guide, joint, [run.model, guide], settings, validated=True)
-    sleep = Phase(SLEEP, many, guide, loss.sleep, [guide], settings)
-    whole = milliseconds(lambda: trainer.step(wake), options.repeats)
+    wake, sleep = awake(guide, fitting, slept=True), asleep(guide, fitting, 10**6)
+    whole = milliseconds(lambda: wake.step(1), options.repeats)
     found["backward and update"] = whole - sum(found.values())
     found["a step awake"] = whole
-    found["a step asleep"] = milliseconds(lambda: trainer.step(sleep), options.repeats)
+    found["a step asleep"] = milliseconds(lambda: sleep.step(1), options.repeats)
     if isinstance(run.guide, LaplaceGuide):
         found["the modes of all series"] = milliseconds(lambda: run.guide.approximation(train), 3)
     return found
@@ -103,16 +97,19 @@ def main(options: Options) -> None:
     torch.set_num_threads(options.threads)
     entry = find_system("pendulum")
     train = Batch.of(entry.source.simulate(*TRAIN))
-    systems = {
-        "as it is": Pendulum(dynamics=HarmonicResidual(AUXILIARY)),
-        "step by step": Pendulum(dynamics=HarmonicResidual(AUXILIARY), solver=RK4()),
-        "and not tabulated": Pendulum(dynamics=Untabulated(AUXILIARY), solver=RK4()),
+    slow = Pendulum()
+    slow.solver = RK4()
+    whole, anew = (Waves("velocity", units="stiffness", tabulated=t) for t in (True, False))
+    models = {
+        "as it is": GreyBox(Pendulum(), whole, Gaussian(0.1)),
+        "step by step": GreyBox(slow, whole, Gaussian(0.1)),
+        "and not tabulated": GreyBox(slow, anew, Gaussian(0.1)),
     }
     columns = {}
     with pyro.validation_enabled(False):
-        for name, system in systems.items():
-            run = new_run(RunConfig("pendulum", length=train.x.shape[1]))
-            run.model.system = system
+        for name, model in models.items():
+            config = RunConfig("pendulum", train.x.shape[1], recipe=entry.variant().recipe)
+            run = new_run(config, model=model)
             columns[name] = parts(run, train, options)
     table = Table("part, ms", *columns)
     for part in columns["as it is"]:

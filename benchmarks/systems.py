@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,21 +16,21 @@ import torch
 from pendulum import pca_sse
 from scipy.stats import spearmanr
 
-from groundvae.cli.fit import usual_preset
-from groundvae.cli.source import default_splits, own_weights, tuned, usual_options
+from groundvae.cli.source import default_splits
 from groundvae.data.advection_diffusion import TIMES, solve
-from groundvae.data.batch import Batch
 from groundvae.data.dataset import Dataset
 from groundvae.diagnostics.metrics import compute_metrics
-from groundvae.inference.optimize import optimize
+from groundvae.inference.fit import fit
 from groundvae.inference.posterior import PosteriorOptions, posterior
-from groundvae.inference.run import Run, RunConfig, new_run
+from groundvae.inference.run import Run
 from groundvae.models.circle import difference, mean_direction
 from groundvae.models.intervention import Change
 from groundvae.models.ownfile import find_system
 from groundvae.models.systems.gait import Gait
+from groundvae.models.values import Values
 from groundvae.physics.galaxy import PERIOD
 from groundvae.physics.hamiltonian import drift
+from groundvae.physics.solver import Leapfrog
 
 FEW = PosteriorOptions(draws=20, predictive_draws=20)
 COMPONENTS = {"advection_diffusion": (5, 6), "galaxy": (6, 20), "gait": (15, 21)}
@@ -62,13 +61,13 @@ def energy_drift(run: Run, data: Dataset) -> float:
     """Largest relative change of H over a stride, mean over strides, at the solver's own steps."""
     system = run.model.system
     assert isinstance(system, Gait)
-    assert system.hamiltonian is not None
     posterior_means = posterior(run, data, FEW)["posterior"].mean(("chain", "draw"))
     latents = {k: torch.as_tensor(posterior_means[k].values) for k in system.latents.names}
     start = torch.stack([latents[name] for name in system.latents.names], -1)
     with torch.no_grad():
         grid = torch.linspace(0.0, 2.0, 51)
-        states = system.solver(system.hamiltonian.field(), start, grid)
+        law = system.field(Values({}, "latent"), Values({}, "input"), (), None)
+        states = Leapfrog(0.04)(law, start, grid)
         return float(drift(system.hamiltonian(states).T).mean())
 
 
@@ -99,20 +98,9 @@ def axis_figures(run: Run, data: Dataset) -> dict[str, float]:
 def measure(name: str, variant: str, seed: int, root: Path | None) -> dict[str, float]:
     """Fit one system at its defaults and measure it."""
     entry = find_system(name)
-    splits = default_splits(entry, root if entry.splits else None)
-    loss = usual_preset(variant)
-    config = RunConfig(
-        system=name,
-        length=splits.train.x.shape[1],
-        variant=variant,
-        loss=loss,
-        weights=own_weights(entry, loss),
-        options=tuned(entry, replace(usual_options(), seed=seed), loss),
-    )
-    run = new_run(config)
-    batches = Batch.of(splits.train), Batch.of(splits.valid)
-    run.fit = optimize(run.model, run.guide, run.loss(), *batches, config.options)
-    data = splits.valid if entry.splits else splits.test
+    splits = default_splits(entry, root if entry.source.splits else None)
+    run = fit(name, splits.train, valid=splits.valid, variant=variant, seed=seed)
+    data = splits.valid if entry.source.splits else splits.test
     figures = compute_metrics(posterior(run, data))
     figures |= {"fit_seconds": run.fit.seconds, "steps": run.fit.steps}
     figures |= {"noise": float(run.model.noise.scale.detach()), "band90": band_coverage(run, data)}
@@ -123,9 +111,9 @@ def measure(name: str, variant: str, seed: int, root: Path | None) -> dict[str, 
     for components in COMPONENTS[name]:
         figures[f"pca_{components}"] = pca_sse(splits.train, data, components)
     figures["fit_peak_mb"] = run.fit.peak_memory_mb
-    if name == "galaxy" and run.model.system.grounded:
+    if name == "galaxy" and run.model.system.physics:
         figures |= axis_figures(run, data)
-    if name == "gait" and run.model.system.grounded:
+    if name == "gait" and run.model.system.physics:
         figures["energy_drift"] = energy_drift(run, data)
     return figures
 

@@ -12,8 +12,8 @@ import numpy as np
 
 from groundvae.cli.console import note
 from groundvae.data.dataset import Dataset, load_dataset
-from groundvae.data.reading import read
 from groundvae.data.errors import InputError
+from groundvae.data.reading import read
 from groundvae.data.root import Splits
 from groundvae.models.catalogue import Entry
 from groundvae.models.prior import split_assignment

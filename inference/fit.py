@@ -11,7 +11,7 @@ from pyro.distributions import TorchDistribution
 from groundvae.data.batch import Batch
 from groundvae.data.dataset import Dataset
 from groundvae.data.errors import InputError
-from groundvae.guides.catalogue import GuideFactory
+from groundvae.guides.catalogue import GUIDES, GuideFactory
 from groundvae.guides.phase import Ending
 from groundvae.inference.optimize import Report, optimize
 from groundvae.inference.outofdistribution import learn_reference
@@ -61,9 +61,10 @@ def fit(
         InputError: data that are not what the model asks for.
 
     """
+    train, held = (data, valid) if valid is not None else data.split(SHARE, seed=0)
     run = prepare(
         model,
-        data,
+        train,
         variant=variant,
         recipe=recipe,
         guide=guide,
@@ -71,7 +72,6 @@ def fit(
         seed=seed,
         trained_on=trained_on,
     )
-    train, held = (data, valid) if valid is not None else data.split(SHARE, seed=0)
     return execute(run, train, held, penalties=penalties, report=report)
 
 
@@ -94,8 +94,8 @@ def prepare(
     else:
         name, variant = type(model.system).__name__, ""  # a model is its own variant
         recipe = recipe or model.recipe()
-    if isinstance(guide, str):
-        recipe = replace(recipe, guide=guide)
+    if guide is not None:
+        recipe = replace(recipe, guide=guide if isinstance(guide, str) else _name_of(guide))
     if seed is not None:
         recipe = replace(recipe, options=replace(recipe.options, seed=seed))
     if data.error is not None or data.censored is not None:
@@ -105,8 +105,14 @@ def prepare(
     given = model if not isinstance(model, str) else _built(model, variant, recipe)
     given.prepare(Batch.of(data.declare(given.system.inputs)))
     config = RunConfig(name, data.x.shape[1], variant, recipe, trained_on=trained_on)
-    factory = guide if callable(guide) else None
+    factory = None if isinstance(guide, str) else guide
     return new_run(config, priors, model=given, guide=factory)
+
+
+def _name_of(guide: GuideFactory) -> str:
+    """Under which a saved run finds a guide again: that it has, or was given."""
+    own: str = getattr(guide, "__qualname__", type(guide).__qualname__)
+    return GUIDES.name_of(guide) or own
 
 
 def _built(system: str, variant: str, recipe: Recipe) -> GreyBox:

@@ -6,6 +6,7 @@ installed package through an entry point. Wherever a name may stand, so may the 
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator, Mapping
 from importlib.metadata import entry_points
 from typing import Any, Generic, TypeVar
@@ -21,7 +22,7 @@ class Registry(Mapping[str, T], Generic[T]):
     Args:
         kind: what one of them is called in an error, such as ``"residual"``.
         group: of entry points; the name of an entry point is that of what it loads.
-        source: of a thing, the class in its source: by default the thing itself.
+        source: of a thing, what of it stands in a file: by default the thing itself.
 
     >>> colours: Registry[str] = Registry("colour", "groundvae.colours")
     >>> colours.register("sky")("blue")
@@ -106,16 +107,20 @@ def _loaded(point: Any, kind: str) -> Any:
 
 
 def _same(known: object, thing: object) -> bool:
-    """Whether two classes are one source, imported twice (as a module and as a file)."""
-    if known is thing or not (isinstance(known, type) and isinstance(thing, type)):
+    """Whether two things are of one source, imported twice (as a module and as a file)."""
+    one, other = _named(known), _named(thing)
+    if one is other:
         return False
-    return known.__qualname__ == thing.__qualname__ and _file(known) == _file(thing)
+    return one.__qualname__ == other.__qualname__ and _file(one) == _file(other)
 
 
-def _file(thing: type) -> object:
-    import inspect
+def _named(thing: object) -> Any:
+    """A class or a function; of another object, its class."""
+    return thing if hasattr(thing, "__qualname__") else type(thing)
 
+
+def _file(thing: Any) -> object:
     try:
         return inspect.getsourcefile(thing)
-    except TypeError:  # of a class that no file holds
+    except TypeError:  # of what no file holds
         return thing

@@ -23,9 +23,9 @@ from groundvae.inference.elbo import RegularizedELBO
 from groundvae.inference.nuts import compute_convergence
 from groundvae.inference.penalty import PENALTIES
 from groundvae.models.axial import AxialVonMises
-from groundvae.models.ownfile import find_system
 from groundvae.models.greybox import GreyBox, site_value
 from groundvae.models.latent import Latent, LatentSpec
+from groundvae.models.ownfile import find_system
 from groundvae.models.prior import format_prior, parse_prior
 
 # The others, which live about a mode, refuse angles.

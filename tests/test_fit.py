@@ -123,9 +123,7 @@ def test_asleep_the_model_stands_still_and_the_guide_learns_to_invert_it() -> No
     phase = run.guide.phases(fitting)[0]
     under_way = phase.begin(fitting)
     before = {name: value.clone() for name, value in run.model.state_dict().items()}
-    losses = [
-        under_way.step(number)["hybrid_simulation"] for number in range(1, phase.steps + 1)
-    ]
+    losses = [under_way.step(number)["hybrid_simulation"] for number in range(1, phase.steps + 1)]
     assert phase.name == "sleep"
     assert np.mean(losses[-10:]) < np.mean(losses[:10]) - 1.0
     assert all(torch.equal(run.model.state_dict()[k], v) for k, v in before.items())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+
 import pyro
 import pyro.distributions as dist
 import pytest

@@ -22,6 +22,8 @@ from groundvae.models.systems.pendulum import Pendulum
 
 ROOT = Path(__file__).resolve().parents[1]
 SPRING = ROOT / "examples" / "spring.py"
+
+
 @pytest.fixture
 def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The example, copied, which is known for one test."""
@@ -49,15 +51,15 @@ def command(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
 
 
 def test_all_commands_take_it(tmp_path: Path) -> None:
-    steps = ("--threads", "1")
-    name = str(SPRING)
+    name, data = str(SPRING), ("--data", "spring.npz", "--threads", "1")
+    few = ("--draws", "20", "--predictive-draws", "10")
     for arguments in (
         ("list",),
-        ("simulate", name, "--n", "60", "--seed", "1", "--out", "spring.npz"),
-        ("fit", name, "--data", "spring.npz", *steps, "--out", "run"),
-        ("posterior", "run", "--data", "spring.npz", "--out", "posterior.nc"),
-        ("predict", "run", "--data", "spring.npz", "--do", "omega*=2", "--out", "predicted.nc"),
-        ("diagnose", "run", "--data", "spring.npz"),
+        ("simulate", name, "--n", "20", "--seed", "1", "--out", "spring.npz"),
+        ("fit", name, *data, "--out", "run"),
+        ("posterior", "run", *data, *few, "--out", "posterior.nc"),
+        ("predict", "run", *data, *few, "--do", "omega*=2", "--out", "predicted.nc"),
+        ("diagnose", "run", *data, *few),
     ):
         done = command(*arguments, folder=tmp_path)
         assert done.returncode == 0, done.stderr

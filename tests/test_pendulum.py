@@ -169,7 +169,9 @@ def test_the_parallel_adjoint_gives_the_same_gradient(waves: int, times: dict[st
             decoded = system.decode(z, z_aux(), times)
             assert decoded.physics is not None
             total = decoded.full.square().sum() + 2 * decoded.physics.square().sum()
-            found.append(torch.autograd.grad(total, [*z.values(), *(v for _, v in decoding(system))]))
+            found.append(
+                torch.autograd.grad(total, [*z.values(), *(v for _, v in decoding(system))])
+            )
         for a, b in zip(*found, strict=True):
             torch.testing.assert_close(a, b, rtol=1e-8, atol=1e-9)
 
