@@ -89,6 +89,13 @@ class Batch:
         first = torch.ones_like(self.inputs["t"][:, :1], dtype=torch.bool)
         return torch.cat([first, torch.diff(self.inputs["t"], dim=-1) > 0], -1)
 
+    @property
+    def samples(self) -> Tensor:
+        """How many samples each observation has, (observation,)."""
+        if self.observed is None:
+            return self.x.new_full((len(self.x),), float(self.x[0].numel()))
+        return self.observed.flatten(1).sum(1).to(self.x)
+
     def with_x(self, x: Tensor) -> Batch:
         """The same inputs with other observations (simulations, unmixed series).
 

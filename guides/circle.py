@@ -16,8 +16,24 @@ from pyro.contrib.zuko import ZukoToPyro
 from torch import Tensor, nn
 from torch.distributions import Transform, TransformedDistribution, constraints
 
+from groundvae.data.errors import InputError
 from groundvae.guides.family import Family
 from groundvae.models.latent import LatentSpec
+
+
+def refuse_circles(spec: LatentSpec, guide: str) -> None:
+    """Refuse latents that live on a circle, for a guide that has no place for them.
+
+    Raises:
+        InputError: naming the first of them.
+
+    """
+    wrapping = [z.name for z in spec if z.circular]
+    if wrapping:
+        raise InputError(
+            f"{wrapping[0]} lives on a circle, which {guide} cannot go round, "
+            "expected a structured or a joint guide"
+        )
 
 
 class CircleTransform(Transform):

@@ -10,12 +10,12 @@ Sources: MacKay (1992), Bayesian interpolation; Tipping (2001), Sparse Bayesian 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
 
-from groundvae.data.batch import Batch
-from groundvae.guides.follow import Part, follow, parts_of, reown
+from groundvae.guides.follow import Part, carry, follow, parts_of
 from groundvae.guides.gaussian import LinearGaussian
 from groundvae.guides.phase import Fitting
 from groundvae.guides.search import Search
@@ -55,7 +55,9 @@ class EvidenceRounds:
         for inner in range(INNER):
             linear = self.search.linear()
             usual = _usual(self.search, linear)
-            self._carry(linear, usual, own=number > OWN_FROM, fresh=inner == 0)
+            own, fresh = number > OWN_FROM, inner == 0
+            refit = partial(self._refit, linear, usual, own=own, fresh=fresh)
+            carry(self.search, self.parts, refit)
         linear = self.search.linear()
         total = float((linear.evidence + self._noise_constants())[usual].sum())
         self.history.append(total)
@@ -78,8 +80,6 @@ class EvidenceRounds:
             return
         at = torch.zeros_like(self.search.at[rows])
         again = Search(self.model, self.search.scores, self.search.batch[rows], at)
-        reown(again, self.parts, [torch.ones(len(rows)).to(at) for _ in self.parts])
-        again.renew()
         follow(again, self.parts)
         for _ in range(MOVES):
             again.move()
@@ -95,17 +95,6 @@ class EvidenceRounds:
             batch.x, search.mean, batch.observed, times=times
         ).residual
         return density + 0.5 * (residual**2).sum(1)
-
-    def _carry(self, linear: LinearGaussian, usual: Tensor, *, own: bool, fresh: bool) -> None:
-        """Change the population; raw weights stay what they are, in new whitened coordinates."""
-        at, jacobian = self.search.at, self.search.jacobian
-        raw = [part.residual.weights(at[:, part.auxiliary]) for part in self.parts]
-        before = [part.residual.scales(at[:, part.auxiliary]) for part in self.parts]
-        owns = self._refit(linear, usual, own=own, fresh=fresh)
-        for part, weights, old, new in zip(self.parts, raw, before, owns, strict=True):
-            at[:, part.auxiliary] = part.residual.whitened(weights, new)
-            scales = part.residual.scales(at[:, part.auxiliary])
-            jacobian[..., part.weights] *= (scales / old).unsqueeze(1)
 
     def _refit(
         self, linear: LinearGaussian, usual: Tensor, *, own: bool, fresh: bool
@@ -124,7 +113,7 @@ class EvidenceRounds:
         search, noise = self.search, self.model.noise
         moved = (search.jacobian @ (linear.mean - search.at).unsqueeze(-1)).view(search.mean.shape)
         off = search.batch.x - search.mean - moved
-        samples = _samples(search.batch)
+        samples = search.batch.samples
         freedom = torch.maximum(samples - linear.told.sum(1), FREE * samples)
         before = float(noise.scale.mean())
         noise.refit(off, freedom, search.batch.observed, usual, times=search.batch.inputs.get("t"))
@@ -204,13 +193,7 @@ def imitation(linear: LinearGaussian, columns: Tensor, physics: int) -> Tensor:
     return lost.sum(0) / (lost + kept).sum(0).clamp(min=1e-300)
 
 
-def _samples(batch: Batch) -> Tensor:
-    if batch.observed is None:
-        return torch.full((len(batch),), float(batch.x[0].numel()), dtype=batch.x.dtype)
-    return batch.observed.flatten(1).sum(1).to(batch.x)
-
-
 def _usual(search: Search, linear: LinearGaussian) -> Tensor:
     """The observations that are fitted about as well as others: a failed search sets no noise."""
-    size = (linear.residual**2).sum(1) / (_samples(search.batch) - linear.told.sum(1)).clamp(min=1)
+    size = (linear.residual**2).sum(1) / (search.batch.samples - linear.told.sum(1)).clamp(min=1)
     return search.alive & (size <= STRAY * size[search.alive].median())

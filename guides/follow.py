@@ -7,7 +7,7 @@ starts from the prior do not.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -89,9 +89,18 @@ def follow(search: Search, parts: Sequence[Part]) -> None:
 
 def reown(search: Search, parts: Sequence[Part], owns: Sequence[Tensor]) -> None:
     """Set the observations' own variances; raw weights stay what they are."""
-    for part, own in zip(parts, owns, strict=True):
-        here = search.at[:, part.auxiliary]
-        raw, before = part.residual.weights(here), part.residual.scales(here)
-        search.at[:, part.auxiliary] = part.residual.whitened(raw, own)
-        after = part.residual.scales(search.at[:, part.auxiliary])
-        search.jacobian[..., part.weights] *= (after / before).unsqueeze(1)
+    carry(search, parts, lambda: owns)
+
+
+def carry(search: Search, parts: Sequence[Part], change: Callable[[], Sequence[Tensor]]) -> None:
+    """Change what whitens the weights; raw weights stay what they are, in new coordinates.
+
+    ``change`` may move the populations, and gives each part's new own variances (n,).
+    """
+    here = [search.at[:, part.auxiliary] for part in parts]
+    raw = [part.residual.weights(at) for part, at in zip(parts, here, strict=True)]
+    before = [part.residual.scales(at) for part, at in zip(parts, here, strict=True)]
+    for part, weights, old, own in zip(parts, raw, before, change(), strict=True):
+        search.at[:, part.auxiliary] = part.residual.whitened(weights, own)
+        new = part.residual.scales(search.at[:, part.auxiliary])
+        search.jacobian[..., part.weights] *= (new / old).unsqueeze(1)

@@ -110,8 +110,8 @@ class Guide(nn.Module):
         return torch.cat(parts, -1)
 
 
-class AmortizedGuide(Guide):
-    """A guide that is networks alone. Subclasses say how z_aux and the physics are drawn."""
+class ReadingGuide(Guide):
+    """A guide with an encoder and a guide of hyperparameters of its own."""
 
     def __init__(self, encoder: Encoder, spec: LatentSpec, auxiliary: int) -> None:
         super().__init__()
@@ -127,6 +127,10 @@ class AmortizedGuide(Guide):
     @property
     def population(self) -> Population:
         return self.hyper
+
+
+class AmortizedGuide(ReadingGuide):
+    """A guide that is networks alone. Subclasses say how z_aux and the physics are drawn."""
 
     def phases(self, fitting: Fitting) -> tuple[Phase, ...]:
         """Sleep, wake, calibrate; asleep only where the loss has simulations of the model.

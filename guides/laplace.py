@@ -18,9 +18,9 @@ import torch
 from torch import Tensor
 
 from groundvae.data.batch import Batch
-from groundvae.data.errors import InputError
 from groundvae.guides.affine import TriangularAffine
 from groundvae.guides.calibration import CalibrationLoss
+from groundvae.guides.circle import refuse_circles
 from groundvae.guides.descent import Descent
 from groundvae.guides.encoder import Encoder
 from groundvae.guides.family import START, Family, NormalFamily, carried
@@ -71,12 +71,7 @@ class LaplaceGuide(Guide):
         family: type[Family],
         options: GuideOptions,
     ) -> None:
-        wrapping = [z.name for z in spec if z.circular]
-        if wrapping:
-            raise InputError(
-                f"{wrapping[0]} lives on a circle, which a laplace guide cannot go round, "
-                "expected a structured or a joint guide"
-            )
+        refuse_circles(spec, "a laplace guide")
         super().__init__()
         self.first = StructuredGuide(encoder, spec, auxiliary, NormalFamily, options)
         self.latents, self.auxiliary = spec, auxiliary

@@ -17,13 +17,13 @@ from torch import Tensor
 from torch.distributions import Transform, constraints
 
 from groundvae.data.batch import Batch
-from groundvae.data.errors import InputError
+from groundvae.guides.circle import refuse_circles
 from groundvae.guides.encoder import Encoder
 from groundvae.guides.evidence import EvidenceRounds
 from groundvae.guides.follow import Part, follow, parts_of, reown
-from groundvae.guides.guide import Guide
+from groundvae.guides.gaussian import LinearGaussian
+from groundvae.guides.guide import ReadingGuide
 from groundvae.guides.phase import Fitting, Phase
-from groundvae.guides.population import Population
 from groundvae.guides.search import Search, starts
 from groundvae.models.greybox import AUXILIARY, GreyBox
 from groundvae.models.latent import LatentSpec
@@ -95,27 +95,12 @@ class OwnShear(Transform):
         return len(self.weights) * self._log_factor(x)
 
 
-class ModeGuide(Guide):
+class ModeGuide(ReadingGuide):
     """A normal about each observation's mode, in standard normal latents."""
 
     def __init__(self, encoder: Encoder, spec: LatentSpec, auxiliary: int) -> None:
-        super().__init__()
-        circular = [z.name for z in spec if z.circular]
-        if circular:
-            raise InputError(
-                f"{circular[0]} lives on a circle, which a guide of modes cannot go round, "
-                "expected a structured or a joint guide"
-            )
-        self.reader, self.latents, self.auxiliary = encoder, spec, auxiliary
-        self.hyper = Population(spec.hyper)
-
-    @property
-    def encoder(self) -> Encoder:
-        return self.reader
-
-    @property
-    def population(self) -> Population:
-        return self.hyper
+        refuse_circles(spec, "a guide of modes")
+        super().__init__(encoder, spec, auxiliary)
 
     def attach(self, model: GreyBox) -> None:
         self._model = (model,)  # in a tuple: the model's parameters are not the guide's own
@@ -130,15 +115,15 @@ class ModeGuide(Guide):
 
     def start(self, batch: Batch, place: int = 0) -> Search:
         """A search that has not moved: from the middle of the prior, or a place beside it."""
-        scores = self.scores(batch)
+        scores = self.scores(batch.x)
         size = len(scores) + self.auxiliary
         at = starts(place + 1, len(scores), size, batch.x.dtype)[place]
         return Search(self._model[0], scores, batch, at.expand(len(batch), -1).clone())
 
-    def scores(self, batch: Batch) -> list[NormalScore]:
-        """Normal scores of the physics latents, under their priors."""
+    def scores(self, like: Tensor) -> list[NormalScore]:
+        """Normal scores of the physics latents under their priors, in the precision of ``like``."""
         hyper = self.population.centres()
-        return [NormalScore(z.prior_like(batch.x, hyper)) for z in self.latents]
+        return [NormalScore(z.prior_like(like, hyper)) for z in self.latents]
 
     def examine(self, batch: Batch) -> Mode:
         """The modes."""
@@ -150,7 +135,7 @@ class ModeGuide(Guide):
         assert isinstance(mode, Mode)
         with pyro.plate("observation", len(batch), dim=-1):
             value = pyro.sample(MODE, self.posterior(mode), infer={"is_auxiliary": True})
-            self._place(value, self.scores(batch))
+            self._place(value, self.scores(batch.x))
 
     def posterior(self, mode: Mode) -> dist.TorchDistribution:
         """q(z | x) over all latents, standard normal ones, physics first."""
@@ -170,8 +155,7 @@ class ModeGuide(Guide):
             pyro.sample(AUXILIARY, dist.Delta(value[..., len(scores) :], event_dim=1))
 
     def sites(self, latents: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        first = next(iter(latents.values()))
-        scores = [NormalScore(z.prior_like(first, self.population.centres())) for z in self.latents]
+        scores = self.scores(next(iter(latents.values())))
         parts = [s.score(latents[n]) for s, n in zip(scores, self.latents.names, strict=True)]
         flat = [torch.stack(parts, -1)] if parts else []
         return {MODE: torch.cat([*flat, *([latents[AUXILIARY]] if self.auxiliary else [])], -1)}
@@ -186,21 +170,22 @@ class ModeGuide(Guide):
         """The best of a few searches: those after the first for what it did not find."""
         parts = parts_of(self._model[0])
         best = self.start(batch)
-        settle(best, parts)
+        ascend(best, parts)
         for place in range(1, STARTS):
-            rows = (~reached(best)).nonzero().squeeze(-1)
+            linear = best.linear()
+            rows = (~reached(best, linear)).nonzero().squeeze(-1)
             if not len(rows):
                 break
             again = self.start(batch[rows], place)
-            settle(again, parts)
-            better = again.linear().evidence > best.linear().evidence[rows] + LITTLE
+            ascend(again, parts)
+            better = again.linear().evidence > linear.evidence[rows] + LITTLE
             better |= again.alive & ~best.alive[rows]
             best.put(again.pick(better.nonzero().squeeze(-1)), rows[better])
         return _about(best, parts)
 
 
 @torch.no_grad()
-def settle(search: Search, parts: Sequence[Part]) -> None:
+def ascend(search: Search, parts: Sequence[Part]) -> None:
     """Move every point to a mode, and its own variances to where they are likeliest; in place."""
     follow(search, parts)
     moving = torch.arange(len(search.at))
@@ -223,9 +208,8 @@ def settle(search: Search, parts: Sequence[Part]) -> None:
             return
 
 
-def reached(search: Search) -> Tensor:
-    """Which points (n,) are at a mode that follows the data."""
-    linear = search.linear()
+def reached(search: Search, linear: LinearGaussian) -> Tensor:
+    """Which points (n,) are at a mode that follows the data; ``linear`` is about them."""
     misfit = (linear.residual**2).sum(1)
     return search.alive & (linear.gain() < REACHED) & (misfit < STRAY * linear.residual.shape[1])
 
@@ -243,4 +227,4 @@ def _about(search: Search, parts: Sequence[Part]) -> Mode:
         centre[:, place] = search.at[:, place]
     unit = torch.eye(covariance.shape[-1], dtype=covariance.dtype)
     factor = torch.linalg.cholesky(covariance + LEAST * unit)
-    return Mode(centre, factor, reached(search))
+    return Mode(centre, factor, reached(search, linear))

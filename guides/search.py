@@ -54,36 +54,35 @@ class Search:
         self.states = None if found.states is None else _kept(found.states, self.alive)
 
     @torch.no_grad()
-    def linear(self, heat: float = 1.0) -> LinearGaussian:
-        """The linear-Gaussian posterior at the points; ``heat`` multiplies the noise's scale."""
+    def linear(self) -> LinearGaussian:
+        """The linear-Gaussian posterior at the points."""
         noise = self.model.noise.linearize(
             self.batch.x, self.mean, self.batch.observed, times=self.batch.inputs.get("t")
         )
-        return LinearGaussian(noise.whiten(self.jacobian) / heat, noise.residual / heat, self.at)
+        return LinearGaussian(noise.whiten(self.jacobian), noise.residual, self.at)
 
     @torch.no_grad()
-    def move(self, heat: float = 1.0, linear: LinearGaussian | None = None) -> Tensor:
-        """One step of each observation, kept where it is uphill; which were, (n,) bool."""
-        here = self.linear(heat) if linear is None else linear
+    def move(self, linear: LinearGaussian | None = None) -> None:
+        """One step of each observation, kept where it is uphill; from ``linear`` where at hand."""
+        here = self.linear() if linear is None else linear
         step = here.step(self.damping) * self.jacobian.any(1)  # what moves nothing stays
         wanted, count = self.at + step, len(self.scores)
         physics = wanted[:, :count].clamp(-FAR, FAR)
         trial = Search(
             self.model, self.scores, self.batch, torch.cat([physics, wanted[:, count:]], -1)
         )
-        better = trial.alive & (trial._value(heat) > self._value(heat))
+        better = trial.alive & (trial._value() > self._value())
         better |= trial.alive & ~self.alive
         self._take(trial, better)
         self.damping = torch.where(better, EASIER * self.damping, HARDER * self.damping)
         self.damping = self.damping.clamp(1e-8, 1e8)
-        return better
 
-    def _value(self, heat: float) -> Tensor:
-        """Log joint (n,), of a likelihood with noise as much larger."""
+    def _value(self) -> Tensor:
+        """Log joint (n,)."""
         likelihood = self.model.noise.log_prob(
             self.batch.x, self.mean, self.batch.observed, times=self.batch.inputs.get("t")
         )
-        return likelihood / heat**2 - 0.5 * (self.at**2).sum(1)
+        return likelihood - 0.5 * (self.at**2).sum(1)
 
     def _take(self, other: Search, better: Tensor) -> None:
         """The points of another search where they are ``better`` (n,) bool; not their damping."""

@@ -45,8 +45,8 @@ def fit(
         data: what was observed.
         valid: to validate on; a fifth of the data where none are given.
         variant: of a system that is given by name.
-        recipe: objective, penalties, guide and options; the variant's usual one, or that of
-            ``hybrid-reg`` of systems of one's own, where none is given.
+        recipe: objective, penalties, guide and options; the variant's usual one, or of a model
+            that of its first residual, where none is given.
         guide: by name or as a factory, in place of the recipe's.
         priors: to swap, by the name of their latent.
         penalties: of one's own, by name; their weights are the recipe's, or 1.

@@ -100,7 +100,7 @@ def measure_surprise(model: GreyBox, guide: Guide, batch: Batch) -> Tensor:
         torch.manual_seed(0)
         chunks = [batch[i : i + CHUNK] for i in range(0, len(batch), CHUNK)]
         bounds = torch.cat([_bound(model, guide, chunk) for chunk in chunks])
-    surprise = -bounds / _samples(batch).double().cpu()
+    surprise = -bounds / batch.samples.clamp(min=1).double().cpu()
     return surprise.nan_to_num(nan=math.inf)  # what the model cannot even decode is strange
 
 
@@ -114,12 +114,6 @@ def _bound(model: GreyBox, guide: Guide, batch: Batch) -> Tensor:
     weight = log_prob_of(decoded, batch) - log_prob_of(drawn, batch)
     weight = weight.nan_to_num(nan=-math.inf)  # a draw that the model cannot decode has no weight
     return torch.as_tensor(iwae(weight.expand(DRAWS, len(batch)).double().cpu().numpy()))
-
-
-def _samples(batch: Batch) -> Tensor:
-    if batch.observed is None:
-        return torch.full((len(batch),), batch.x[0].numel()).to(batch.x)
-    return batch.observed.flatten(1).sum(1).clamp(min=1).to(batch.x)
 
 
 def _moments(values: Tensor) -> tuple[Tensor, Tensor]:

@@ -41,7 +41,6 @@ class Dynamics(System):
     observed: ClassVar[str | tuple[str, ...]] = ""
     solver: Solver = ParallelAdjoint(RK4(0.05))
     release: ClassVar[str | None] = "the start"
-    sizes: ClassVar[dict[str, int]] = {}
     signals: ClassVar[dict[str, Interpolation]] = {}
 
     def __init_subclass__(cls, **kwargs: Any) -> None:

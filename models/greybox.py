@@ -78,9 +78,7 @@ class GreyBox(nn.Module):
         self.noise = Gaussian() if noise is None else noise
         for each in self.terms:
             each.attach(system)
-        self._dynamic = any(
-            name in getattr(system, "sizes", {}) for r in self.terms for name in r.inside
-        )
+        self._dynamic = any(name in system.sizes for r in self.terms for name in r.inside)
         if not system.physics and not len(self.residuals):
             raise InputError(f"{type(system).__name__} has no physics, expected a residual")
 

@@ -74,11 +74,11 @@ def values(scores: Sequence[NormalScore], u: Tensor) -> tuple[Tensor, Tensor]:
     return found.detach(), slope
 
 
-def _named(model: GreyBox, latents: Tensor) -> dict[str, Tensor]:
-    return dict(zip(model.latents.names, latents.unbind(-1), strict=True))
+def _values(model: GreyBox, latents: Tensor) -> Values:
+    """Latents (..., physics) by name."""
+    return Values(dict(zip(model.latents.names, latents.unbind(-1), strict=True)), "latent")
 
 
-@torch.no_grad()
 def _forward(
     model: GreyBox, scores: Sequence[NormalScore], at: Tensor, batch: Batch
 ) -> Linearization:
@@ -92,7 +92,7 @@ def _forward(
         dual = forward_ad.make_dual(point.expand(size, n, size).clone(), directions.clone())
         auxiliary = dual[..., count:] if model.auxiliary else None
         decoded = model.decode(
-            _named(model, dual[..., :count]), auxiliary, batch.inputs, reduced=False
+            _values(model, dual[..., :count]), auxiliary, batch.inputs, reduced=False
         )
         mean, tangent = forward_ad.unpack_dual(decoded.full)
     if tangent is None:
@@ -105,22 +105,20 @@ def _by_tangents(
 ) -> Linearization:
     system = model.system
     assert isinstance(system, Dynamics)
-    count, n = len(scores), len(at)
+    count = len(scores)
     latents, slope = values(scores, at[:, :count])
-    with torch.no_grad():
-        known = Values(batch.inputs, "input")
-        path, grid, requested = _path(model, latents, at[:, count:], known, solver)
-        lost = ~torch.isfinite(path).all(-1).all(0)
-        path = path.masked_fill(lost.view(1, -1, 1), 0.0)
+    known = Values(batch.inputs, "input")
+    path, grid, requested = _path(model, latents, at[:, count:], known, solver)
+    lost = ~torch.isfinite(path).all(-1).all(0)
+    path = path.masked_fill(lost.view(1, -1, 1), 0.0)
     rates = _Rates(model, latents, slope, at[:, count:], known)
     begin = rates.begin()
     moved = sensitivities(path, grid, begin, rates.field, rates.jacobians, solver, rates.timed())
     samples = requested[-batch.inputs["t"].shape[-1] :]
     states, by_raw = path[samples].movedim(0, 1), moved[samples].movedim(0, 1)
-    mean, jacobian = _observed(system, latents, states, by_raw, known)
+    mean, jacobian = _observed(system, _values(model, latents), states, by_raw, known)
     jacobian = rates.stretched(jacobian)
     mean = mean.masked_fill(lost.view(-1, *[1] * (mean.dim() - 1)), torch.nan)
-    assert jacobian.shape[0] == n
     return Linearization(mean, jacobian, states)
 
 
@@ -132,7 +130,7 @@ def _path(
     assert isinstance(system, Dynamics)
     times = system.released(known["t"])
     grid, requested = step_grid(times, solver.step)
-    z = Values(_named(model, latents), "latent")
+    z = _values(model, latents)
     bound = model.bound(z, auxiliary, known, stages=solver.stage_times(times))
     start = system.begin(z, known, torch.Size([len(auxiliary)]))
     states = solver(system.field(z, known, bound, None), start.unsqueeze(0), grid)
@@ -155,24 +153,24 @@ class _Rates:
 
     def field(self, times: Tensor, states: Tensor) -> Tensor:
         """``d state / dt`` of states (step, n, d) at times (step, 1)."""
-        with torch.no_grad():
-            return self._field(self._values(self.latents))(times, states)
+        return self._field(_values(self.model, self.latents))(times, states)
 
     def _field(self, z: Values) -> Callable[[Tensor, Tensor], Tensor]:
         return self.system.field(z, self.known, self.bound, None)
-
-    def _values(self, latents: Tensor) -> Values:
-        return Values(_named(self.model, latents), "latent")
 
     def begin(self) -> Tensor:
         """``d state / d parameter`` at the start, (n, d, parameter)."""
         leaf = self.latents.detach().requires_grad_()
         lead = torch.Size([len(leaf)])
         with torch.enable_grad():
-            start = self.system.begin(self._values(leaf), self.known, lead)
+            start = self.system.begin(_values(self.model, leaf), self.known, lead)
         rows = _rows(start, [leaf])[0]
-        dense = sum(len(r.acts_on) * (r.count - r.timed) for r in self.residuals)
-        return torch.cat([rows, rows.new_zeros(*rows.shape[:-1], dense)], -1)
+        return torch.cat([rows, rows.new_zeros(*rows.shape[:-1], self.dense)], -1)
+
+    @property
+    def dense(self) -> int:
+        """Number of weights of features of the states."""
+        return sum(len(r.acts_on) * (r.count - r.timed) for r in self.residuals)
 
     def timed(self) -> Timed | None:
         """The features of time alone, in the rows that they act on."""
@@ -207,11 +205,10 @@ class _Rates:
             at = states.detach().requires_grad_()
             leaf = self.latents.detach().expand(len(states), *self.latents.shape)
             leaf = leaf.clone().requires_grad_()
-            rate = self._field(self._values(leaf))(times, at)
+            rate = self._field(_values(self.model, leaf))(times, at)
         own, by_latent = _rows(rate, [at, leaf])
         return own, torch.cat([by_latent, self._features(times, states.detach())], -1)
 
-    @torch.no_grad()
     def _features(self, times: Tensor, states: Tensor) -> Tensor:
         """``d rate / d weight`` of features of states: themselves, in the rows they act on."""
         named = self.system.named(states)
@@ -230,7 +227,7 @@ class _Rates:
         count = self.slope.shape[-1]
         columns = [jacobian[..., :count] * self.slope.unsqueeze(1)]
         dense = count
-        late = count + sum(len(r.acts_on) * (r.count - r.timed) for r in self.residuals)
+        late = count + self.dense
         for residual, part in zip(self.residuals, self.parts, strict=True):
             weights = []
             for _ in residual.acts_on:
@@ -269,7 +266,7 @@ def _rows(value: Tensor, leaves: Sequence[Tensor]) -> list[Tensor]:
 
 
 def _observed(
-    system: Dynamics, latents: Tensor, states: Tensor, moved: Tensor, known: Values
+    system: Dynamics, z: Values, states: Tensor, moved: Tensor, known: Values
 ) -> tuple[Tensor, Tensor]:
     """What is observed of states (n, time, d), and its derivatives (n, value, parameter).
 
@@ -277,7 +274,6 @@ def _observed(
     """
     with torch.enable_grad():
         leaf = states.detach().requires_grad_()
-        z = Values(dict(zip(system.latents.names, latents.unbind(-1), strict=True)), "latent")
         seen = system.observe(system.named(leaf), z.with_axes(1 + system.on_grid), known)
         channels = seen.unsqueeze(-1) if seen.dim() == leaf.dim() - 1 else seen
     (rows,) = _rows(channels, [leaf])  # (n, time, channel, d)

@@ -57,6 +57,7 @@ class System(nn.Module, Written):
         quantity, unit: what is observed.
         limits: of what is observed; beyond, a file is in other units.
         physics: whether there is a law, and so a model without residuals to compare with.
+        sizes: of its states, by name, where it has any.
         on_grid: whether states have an axis of their own: fields, vectors.
         keeps_energy: whether the law keeps ``energy``.
         chunk: how many observations are computed at once where no gradient is asked for.
@@ -73,6 +74,7 @@ class System(nn.Module, Written):
     keeps_energy: ClassVar[bool] = False
     chunk: ClassVar[int | None] = None
     on_grid: ClassVar[bool] = False
+    sizes: ClassVar[dict[str, int]] = {}
     declared: ClassVar[dict[str, Latent]] = {}
     inputs: ClassVar[dict[str, Input]] = {}
     latents: LatentSpec

@@ -37,6 +37,10 @@ class Written:
         """What the object was built from, by name, all defaults included."""
         return dict(self.__dict__.get(ARGUMENTS, {}))
 
+    def remember(self, **arguments: Any) -> None:
+        """Keep arguments that were found out later, as if they had been given."""
+        self.__dict__[ARGUMENTS].update(arguments)
+
 
 def _remembering(build: Callable[..., None]) -> Callable[..., None]:
     """A constructor that keeps its arguments; the outermost class's are those that count."""

@@ -101,10 +101,6 @@ class Residual(nn.Module, Written):
     def prepare(self, batch: Batch) -> None:
         """Take sizes and scales from the data, before a guide is built."""
 
-    def _remember(self, **arguments: object) -> None:
-        """Keep arguments that were taken from the data, as if they had been given."""
-        self.__dict__["_written_arguments"].update(arguments)
-
     def bind(self, seen: Seen) -> Push:
         """What is added to each of ``inside``, for latents (...)."""
         raise NotImplementedError(f"{type(self).__name__} acts on no state and no input")

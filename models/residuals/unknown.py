@@ -93,7 +93,7 @@ class Unknown(PopulationResidual):
         self.span = STRETCH * length
         nyquist = 0.5 / float(gaps[gaps > 0].median())
         self.frequencies = min(MOST, max(1, int(TOP * nyquist * self.span)))
-        self._remember(span=self.span, frequencies=self.frequencies)
+        self.remember(span=self.span, frequencies=self.frequencies)
         self._build()
 
     def _build(self) -> None:
