@@ -24,6 +24,7 @@ from groundvae.models.residuals.population import PopulationResidual
 
 RESTARTS = (10, 20, 35)  # rounds at which failed searches begin anew
 MOVES = 6  # of these, before they are judged
+FLAT = 30.0  # times their width, physics priors say nothing of a population
 INNER = 3  # fixed points at each linearization
 NOISE = 0.1  # of the data's spread, where the noise begins
 STATES_FROM, OWN_FROM = 4, 3  # rounds after which features of states, and own scales, come in
@@ -36,7 +37,8 @@ JUMP = 3.0  # most that the noise scale may change at once
 class EvidenceRounds:
     """The rounds of one fit."""
 
-    def __init__(self, fitting: Fitting, search: Search) -> None:
+    def __init__(self, fitting: Fitting, search: Search, rounds: int) -> None:
+        self.rounds = rounds
         self.model, self.search = fitting.model, search
         self.parts = parts_of(fitting.model)
         self.history: list[float] = []
@@ -53,7 +55,7 @@ class EvidenceRounds:
             self._restart()
         usual = torch.ones(len(self.search.at), dtype=torch.bool)
         for inner in range(INNER):
-            linear = self.search.linear()
+            linear = self.search.linear(FLAT)
             usual = _usual(self.search, linear)
             own, fresh = number > OWN_FROM, inner == 0
             refit = partial(self._refit, linear, usual, own=own, fresh=fresh)
@@ -66,6 +68,9 @@ class EvidenceRounds:
         recent = self.history[-4:]
         settled = len(recent) == 4 and abs(recent[-1] - recent[0]) < SETTLED * n
         self.done = number > LEAST and settled
+        if self.done or number == self.rounds:
+            for part in self.parts:
+                part.residual.settle()
         return {
             "evidence": total / max(int(usual.sum()), 1),
             "noise": float(self.model.noise.scale.mean()),

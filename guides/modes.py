@@ -15,6 +15,7 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor
 from torch.distributions import Transform, constraints
+from torch.types import _size
 
 from groundvae.data.batch import Batch
 from groundvae.guides.circle import refuse_circles
@@ -32,7 +33,7 @@ from groundvae.models.normalscore import NormalScore
 MODE = "mode_standard"
 ROUNDS = 60  # of evidence at most
 SERIES = 250  # observations that a population is learned from at most
-TOGETHER = 250  # observations searched at once
+HELD, MOST = 10_000_000, 1000  # numbers of a Jacobian held at once; observations searched at once
 STARTS = 3  # of searches at most; others than the first for what it did not find
 STEPS, LEAST_STEPS = 30, 3  # of a search, once it is held to its prior
 STILL, OWN_STILL = 0.02, 0.03  # nats that a step would gain, and own scores, that count as none
@@ -60,6 +61,20 @@ class Mode:
         """One of the observations of all ``parts``."""
         names = [field.name for field in fields(cls)]
         return cls(*(torch.cat([getattr(part, name) for part in parts]) for name in names))
+
+
+class DenseNormal(dist.MultivariateNormal):
+    """A multivariate normal whose factor serves all draws at once.
+
+    Torch's own reads the factor (observation, latent, latent) anew for every draw.
+    """
+
+    def rsample(self, sample_shape: _size = torch.Size()) -> Tensor:  # noqa: B008
+        shape = self._extended_shape(sample_shape)
+        factor = self._unbroadcasted_scale_tril
+        unit = torch.randn(shape, dtype=factor.dtype, device=factor.device)
+        draws = unit.reshape(-1, *factor.shape[:-1]).movedim(0, -1)
+        return self.loc + (factor @ draws).movedim(-1, 0).reshape(shape)
 
 
 class OwnShear(Transform):
@@ -111,14 +126,16 @@ class ModeGuide(ReadingGuide):
 
     def _begin(self, fitting: Fitting) -> EvidenceRounds:
         order = torch.randperm(len(fitting.train))[:SERIES]
-        return EvidenceRounds(fitting, self.start(fitting.train[order.sort().values]))
+        return EvidenceRounds(fitting, self.start(fitting.train[order.sort().values]), ROUNDS)
 
-    def start(self, batch: Batch, place: int = 0) -> Search:
-        """A search that has not moved: from the middle of the prior, or a place beside it."""
+    def start(self, batch: Batch, places: Tensor | None = None) -> Search:
+        """A search that has not moved: from the middle of the prior, or ``places`` (n,) in it."""
         scores = self.scores(batch.x)
         size = len(scores) + self.auxiliary
-        at = starts(place + 1, len(scores), size, batch.x.dtype)[place]
-        return Search(self._model[0], scores, batch, at.expand(len(batch), -1).clone())
+        at = starts(STARTS, len(scores), size, batch.x.dtype)
+        if places is None:
+            places = torch.zeros(len(batch), dtype=torch.long)
+        return Search(self._model[0], scores, batch, at[places])
 
     def scores(self, like: Tensor) -> list[NormalScore]:
         """Normal scores of the physics latents under their priors, in the precision of ``like``."""
@@ -139,7 +156,7 @@ class ModeGuide(ReadingGuide):
 
     def posterior(self, mode: Mode) -> dist.TorchDistribution:
         """q(z | x) over all latents, standard normal ones, physics first."""
-        base = dist.MultivariateNormal(mode.centre, scale_tril=mode.factor, validate_args=False)
+        base = DenseNormal(mode.centre, scale_tril=mode.factor, validate_args=False)
         shears: list[Transform] = [
             OwnShear(mode.centre[..., p.first], p.first, p.push, p.residual.own_spread.detach())
             for p in parts_of(self._model[0])
@@ -163,25 +180,33 @@ class ModeGuide(ReadingGuide):
     @torch.no_grad()
     def mode(self, batch: Batch) -> Mode:
         """Search a batch, some observations at a time."""
-        rows = range(0, len(batch), TOGETHER)
-        return Mode.join([self._mode(batch[i : i + TOGETHER]) for i in rows])
+        values = batch.x[0].numel() * (len(self.latents.names) + self.auxiliary)
+        size = max(1, min(MOST, HELD // values))
+        rows = range(0, len(batch), size)
+        return Mode.join([self._mode(batch[i : i + size]) for i in rows])
 
     def _mode(self, batch: Batch) -> Mode:
         """The best of a few searches: those after the first for what it did not find."""
         parts = parts_of(self._model[0])
         best = self.start(batch)
         ascend(best, parts)
-        for place in range(1, STARTS):
-            linear = best.linear()
-            rows = (~reached(best, linear)).nonzero().squeeze(-1)
-            if not len(rows):
-                break
-            again = self.start(batch[rows], place)
-            ascend(again, parts)
-            better = again.linear().evidence > linear.evidence[rows] + LITTLE
-            better |= again.alive & ~best.alive[rows]
-            best.put(again.pick(better.nonzero().squeeze(-1)), rows[better])
+        linear = best.linear()
+        rows = (~reached(best, linear)).nonzero().squeeze(-1)
+        if len(rows):
+            self._again(best, rows, linear.evidence[rows])
         return _about(best, parts)
+
+    def _again(self, best: Search, rows: Tensor, evidence: Tensor) -> None:
+        """Search from other places, all at once, and put what is better in its place."""
+        places = torch.arange(1, STARTS)
+        every = rows.repeat(len(places))
+        again = self.start(best.batch[every], places.repeat_interleave(len(rows)))
+        ascend(again, parts_of(self._model[0]))
+        found = again.linear().evidence.masked_fill(~again.alive, -torch.inf)
+        value, place = found.view(len(places), -1).max(0)
+        better = (value > evidence + LITTLE) | (value.isfinite() & ~best.alive[rows])
+        chosen = (place * len(rows) + torch.arange(len(rows)))[better]
+        best.put(again.pick(chosen), rows[better])
 
 
 @torch.no_grad()

@@ -54,12 +54,15 @@ class Search:
         self.states = None if found.states is None else _kept(found.states, self.alive)
 
     @torch.no_grad()
-    def linear(self) -> LinearGaussian:
-        """The linear-Gaussian posterior at the points."""
+    def linear(self, widened: float = 1.0) -> LinearGaussian:
+        """The linear-Gaussian posterior at the points; physics priors ``widened`` by a factor."""
         noise = self.model.noise.linearize(
             self.batch.x, self.mean, self.batch.observed, times=self.batch.inputs.get("t")
         )
-        return LinearGaussian(noise.whiten(self.jacobian), noise.residual, self.at)
+        widths = torch.ones_like(self.at[0])
+        widths[: len(self.scores)] = widened
+        whitened = noise.whiten(self.jacobian)
+        return LinearGaussian(whitened, noise.residual, self.at, widths)
 
     @torch.no_grad()
     def move(self, linear: LinearGaussian | None = None) -> None:
@@ -119,7 +122,7 @@ def starts(count: int, physics: int, latents: int, dtype: torch.dtype) -> Tensor
     Halton's points as normal scores; ``z_aux`` begins at zero.
     """
     if not physics:
-        return torch.zeros(1, latents, dtype=dtype)
+        return torch.zeros(count, latents, dtype=dtype)
     from scipy.stats import norm, qmc
 
     shares = qmc.Halton(physics, scramble=False).random(count + 1)[1:]

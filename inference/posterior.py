@@ -18,7 +18,7 @@ from groundvae.data.errors import InputError
 from groundvae.guides.guide import log_prob_of
 from groundvae.guides.simulation import simulate
 from groundvae.inference.inferencedata import WEIGHTS, to_inference_data
-from groundvae.inference.outofdistribution import mark, score_observations
+from groundvae.inference.outofdistribution import mark, score_observations, surprise_of
 from groundvae.inference.prediction import predict
 from groundvae.inference.run import Run
 from groundvae.models.greybox import AUXILIARY, OBSERVATION, site_value
@@ -86,10 +86,14 @@ def posterior(
         hyper = run.guide.population.draw(torch.Size([options.draws, 1]))
         rows = VALUES // ahead.x[0].numel()
         size = max(1, rows // max(options.draws // 4, options.predictive_draws))
-        chunks = [
-            _draw(run, batch[i : i + size], ahead[i : i + size], options, changes, hyper)
-            for i in range(0, len(batch), size)
-        ]
+        own = scored_by is None and run.ood_reference is not None
+        chunks, surprise = [], []
+        for i in range(0, len(batch), size):
+            part = batch[i : i + size]
+            found = run.guide.examine(part)
+            chunks.append(_draw(run, part, found, ahead[i : i + size], options, changes, hyper))
+            if own:  # while it is at hand: to search again costs as much as all else
+                surprise.append(surprise_of(run.model, run.guide, part, found))
         population = {name: value.squeeze(1) for name, value in hyper.items()}
         prior = simulate(run.model, ahead, options.predictive_draws)
     groups = {
@@ -99,22 +103,23 @@ def posterior(
     groups["posterior"] |= population
     groups["prior"] = prior.latents
     groups["prior_predictive"] = {OBSERVATION: prior.full.x}
-    return to_inference_data(
-        run, data, groups, ahead.inputs, reference_marks(scored_by or run, batch)
-    )
+    known = torch.cat(surprise) if own else None
+    marks = reference_marks(scored_by or run, batch, known)
+    return to_inference_data(run, data, groups, ahead.inputs, marks)
 
 
-def reference_marks(run: Run, batch: Batch) -> xr.Dataset | None:
+def reference_marks(run: Run, batch: Batch, surprise: Tensor | None = None) -> xr.Dataset | None:
     """Which observations are unlike those that the run knows; None where it knows none."""
     if run.ood_reference is None:
         return None
-    scores = score_observations(run.ood_reference, run.model, run.guide, batch)
+    scores = score_observations(run.ood_reference, run.model, run.guide, batch, surprise)
     return mark(scores, run.ood_reference.known())
 
 
 def _draw(
     run: Run,
     batch: Batch,
+    found: object,
     ahead: Batch,
     options: PosteriorOptions,
     changes: Mapping[str, Change] | None,
@@ -122,7 +127,6 @@ def _draw(
 ) -> dict[str, dict[str, Tensor]]:
     """All groups of one chunk, each array (draw, observation, ...)."""
     n = min(options.draws, options.predictive_draws)
-    found = run.guide.examine(batch)
     with pyro.plate("draw", n, dim=-2):
         trace = poutine.trace(run.guide).get_trace(batch, found)
     first = {name: site_value(trace, name) for name in run.model.latent_names}

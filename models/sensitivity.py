@@ -236,7 +236,7 @@ class _Rates:
                 late, dense = late + residual.timed, dense + residual.count - residual.timed
             own = torch.cat(weights, -1)
             columns.append(jacobian.new_zeros(*own.shape[:-1], residual.auxiliary - own.shape[-1]))
-            columns.append(own * residual.scales(part).unsqueeze(1))
+            columns.append(residual.stretched(own, part))
         return torch.cat(columns, -1)
 
 

@@ -61,6 +61,10 @@ class PopulationResidual(LinearResidual):
         """First variances of the features of states."""
 
     @abstractmethod
+    def settle(self) -> None:
+        """From here on, what is not known of the population counts as the observations' own."""
+
+    @abstractmethod
     def refit_own(self, statistics: Statistics) -> tuple[Tensor, Tensor]:
         """The observations' own variances (n,), a step nearer, and how uncertain their logs are."""
 
