@@ -19,8 +19,8 @@ from groundvae.guides.follow import Part, carry, follow, parts_of
 from groundvae.guides.gaussian import LinearGaussian
 from groundvae.guides.phase import Fitting
 from groundvae.guides.search import Search
-from groundvae.models.dynamics import Dynamics
 from groundvae.models.residuals.population import PopulationResidual
+from groundvae.models.sensitivity import states_of
 
 RESTARTS = (10, 20, 35)  # rounds at which failed searches begin anew
 MOVES = 6  # of these, before they are judged
@@ -157,13 +157,11 @@ def admit_states(search: Search, parts: Sequence[Part]) -> None:
 
 def _sizes(search: Search, residual: PopulationResidual) -> tuple[Tensor, Tensor]:
     """Usual sizes of the states that a residual sees, and of how fast those it acts on change."""
-    system, states = search.model.system, search.states
-    assert isinstance(system, Dynamics)
-    assert states is not None
-    named = system.named(states[search.alive])
-    gap = torch.diff(search.batch.inputs["t"]).view(1, -1, *[1] * system.on_grid)
-    sizes = [_usual_size(named[k]) for k in residual.sees]
-    rates = [_usual_size(torch.diff(named[k], dim=1) / gap) for k in residual.acts_on]
+    named = states_of(search.model, search.scores, search.at, search.batch)
+    alive, grid = search.alive, search.model.system.on_grid
+    gap = torch.diff(search.batch.inputs["t"]).view(1, -1, *[1] * grid)
+    sizes = [_usual_size(named[k][alive]) for k in residual.sees]
+    rates = [_usual_size(torch.diff(named[k][alive], dim=1) / gap) for k in residual.acts_on]
     return torch.stack(sizes), torch.stack(rates)
 
 

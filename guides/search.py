@@ -21,7 +21,7 @@ from groundvae.models.normalscore import NormalScore
 from groundvae.models.sensitivity import linearize
 
 FIRST, EASIER, HARDER = 1e-2, 0.2, 6.0  # damping, and how it changes
-POINT = ("at", "mean", "jacobian", "states", "alive")
+POINT = ("at", "mean", "jacobian", "alive")
 FAR = 8.0  # standard deviations of the prior beyond which no physics latent is searched
 
 
@@ -30,8 +30,8 @@ class Search:
     """Points of n observations, each with the model near it; moved in place.
 
     ``at`` (n, latent): normal scores of the physics, then ``z_aux``; ``mean`` (n, *event) and
-    ``jacobian`` (n, value, latent) there; ``states`` (n, time, d) or None; ``alive`` (n,): where
-    the model is finite; ``damping`` (n,).
+    ``jacobian`` (n, value, latent) there; ``alive`` (n,): where the model is finite; ``damping``
+    (n,).
     """
 
     model: GreyBox
@@ -51,7 +51,6 @@ class Search:
         self.alive = finite & torch.isfinite(found.jacobian).flatten(1).all(1)
         self.mean = _kept(found.mean, self.alive)
         self.jacobian = _kept(found.jacobian, self.alive)
-        self.states = None if found.states is None else _kept(found.states, self.alive)
 
     @torch.no_grad()
     def linear(self, widened: float = 1.0) -> LinearGaussian:
@@ -90,25 +89,20 @@ class Search:
     def _take(self, other: Search, better: Tensor) -> None:
         """The points of another search where they are ``better`` (n,) bool; not their damping."""
         for name in POINT:
-            own, new = getattr(self, name), getattr(other, name)
-            if own is not None:
-                own[better] = new[better]
+            getattr(self, name)[better] = getattr(other, name)[better]
 
     def pick(self, rows: Tensor) -> Search:
         """A search of some observations (m,) alone, from where they are."""
         some = copy(self)
         some.batch = self.batch[rows]
         for name in (*POINT, "damping"):
-            own = getattr(self, name)
-            setattr(some, name, None if own is None else own[rows].clone())
+            setattr(some, name, getattr(self, name)[rows].clone())
         return some
 
     def put(self, some: Search, rows: Tensor) -> None:
         """Put the points of ``some`` observations in their places, ``rows`` (m,)."""
         for name in (*POINT, "damping"):
-            own = getattr(self, name)
-            if own is not None:
-                own[rows] = getattr(some, name)
+            getattr(self, name)[rows] = getattr(some, name)
 
 
 def _kept(value: Tensor, alive: Tensor) -> Tensor:

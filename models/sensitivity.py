@@ -1,8 +1,8 @@
 """A model near one point: what it gives, and how that moves with every latent, exactly.
 
-For laws of motion with residuals that are linear in their weights, by the tangents of the
-solver's own steps (``physics.tangents``); for everything else by forward-mode differentiation of
-the decoder, all directions at once.
+For laws of motion with residuals that are linear in more weights than there are states, by the
+tangents of the solver's own steps (``physics.tangents``); for everything else by forward-mode
+differentiation of the decoder, all directions at once.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from groundvae.models.greybox import GreyBox
 from groundvae.models.normalscore import NormalScore
 from groundvae.models.residuals.linear import LinearResidual
 from groundvae.models.values import Values
+from groundvae.physics.errors import tolerant
 from groundvae.physics.rungekutta import FixedStep
 from groundvae.physics.solver import ParallelAdjoint, step_grid
 from groundvae.physics.tangents import Timed, sensitivities
@@ -30,12 +31,11 @@ class Linearization:
     """A model near latents of n observations.
 
     ``mean`` (n, *event); ``jacobian`` (n, value, latent), by normal scores of the physics latents
-    and by ``z_aux``; ``states`` (n, time, d) where there are any.
+    and by ``z_aux``.
     """
 
     mean: Tensor
     jacobian: Tensor
-    states: Tensor | None = None
 
 
 @torch.no_grad()
@@ -57,10 +57,28 @@ def _fixed_step(model: GreyBox, batch: Batch) -> FixedStep | None:
     system = model.system
     if not isinstance(system, Dynamics) or batch.inputs["t"].dim() > 1 or system.signals:
         return None
+    if len(model.latents) + model.auxiliary <= sum(system.sizes.values()):
+        return None  # a pass for each latent is then less than one for each state
     if not all(isinstance(r, LinearResidual) and not r.outside for r in model.residuals):
         return None
     solver = system.solver.solver if isinstance(system.solver, ParallelAdjoint) else system.solver
     return solver if isinstance(solver, FixedStep) else None
+
+
+@torch.no_grad()
+def states_of(model: GreyBox, scores: Sequence[NormalScore], at: Tensor, batch: Batch) -> Values:
+    """The states (n, time), on a grid (n, time, size), of a law of motion at points (n, latent).
+
+    NaN where a path leaves the finite numbers.
+    """
+    system = model.system
+    assert isinstance(system, Dynamics)
+    known = Values(batch.inputs, "input")
+    z = _values(model, values(scores, at[:, : len(scores)])[0])
+    pushes = model.bound(z, at[:, len(scores) :], known, system.stages(known))
+    with tolerant():
+        path = system.trajectory(z, known, pushes, torch.Size([len(at)]), 1)
+    return system.named(path.squeeze(0))
 
 
 def values(scores: Sequence[NormalScore], u: Tensor) -> tuple[Tensor, Tensor]:
@@ -91,9 +109,10 @@ def _forward(
     with forward_ad.dual_level():
         dual = forward_ad.make_dual(point.expand(size, n, size).clone(), directions.clone())
         auxiliary = dual[..., count:] if model.auxiliary else None
-        decoded = model.decode(
-            _values(model, dual[..., :count]), auxiliary, batch.inputs, reduced=False
-        )
+        with tolerant():
+            decoded = model.decode(
+                _values(model, dual[..., :count]), auxiliary, batch.inputs, reduced=False
+            )
         mean, tangent = forward_ad.unpack_dual(decoded.full)
     if tangent is None:
         tangent = torch.zeros_like(mean)
@@ -119,7 +138,7 @@ def _by_tangents(
     mean, jacobian = _observed(system, _values(model, latents), states, by_raw, known)
     jacobian = rates.stretched(jacobian)
     mean = mean.masked_fill(lost.view(-1, *[1] * (mean.dim() - 1)), torch.nan)
-    return Linearization(mean, jacobian, states)
+    return Linearization(mean, jacobian)
 
 
 def _path(
