@@ -103,8 +103,7 @@ def posterior(
     groups["posterior"] |= population
     groups["prior"] = prior.latents
     groups["prior_predictive"] = {OBSERVATION: prior.full.x}
-    known = torch.cat(surprise) if own else None
-    marks = reference_marks(scored_by or run, batch, known)
+    marks = reference_marks(scored_by or run, batch, torch.cat(surprise) if own else None)
     return to_inference_data(run, data, groups, ahead.inputs, marks)
 
 
