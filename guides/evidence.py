@@ -61,7 +61,7 @@ class EvidenceRounds:
             refit = partial(self._refit, linear, usual, own=own, fresh=fresh)
             carry(self.search, self.parts, refit)
         linear = self.search.linear()
-        total = float((linear.evidence + self._noise_constants())[usual].sum())
+        total = float(self.search.evidence(linear)[usual].sum())
         self.history.append(total)
         self.search.move(linear=linear)
         n = len(self.search.at)
@@ -90,16 +90,6 @@ class EvidenceRounds:
             again.move()
         better = again.alive & (again.linear().evidence > linear.evidence[rows])
         self.search.put(again.pick(better.nonzero().squeeze(-1)), rows[better])
-
-    def _noise_constants(self) -> Tensor:
-        """What a likelihood has beside the squared residual (n,), nats."""
-        batch, search = self.search.batch, self.search
-        times = batch.inputs.get("t")
-        density = self.model.noise.log_prob(batch.x, search.mean, batch.observed, times=times)
-        residual = self.model.noise.linearize(
-            batch.x, search.mean, batch.observed, times=times
-        ).residual
-        return density + 0.5 * (residual**2).sum(1)
 
     def _refit(
         self, linear: LinearGaussian, usual: Tensor, *, own: bool, fresh: bool
@@ -182,15 +172,10 @@ def imitation(linear: LinearGaussian, columns: Tensor, physics: int) -> Tensor:
     The share of its information that is lost when the physics latents are to be inferred too,
     given all else that is unknown.
     """
-    everything = torch.cat([torch.arange(physics), columns])
-    told = linear.information(everything)
+    told = linear.information(torch.cat([torch.arange(physics), columns]))
     unit = torch.eye(physics, dtype=told.dtype)
-    # Without the physics' own prior variance in C: S = A_p^T C_0^-1 A_p, from that with it.
-    top = told[:, :physics, :physics]
-    inverse = torch.linalg.inv(unit - top)
-    own = inverse @ top  # S
-    cross = inverse @ told[:, :physics, physics:]  # A_p^T C_0^-1 A_w
-    posterior = torch.linalg.inv(unit + own)
+    cross = torch.linalg.solve(unit - told[:, :physics, :physics], told[:, :physics, physics:])
+    posterior = torch.linalg.inv(unit + linear.alone(physics))
     lost = (cross * (posterior @ cross)).sum(1)
     kept = told[:, physics:, physics:].diagonal(dim1=1, dim2=2)
     return lost.sum(0) / (lost + kept).sum(0).clamp(min=1e-300)

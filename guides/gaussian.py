@@ -88,6 +88,25 @@ class LinearGaussian:
         unit = torch.eye(len(columns), dtype=some.dtype, device=some.device)
         return unit - some.mT @ some
 
+    def alone(self, first: int) -> Tensor:
+        """``A_p^T C_0^-1 A_p`` (n, first, first) of the first latents, the others unknown.
+
+        What the data tell of them before their own prior is counted.
+        """
+        told = self.information(torch.arange(first))
+        unit = torch.eye(first, dtype=told.dtype, device=told.device)
+        return torch.linalg.solve(unit - told, told)
+
+    def taken(self, first: int) -> Tensor:
+        """Share (n, first) of the information on each of the first latents that others take.
+
+        Within 0 .. 1: near 1, these data cannot tell the latent from what is unknown.
+        """
+        everything = self.jacobian[..., :first].square().sum(1)
+        left = self.alone(first).diagonal(dim1=1, dim2=2)
+        share = 1 - left / everything.clamp(min=torch.finfo(left.dtype).tiny)
+        return torch.where(everything > 0, share.clamp(0, 1), torch.zeros_like(share))
+
     def covariance(self) -> Tensor:
         """Of all latents, (n, latent, latent)."""
         covariance = self.half.mT @ self.half

@@ -31,7 +31,7 @@ from groundvae.models.latent import LatentSpec
 from groundvae.models.normalscore import NormalScore
 
 MODE = "mode_standard"
-ROUNDS = 60  # of evidence at most
+TAKEN = "information_taken"
 SERIES = 250  # observations that a population is learned from at most
 HELD, MOST = 10_000_000, 1000  # numbers of a Jacobian held at once; observations searched at once
 STARTS = 3  # of searches at most; others than the first for what it did not find
@@ -49,12 +49,16 @@ class Mode:
     """The posterior about where a search ended, for n observations.
 
     ``centre`` (n, latent) and ``factor`` (n, latent, latent), lower triangular, in standard normal
-    latents; ``found`` (n,): whether a mode was reached.
+    latents; ``found`` (n,): whether a mode was reached; ``evidence`` (n,): Laplace's approximation
+    of log p(x), nats; ``taken`` (n, physics): the share of the information on each physics latent
+    that the unknown part takes away.
     """
 
     centre: Tensor
     factor: Tensor
     found: Tensor
+    evidence: Tensor
+    taken: Tensor
 
     @classmethod
     def join(cls, parts: Sequence[Mode]) -> Mode:
@@ -122,11 +126,12 @@ class ModeGuide(ReadingGuide):
 
     def phases(self, fitting: Fitting) -> tuple[Phase, ...]:
         """One: rounds of evidence, on so many observations that more would tell little."""
-        return (Phase("evidence", ROUNDS, self, self._begin),)
+        return (Phase("evidence", fitting.options.steps, self, self._begin),)
 
     def _begin(self, fitting: Fitting) -> EvidenceRounds:
         order = torch.randperm(len(fitting.train))[:SERIES]
-        return EvidenceRounds(fitting, self.start(fitting.train[order.sort().values]), ROUNDS)
+        search = self.start(fitting.train[order.sort().values])
+        return EvidenceRounds(fitting, search, fitting.options.steps)
 
     def start(self, batch: Batch, places: Tensor | None = None) -> Search:
         """A search that has not moved: from the middle of the prior, or ``places`` (n,) in it."""
@@ -145,6 +150,15 @@ class ModeGuide(ReadingGuide):
     def examine(self, batch: Batch) -> Mode:
         """The modes."""
         return self.mode(batch)
+
+    def judge(self, found: object) -> dict[str, Tensor]:
+        assert isinstance(found, Mode)
+        shares = zip(self.latents.names, found.taken.unbind(-1), strict=True)
+        return {
+            "log_evidence": found.evidence,
+            "mode_found": found.found,
+            **{f"{TAKEN}_{name}": share for name, share in shares},
+        }
 
     def forward(self, batch: Batch, found: object = None) -> None:
         self.population()
@@ -252,4 +266,5 @@ def _about(search: Search, parts: Sequence[Part]) -> Mode:
         centre[:, place] = search.at[:, place]
     unit = torch.eye(covariance.shape[-1], dtype=covariance.dtype)
     factor = torch.linalg.cholesky(covariance + LEAST * unit)
-    return Mode(centre, factor, reached(search, linear))
+    taken = linear.taken(len(search.scores))
+    return Mode(centre, factor, reached(search, linear), search.evidence(linear), taken)

@@ -79,6 +79,13 @@ class Search:
         self.damping = torch.where(better, EASIER * self.damping, HARDER * self.damping)
         self.damping = self.damping.clamp(1e-8, 1e8)
 
+    def evidence(self, linear: LinearGaussian) -> Tensor:
+        """Laplace's approximation of log p(x) (n,), nats, from ``linear`` at the points.
+
+        What is left to the mode counts as far as ``linear`` knows the way.
+        """
+        return self._value() + linear.gain() - 0.5 * linear.log_det
+
     def _value(self) -> Tensor:
         """Log joint (n,)."""
         likelihood = self.model.noise.log_prob(

@@ -68,8 +68,9 @@ def posterior(
         Groups ``posterior``, ``posterior_predictive`` (with noise), ``physics_predictive``
         (the reduced model), ``log_likelihood`` and ``sample_stats`` (``log_weight`` =
         log p(x, z) - log q(z | x)) where nothing was changed, ``prior``,
-        ``prior_predictive``, ``observed_data`` and ``constant_data`` (true latents, and where
-        the run knows its data ``out_of_distribution``: whether an observation is unlike them).
+        ``prior_predictive``, ``observed_data`` and ``constant_data`` (true latents, what the
+        guide says of each observation, and where the run knows its data
+        ``out_of_distribution``: whether an observation is unlike them).
 
     """
     options = options or PosteriorOptions()
@@ -78,8 +79,7 @@ def posterior(
         known = ", ".join(run.model.latent_names)
         raise InputError(f"no latent {unknown[0]!r} to intervene on, known: {known}")
     data = data.declare(run.model.system.inputs)
-    like = run.model.noise.log_scale
-    batch = Batch.of(data, device=str(like.device), dtype=like.dtype)
+    batch = run.batch(data)
     ahead = batch if until is None else batch.until(until)
     with torch.no_grad(), torch.random.fork_rng(), pyro.validation_enabled(False):
         torch.manual_seed(options.seed)
@@ -87,11 +87,12 @@ def posterior(
         rows = VALUES // ahead.x[0].numel()
         size = max(1, rows // max(options.draws // 4, options.predictive_draws))
         own = scored_by is None and run.ood_reference is not None
-        chunks, surprise = [], []
+        chunks, surprise, judged = [], [], []
         for i in range(0, len(batch), size):
             part = batch[i : i + size]
             found = run.guide.examine(part)
             chunks.append(_draw(run, part, found, ahead[i : i + size], options, changes, hyper))
+            judged.append(run.guide.judge(found))
             if own:  # while it is at hand: to search again costs as much as all else
                 surprise.append(surprise_of(run.model, run.guide, part, found))
         population = {name: value.squeeze(1) for name, value in hyper.items()}
@@ -104,6 +105,9 @@ def posterior(
     groups["prior"] = prior.latents
     groups["prior_predictive"] = {OBSERVATION: prior.full.x}
     marks = reference_marks(scored_by or run, batch, torch.cat(surprise) if own else None)
+    found_of = {k: torch.cat([each[k] for each in judged]).numpy() for k in judged[0]}
+    verdicts = xr.Dataset({k: ("observation", v) for k, v in found_of.items()})
+    marks = verdicts if marks is None else marks.merge(verdicts)
     return to_inference_data(run, data, groups, ahead.inputs, marks)
 
 

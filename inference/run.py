@@ -29,6 +29,8 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from groundvae.data.atomic import check_writable
+from groundvae.data.batch import Batch
+from groundvae.data.dataset import Dataset
 from groundvae.data.errors import InputError
 from groundvae.guides.catalogue import GuideFactory, build_guide
 from groundvae.guides.guide import Guide
@@ -114,6 +116,11 @@ class Run:
             return find_system(self.config.system)
         except InputError:
             return Entry(self.config.system, self.config.system, type(self.model.system), {})
+
+    def batch(self, data: Dataset) -> Batch:
+        """A data set as this run's model reads it: on its device, in its precision."""
+        like = self.model.noise.log_scale
+        return Batch.of(data, device=str(like.device), dtype=like.dtype)
 
     def loss(self) -> RegularizedELBO:
         """The loss that the config names."""

@@ -293,7 +293,7 @@ def test_coordinates_are_those_of_the_exact_posterior(run: Run) -> None:
 def test_chains_start_at_each_mode_as_often_as_its_mass_says() -> None:
     made = trained(toy(Sign(), "structured-flow"), 200, asleep=True)
     clear = made.batch[made.batch.x.mean(-1) > 1.0]
-    double = Run(RunConfig("pendulum", 4), made.model, made.guide)
+    double = Run(RunConfig("pendulum", 4, "hybrid-reg"), made.model, made.guide)
     coordinates, start = find_coordinates(double, clear, {}, chains=1000)
     a = coordinates.latents(start)[0]["a"]
     np.testing.assert_allclose((a > 0).double().mean(0), 0.5, atol=0.08)

@@ -110,10 +110,11 @@ class Unknown(PopulationResidual):
         targets = len(self.acts_on)
         knots = math.ceil((self.frequencies - 1) / KNOT) + 1
         self.register_buffer("scale_of", torch.ones(len(self.sees)))
-        self.log_power = nn.Parameter(torch.zeros(targets, knots))  # log variance at knots
+        # Silent, until a fit has learned them: the log of variances, of the spectrum at its knots.
+        self.log_power = nn.Parameter(torch.full((targets, knots), SILENT))
         self.log_own_spread = nn.Parameter(torch.tensor(0.0))
-        self.log_constant = nn.Parameter(torch.zeros(targets))
-        self.log_variance = nn.Parameter(torch.zeros(targets, len(self.names)))
+        self.log_constant = nn.Parameter(torch.full((targets,), SILENT))
+        self.log_variance = nn.Parameter(torch.full((targets, len(self.names)), SILENT))
         self.mean = nn.Parameter(torch.zeros(targets, len(self.names)))
         self.mean_variance = nn.Parameter(torch.ones(targets, len(self.names)))
         self.register_buffer("imitated", torch.ones(targets, len(self.names)))

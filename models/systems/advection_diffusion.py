@@ -120,5 +120,6 @@ SYSTEMS.register("advection_diffusion")(
             "hybrid-evidence": Variant(unknown, EVIDENCE),
         },
         source=Source(data.simulate, tuple(data.RANGES)),
+        usual="hybrid-evidence",
     )
 )

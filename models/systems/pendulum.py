@@ -126,5 +126,6 @@ SYSTEMS.register("pendulum")(
             "hybrid-evidence": Variant(unknown, EVIDENCE),
         },
         source=Source(data.simulate, tuple(data.RANGES)),
+        usual="hybrid-evidence",
     )
 )
