@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import arviz as az
 import pyro
@@ -18,6 +17,7 @@ from groundvae.data.errors import InputError
 from groundvae.guides.guide import log_prob_of
 from groundvae.guides.simulation import simulate
 from groundvae.inference.inferencedata import WEIGHTS, to_inference_data
+from groundvae.inference.options import PosteriorOptions as PosteriorOptions
 from groundvae.inference.outofdistribution import mark, score_observations
 from groundvae.inference.prediction import predict
 from groundvae.inference.run import Run
@@ -26,22 +26,6 @@ from groundvae.models.intervention import Change
 
 VALUES = 2_000_000  # decoded samples held at once
 NARROW = 32  # parts of z_aux, beyond which those of decoded draws alone are kept, as weights
-
-
-@dataclass(frozen=True)
-class PosteriorOptions:
-    """How much to draw."""
-
-    draws: int = 500
-    """Draws of the latents for each observation."""
-    predictive_draws: int = 100
-    """Of these, how many are decoded: predictions, log-likelihoods, importance weights."""
-    seed: int = 0
-    """Of the draws."""
-
-    def __post_init__(self) -> None:
-        if self.draws < 1 or self.predictive_draws < 1:
-            raise InputError("draws and predictive_draws must be 1 or more")
 
 
 def posterior(
