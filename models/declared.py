@@ -87,6 +87,7 @@ def entry_of(
     if given.recipe is EVIDENCE:
         usual = "hybrid-evidence"
         variants[usual] = Variant(lambda: model(given), EVIDENCE)
+    model(given)  # what cannot be put together is refused by the line that says it
     return Entry(
         name,
         summary or doc,

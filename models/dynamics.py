@@ -15,8 +15,11 @@ from torch import Tensor
 
 from groundvae.data.errors import InputError
 from groundvae.data.input import BASE
+from groundvae.models.place import place_of
 from groundvae.models.system import Outcome, Push, System, filled
+from groundvae.models.trial import Trial, in_words
 from groundvae.models.values import Values
+from groundvae.physics.errors import DivergedError
 from groundvae.physics.hamiltonian import Separable
 from groundvae.physics.signal import Interpolation, Signal
 from groundvae.physics.solver import RK4, ParallelAdjoint, Solver, from_start, solve
@@ -110,8 +113,18 @@ class Dynamics(System):
             gate = start.new_zeros(ablations, *[1] * (len(lead) + self.on_grid))
             gate[0] = 1.0
         times = self.released(inputs["t"])
-        path = solve(self.field(z, inputs, pushes, gate), start, times, self.solver)
+        try:
+            path = solve(self.field(z, inputs, pushes, gate), start, times, self.solver)
+        except DivergedError as error:
+            raise error.with_detail(self._culprit(error, z, lead)) from error
         return path[..., -inputs["t"].shape[-1] :, :]
+
+    def _culprit(self, error: DivergedError, z: Values, lead: torch.Size) -> str:
+        """Which state left the finite numbers first, at which latents, under which law."""
+        names = [name for name, size in self.sizes.items() for _ in range(size)]
+        flat = {k: v.detach().expand(lead).reshape(-1) for k, v in z.items()}
+        at = in_words(flat, error.sample % max(1, lead.numel()))
+        return f"{names[error.component]} first, at {at}, by {place_of(self.rate)}"
 
     def outcomes(
         self, z: Values, inputs: Values, pushes: Sequence[Push], lead: torch.Size, ablations: int
@@ -123,6 +136,20 @@ class Dynamics(System):
             Outcome(observed[i], Values({k: v[i] for k, v in states.items()}, "state"), inputs)
             for i in range(ablations)
         ]
+
+    def attempt(self, trial: Trial) -> None:
+        inputs, behind = trial.inputs, 1 + self.on_grid
+        z, known = self._beside_states(trial.z, inputs)
+        wide = {k: torch.Size([s] if self.on_grid else []) for k, s in self.sizes.items()}
+        shapes = {k: trial.lead + size for k, size in wide.items()}
+        states = Values(trial.states(self.initial, shapes, z, inputs), "state")
+        time = self.released(inputs["t"])[..., 0]
+        at = time.unsqueeze(-1) if self.on_grid and time.dim() else time
+        trial.states(self.rate, shapes, at, states, z, known(time))
+        length = inputs["t"].shape[-1]
+        path = {k: v.unsqueeze(1).expand(*trial.lead, length, *wide[k]) for k, v in states.items()}
+        observed = trial.ask(self.observe, Values(path, "state"), trial.z.with_axes(behind), inputs)
+        trial.shaped(self.observe, observed, trial.lead + trial.event, exact=True)
 
     def field(
         self, z: Values, inputs: Values, pushes: Sequence[Push], gate: Tensor | None

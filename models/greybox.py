@@ -26,6 +26,7 @@ from groundvae.models.precision import like
 from groundvae.models.recipe import USUAL, Recipe
 from groundvae.models.residuals.residual import RESIDUALS, Residual, Seen
 from groundvae.models.system import KINDS, Outcome, Push, System
+from groundvae.models.trial import Trial
 from groundvae.models.values import Values
 from groundvae.models.written import build, write
 from groundvae.physics.errors import InputError
@@ -93,7 +94,14 @@ class GreyBox(nn.Module):
         return self.system.latents
 
     def prepare(self, batch: Batch) -> None:
-        """Take sizes and scales from the data, before a guide is built."""
+        """Take sizes and scales from the data, before a guide is built; the law is tried on them.
+
+        Raises:
+            InputError: an input that the data do not have, or a law whose answers will not do.
+
+        """
+        self._known(batch.inputs)
+        self.system.attempt(Trial(self.system.latents, batch))
         for each in self.terms:
             each.prepare(batch)
 

@@ -20,6 +20,7 @@ from groundvae.data.batch import Batch
 from groundvae.data.errors import InputError
 from groundvae.data.input import Input
 from groundvae.models.latent import Latent, LatentSpec
+from groundvae.models.trial import Trial
 from groundvae.models.values import Values
 from groundvae.models.written import Written
 
@@ -121,6 +122,14 @@ class System(nn.Module, Written):
     ) -> list[Outcome]:
         """What latents (...) of the shape ``lead`` give: with the pushes, and if two ablations
         are asked for, without them.
+        """
+
+    def attempt(self, trial: Trial) -> None:
+        """What a trial asks of the law, once; it refuses what will not do.
+
+        Raises:
+            InputError: naming file, line, state and latents.
+
         """
 
     def stages(self, inputs: Values) -> Tensor | None:

@@ -31,7 +31,7 @@ from groundvae.physics.adjoint import linked
 from groundvae.physics.clock import Field, own_step_grid, pick
 from groundvae.physics.clock import from_start as from_start
 from groundvae.physics.clock import step_grid as step_grid
-from groundvae.physics.errors import InputError, NonFiniteError, is_tolerant
+from groundvae.physics.errors import DivergedError, InputError, is_tolerant
 from groundvae.physics.exponential import Exponential as Exponential
 from groundvae.physics.leapfrog import Interpolated as Interpolated
 from groundvae.physics.leapfrog import Leapfrog as Leapfrog
@@ -161,7 +161,7 @@ def solve(field: Field, state: Tensor, times: Tensor, solver: Solver) -> Tensor:
 
     Raises:
         InputError: other numbers of observations in ``times`` and in ``state``.
-        NonFiniteError: naming the first sample that left the finite numbers, and when.
+        DivergedError: naming the first sample that left the finite numbers, and when.
 
     """
     own = times.dim() == 2
@@ -172,12 +172,10 @@ def solve(field: Field, state: Tensor, times: Tensor, solver: Solver) -> Tensor:
         )
     states = solver(field, state, times)
     if not is_tolerant() and not torch.isfinite(states[-1]).all():
-        finite = torch.isfinite(states).all(dim=-1).reshape(len(states), -1)
-        sample = int((~finite).any(dim=0).nonzero()[0])
+        wrong = ~torch.isfinite(states).reshape(len(states), -1, states.shape[-1])
+        sample = int(wrong.any(dim=-1).any(dim=0).nonzero()[0])
+        when, component = wrong[:, sample].nonzero()[0].tolist()
         clock = times[sample % len(times)] if own else times
-        when = float(clock[int((~finite[:, sample]).nonzero()[0])])
-        raise NonFiniteError(
-            f"the solution of sample {sample} is not finite from t = {when:g} s on; "
-            f"use a smaller step than {solver}"
-        )
+        remedy = f"use a smaller step than {solver}"
+        raise DivergedError(sample, component, float(clock[when]), remedy)
     return torch.movedim(states, 0, -2)
