@@ -16,6 +16,7 @@ from torch import Tensor
 from groundvae.data.errors import InputError
 from groundvae.data.input import BASE
 from groundvae.models.place import place_of
+from groundvae.models.solvers import solver_of
 from groundvae.models.system import Outcome, Push, System, filled
 from groundvae.models.trial import Trial, in_words
 from groundvae.models.values import Values
@@ -34,7 +35,7 @@ class Dynamics(System):
         states: their names; or, where a state is a field or a vector, names and sizes. Then every
             latent and every input comes with a trailing axis of length one, to broadcast.
         observed: the state that is observed, or several, each a channel.
-        solver: how it is solved; see ``physics.solver``.
+        solver: how it is solved, an object or a name; see ``physics.solver``.
         release: what happens at t = 0, where ``initial`` holds, for errors; None: it holds at the
             first sample, whenever that is.
 
@@ -42,7 +43,7 @@ class Dynamics(System):
 
     states: ClassVar[tuple[str, ...] | Mapping[str, int]] = ()
     observed: ClassVar[str | tuple[str, ...]] = ""
-    solver: Solver = ParallelAdjoint(RK4(0.05))
+    solver: Solver | str = ParallelAdjoint(RK4(0.05))
     release: ClassVar[str | None] = "the start"
     signals: ClassVar[dict[str, Interpolation]] = {}
 
@@ -97,7 +98,8 @@ class Dynamics(System):
     def stages(self, inputs: Values) -> Tensor | None:
         """The times (stage,) at which the solver will ask, where they are known and shared."""
         times = inputs["t"]
-        return None if times.dim() > 1 else self.solver.stage_times(self.released(times))
+        known = solver_of(self.solver)  # one that does not exist is refused on any times
+        return None if times.dim() > 1 else known.stage_times(self.released(times))
 
     def trajectory(
         self, z: Values, inputs: Values, pushes: Sequence[Push], lead: torch.Size, ablations: int
@@ -114,7 +116,8 @@ class Dynamics(System):
             gate[0] = 1.0
         times = self.released(inputs["t"])
         try:
-            path = solve(self.field(z, inputs, pushes, gate), start, times, self.solver)
+            field = self.field(z, inputs, pushes, gate)
+            path = solve(field, start, times, solver_of(self.solver))
         except DivergedError as error:
             raise error.with_detail(self._culprit(error, z, lead)) from error
         return path[..., -inputs["t"].shape[-1] :, :]

@@ -19,6 +19,7 @@ from groundvae.models.dynamics import Dynamics
 from groundvae.models.greybox import GreyBox
 from groundvae.models.normalscore import NormalScore
 from groundvae.models.residuals.linear import LinearResidual
+from groundvae.models.solvers import solver_of
 from groundvae.models.values import Values
 from groundvae.physics.rungekutta import FixedStep
 from groundvae.physics.solver import ParallelAdjoint, step_grid
@@ -59,7 +60,9 @@ def _fixed_step(model: GreyBox, batch: Batch) -> FixedStep | None:
         return None
     if not all(isinstance(r, LinearResidual) and not r.outside for r in model.residuals):
         return None
-    solver = system.solver.solver if isinstance(system.solver, ParallelAdjoint) else system.solver
+    solver = solver_of(system.solver)
+    if isinstance(solver, ParallelAdjoint):
+        solver = solver.solver
     return solver if isinstance(solver, FixedStep) else None
 
 

@@ -22,6 +22,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -39,6 +40,19 @@ from groundvae.physics.rungekutta import RK4 as RK4
 from groundvae.physics.rungekutta import Euler as Euler
 from groundvae.physics.rungekutta import FixedStep as FixedStep
 from groundvae.physics.rungekutta import Midpoint as Midpoint
+
+
+class Solver(Protocol):
+    """What a solver is; any object of this shape is one."""
+
+    def __call__(self, field: Field, state: Tensor, times: Tensor, /) -> Tensor:
+        """States (time, ..., dimension) of one (..., dimension) at ``times[0]``.
+
+        ``times``, s, are (time,) or of each observation's own, (observation, time).
+        """
+
+    def stage_times(self, times: Tensor, /) -> Tensor | None:
+        """All times (stage,), s, at which the field will be asked; None: not known before."""
 
 
 @dataclass(frozen=True)
@@ -144,9 +158,6 @@ class ParallelAdjoint:
         (stage,), or for times (observation, time) (stage, observation).
         """
         return self.solver.stage_times(times)
-
-
-Solver = Interpolated | Euler | Midpoint | RK4 | Leapfrog | ParallelAdjoint | Dopri5 | Exponential
 
 
 def solve(field: Field, state: Tensor, times: Tensor, solver: Solver) -> Tensor:

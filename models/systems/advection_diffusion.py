@@ -37,7 +37,7 @@ class Line(Dynamics):
     release = "the initial time"
     physics = False
     # Exact; a residual that is not linear in y needs RK4(0.02).
-    solver: Solver = Exponential()
+    solver: Solver | str = Exponential()
     magnitude = Latent(
         Uniform(0.25, 2.0),
         unit="1",
@@ -92,7 +92,7 @@ def nn_only() -> GreyBox:
 class NonlinearLine(AdvectionDiffusion):
     """The same law, solved step by step: what is missing need not be linear."""
 
-    solver: Solver = ParallelAdjoint(RK4(0.02))
+    solver: Solver | str = ParallelAdjoint(RK4(0.02))
 
 
 def unknown() -> GreyBox:

@@ -44,7 +44,7 @@ class Walk(Dynamics):
     quantity, unit, limits = "flexion", "rad", (-math.pi, math.pi)
     physics = False
     release = None
-    solver: Solver = Midpoint(0.02)
+    solver: Solver | str = Midpoint(0.02)
     q1, q2, q3 = (_start("position", i + 1) for i in range(DIMENSION))
     p1, p2, p3 = (_start("momentum", i + 1) for i in range(DIMENSION))
 
@@ -71,7 +71,7 @@ class Gait(Walk, Hamiltonian):
     """Mechanics whose energy is learned; the samples between its steps are interpolated."""
 
     physics = keeps_energy = True
-    solver: Solver = Interpolated(Leapfrog(0.04))  # s
+    solver: Solver | str = Interpolated(Leapfrog(0.04))  # s
 
     def __init__(self, *, width: int = 128) -> None:
         super().__init__()
