@@ -156,7 +156,9 @@ def _sizes(search: Search, residual: PopulationResidual) -> tuple[Tensor, Tensor
     assert isinstance(system, Dynamics)
     assert states is not None
     named = system.named(states[search.alive])
-    gap = torch.diff(search.batch.inputs["t"]).view(1, -1, *[1] * system.on_grid)
+    times = search.batch.inputs["t"]  # of each one's own, they repeat where they have ended
+    gap = torch.diff(times[search.alive] if times.dim() > 1 else times[None])
+    gap = gap.reshape(*gap.shape, *[1] * system.on_grid)
     sizes = [_usual_size(named[k]) for k in residual.sees]
     rates = [_usual_size(torch.diff(named[k], dim=1) / gap) for k in residual.acts_on]
     return torch.stack(sizes), torch.stack(rates)
@@ -164,7 +166,7 @@ def _sizes(search: Search, residual: PopulationResidual) -> tuple[Tensor, Tensor
 
 def _usual_size(values: Tensor) -> Tensor:
     """The root mean square of the middle one of n series or fields."""
-    return values.square().flatten(1).mean(1).median().sqrt().clamp(min=1e-6)
+    return values.square().flatten(1).nanmean(1).median().sqrt().clamp(min=1e-6)
 
 
 def effects(search: Search, part: Part) -> Tensor:
