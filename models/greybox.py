@@ -101,7 +101,7 @@ class GreyBox(nn.Module):
 
         """
         self._known(batch.inputs)
-        self.system.attempt(Trial(self.system.latents, batch))
+        self.system.attempt(Trial(self.latents, batch, self.noise.log_scale.dtype))
         for each in self.terms:
             each.prepare(batch)
 

@@ -32,14 +32,15 @@ class Trial:
     Args:
         latents: of the law, and their priors.
         batch: observations, of which the first few are taken.
+        dtype: the precision of the model.
 
     """
 
-    def __init__(self, latents: LatentSpec, batch: Batch) -> None:
+    def __init__(self, latents: LatentSpec, batch: Batch, dtype: torch.dtype) -> None:
         few = batch[:OBSERVATIONS]
         self.lead, self.event = few.x.shape[:1], few.x.shape[1:]
-        self.inputs = Values(few.inputs, "input")
-        self.z = Values(drawn(latents, few.x), "latent")
+        self.inputs = Values({k: v.to(dtype) for k, v in few.inputs.items()}, "input")
+        self.z = Values(drawn(latents, few.x.to(dtype)), "latent")
 
     def ask(self, law: Callable[..., Any], *arguments: Any) -> Any:
         """The answer of a law to its arguments, which it must not change.
