@@ -54,6 +54,11 @@ def posterior(
         log p(x, z) - log q(z | x)) where nothing was changed, ``prior``,
         ``prior_predictive``, ``observed_data`` and ``constant_data`` (true latents, and where
         the run knows its data ``out_of_distribution``: whether an observation is unlike them).
+        Axes are (chain, draw, observation, ...).
+
+    Raises:
+        InputError: a latent to change that there is none of, an input that the data do not have,
+            or ``until`` before the data end.
 
     """
     options = options or PosteriorOptions()

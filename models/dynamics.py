@@ -39,6 +39,9 @@ class Dynamics(System):
         release: what happens at t = 0, where ``initial`` holds, for errors; None: it holds at the
             first sample, whenever that is.
 
+    Raises:
+        InputError: on declaration, ``observed`` names what is no state.
+
     """
 
     states: ClassVar[tuple[str, ...] | Mapping[str, int]] = ()
@@ -70,7 +73,10 @@ class Dynamics(System):
 
     @abstractmethod
     def rate(self, t: Tensor, state: Values, z: Values, inputs: Values) -> Rate:
-        """How every state changes, per s. ``t`` is in s, scalar or broadcast with the states."""
+        """How every state (...) changes, per s; on a grid (..., size).
+
+        ``t``, s, is () or broadcasts with the states.
+        """
 
     def observe(self, state: Values, z: Values, inputs: Values) -> Tensor:
         """What is observed of states (..., time), without noise, (..., *event)."""
@@ -108,6 +114,10 @@ class Dynamics(System):
 
         The pushes act in the first of the ablations only; all are one solve, since a step costs
         the same for twice as many series at these sizes.
+
+        Raises:
+            DivergedError: naming the first sample that left the finite numbers, and its latents.
+
         """
         start = self.begin(z, inputs, lead).expand(ablations, *lead, -1)
         gate = None
@@ -173,7 +183,12 @@ class Dynamics(System):
         return field
 
     def checked(self, rate: Rate) -> dict[str, Any]:
-        """A rate, or an initial state, of all states and no others."""
+        """A rate, or an initial state, of all states (...) and no others.
+
+        Raises:
+            InputError: it has other names.
+
+        """
         if rate.keys() != self.sizes.keys():
             raise InputError(
                 f"{type(self).__name__}.rate gives {', '.join(rate)}, expected the states "
@@ -200,7 +215,7 @@ class Dynamics(System):
         return z, lambda time: fixed.replaced({k: s(time)[wide] for k, s in signals.items()})
 
     def released(self, times: Tensor) -> Tensor:
-        """The times with that of the start put in front where it is missing."""
+        """Times (time,) or (observation, time), s, the start in front where it is missing."""
         return times if self.release is None else from_start(times, self.release)
 
     def begin(self, z: Values, inputs: Values, lead: torch.Size) -> Tensor:

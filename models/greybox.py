@@ -292,7 +292,7 @@ class GreyBox(nn.Module):
         return cls(system, residuals, build(values["noise"], NOISES.values()))
 
     def log_prior(self) -> Tensor | float:
-        """Log density (nats) of learned weights that have a prior of their own."""
+        """Log density (), nats, of learned weights that have a prior of their own."""
         parts = [self.system.log_prior(), *(each.log_prior() for each in self.terms)]
         return sum(parts[1:], parts[0])
 

@@ -63,6 +63,9 @@ class System(nn.Module, Written):
         keeps_energy: whether the law keeps ``energy``.
         chunk: how many observations are computed at once where no gradient is asked for.
 
+    Raises:
+        InputError: on declaration, a latent or an input whose name is taken.
+
     """
 
     axes: ClassVar[tuple[str, ...]] = ("time",)
@@ -137,7 +140,7 @@ class System(nn.Module, Written):
         return None
 
     def log_prior(self) -> Tensor | float:
-        """Log density (nats) of learned weights that have a prior; the others have none."""
+        """Log density (), nats, of learned weights that have a prior; the others have none."""
         return 0.0
 
     def augment(self, batch: Batch) -> Batch:
