@@ -43,22 +43,19 @@ def posterior(
         run: the fitted model and guide.
         data: what was observed.
         options: how much to draw.
-        changes: interventions on latents after they are inferred (counterfactuals); all other
-            latents keep their draws.
+        changes: interventions on latents after they are inferred; the others keep their draws.
         until: predict up to this time (s), at the time step of the data.
         scored_by: the run whose guide scores what is unusual, where that of ``run`` was trained on.
 
     Returns:
-        Groups ``posterior``, ``posterior_predictive`` (with noise), ``physics_predictive``
-        (the reduced model), ``log_likelihood`` and ``sample_stats`` (``log_weight`` =
-        log p(x, z) - log q(z | x)) where nothing was changed, ``prior``,
-        ``prior_predictive``, ``observed_data`` and ``constant_data`` (true latents, and where
-        the run knows its data ``out_of_distribution``: whether an observation is unlike them).
-        Axes are (chain, draw, observation, ...).
+        Groups, axes (chain, draw, observation, ...): ``posterior``, ``posterior_predictive`` (with
+        noise), ``physics_predictive`` (the reduced model), ``log_likelihood`` and ``sample_stats``
+        (``log_weight`` = log p(x, z) - log q(z | x)) where nothing was changed, ``prior``,
+        ``prior_predictive``, ``observed_data`` and ``constant_data`` (true latents, and where the
+        run knows its data ``out_of_distribution``: whether an observation is unlike them).
 
     Raises:
-        InputError: a latent to change that there is none of, an input that the data do not have,
-            or ``until`` before the data end.
+        InputError: no such latent to change, no such input, or ``until`` before the data end.
 
     """
     options = options or PosteriorOptions()

@@ -8,7 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from groundvae.data.dataset import Dataset
-from groundvae.models.catalogue import SYSTEMS, Entry, Source, Variant
+from groundvae.data.source import Source
+from groundvae.models.catalogue import SYSTEMS, Entry, Variant
 from groundvae.models.greybox import GreyBox
 from groundvae.models.noises import Noise
 from groundvae.models.noises.gaussian import Gaussian

@@ -18,6 +18,7 @@ from torch import Tensor
 from groundvae.data.batch import Batch
 from groundvae.data.dataset import Dataset
 from groundvae.data.errors import InputError
+from groundvae.data.source import Source
 from groundvae.diagnostics.evidence import compute_evidence
 from groundvae.guides.catalogue import GUIDES, build_guide
 from groundvae.guides.gaussnewton import GaussNewton
@@ -33,7 +34,7 @@ from groundvae.inference.penalty import PENALTIES
 from groundvae.inference.posterior import PosteriorOptions, posterior
 from groundvae.inference.refine import RefineOptions, refine
 from groundvae.inference.run import Run, RunConfig
-from groundvae.models.catalogue import SYSTEMS, Entry, Source, Variant
+from groundvae.models.catalogue import SYSTEMS, Entry, Variant
 from groundvae.models.function import Function
 from groundvae.models.greybox import GreyBox, site_value
 from groundvae.models.latent import Latent
