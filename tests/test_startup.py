@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -33,9 +33,17 @@ print(json.dumps(list(sys.modules)), file=sys.stderr)
 """
 
 
+def computed() -> float:
+    """Processor time of the processes that have ended, s."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 def after(*arguments: str) -> tuple[set[str], float]:
-    """The modules that are there after a command (after the import alone without one), and s."""
-    begin = time.perf_counter()
+    """The modules that are there after a command (after the import alone without one), and how
+    long it computed, s: others may work here, who make it wait.
+    """
+    begin = computed()
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, str(ROOT / "run.py"), *arguments],
         capture_output=True,
@@ -43,7 +51,7 @@ def after(*arguments: str) -> tuple[set[str], float]:
         env=os.environ | {"COLUMNS": "200"},
     )
     assert done.returncode == 0, done.stderr
-    return set(json.loads(done.stderr.splitlines()[-1])), time.perf_counter() - begin
+    return set(json.loads(done.stderr.splitlines()[-1])), computed() - begin
 
 
 @pytest.mark.parametrize(
@@ -62,7 +70,7 @@ def test_the_list_needs_no_tensors() -> None:
 
 @pytest.mark.parametrize("arguments", [(), ("--help",), ("list",)], ids=" ".join)
 def test_it_answers_in_a_second(arguments: tuple[str, ...]) -> None:
-    assert offered() or min(after(*arguments)[1] for _ in range(3)) < SECONDS  # others work here
+    assert offered() or after(*arguments)[1] < SECONDS
 
 
 def test_the_list_is_what_is_registered() -> None:
