@@ -5,18 +5,17 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from statistics import mean, stdev
-from typing import Annotated
 
-import tyro
-
+from groundvae.cli.commands import Compare, Fit
 from groundvae.cli.comparison import plot_comparison
 from groundvae.cli.console import note, say, set_threads
-from groundvae.cli.fit import Fit, check_converged
-from groundvae.cli.source import assigned, default_splits, tuned, usual_options, usual_recipe
+from groundvae.cli.fit import check_converged, fit_and_save
+from groundvae.cli.source import assigned, default_splits, usual_recipe
+from groundvae.cli.usual import tuned
 from groundvae.data.atomic import check_writable, replacing
 from groundvae.data.errors import InputError
 from groundvae.diagnostics import standin
@@ -48,124 +47,109 @@ class Cell:
         return "".join(c if c.isalnum() or c in "-_." else "-" for c in text)
 
 
-@dataclass(frozen=True)
-class Compare:
-    """Fit and measure every combination; goes on where it stopped; writes a table, a figure."""
+def run(asked: Compare) -> None:
+    check(asked)
+    set_threads(asked.threads)
+    rows = []
+    cells = list(cells_of(asked))
+    for i, cell in enumerate(cells, 1):
+        note(f"[{i}/{len(cells)}] {cell.variant} {cell.guide} {cell.prior} seed {cell.seed}")
+        rows.append(measure(asked, cell))
+        write_tables(rows, asked.out)
+    drawn = plot_comparison(rows, KEYS[:3], asked.out / "comparison.png", units(asked))
+    figure = f" and {asked.out / 'comparison.png'}" if drawn else "; no cell to draw"
+    say(f"wrote {asked.out / 'table.csv'}, {asked.out / 'table.md'}{figure}")
+    say((asked.out / "table.md").read_text().rstrip())
 
-    system: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="SYSTEM")]
-    """Name of the system, see `list`."""
-    out: Path
-    """Folder for the runs and the tables."""
-    variants: tuple[str, ...] = ("nn-only", "nn-solver", "physics-only", "hybrid", "hybrid-reg")
-    """Variants to cross."""
-    guides: tuple[str, ...] = ()
-    """Guides to cross; the default is the system's usual one."""
-    priors: tuple[str, ...] = ("default",)
-    """Priors to cross, each 'default' or such as 'omega=LogNormal(0.5, 0.4)'; several latents in
-    one: 'omega=LogNormal(mu, 0.4); mu=Normal(0.5, 1)'."""
-    seeds: tuple[int, ...] = (0, 1, 2)
-    """Seeds to cross; the tables give mean and standard deviation over them."""
-    root: Path | None = None
-    """Folder of measured data, for systems that have them; see the command `data`."""
-    threads: int = 2
-    """Processor threads."""
-    options: Annotated[FitOptions, tyro.conf.arg(name="")] = field(default_factory=usual_options)
 
-    def run(self) -> None:
-        self.check()
-        set_threads(self.threads)
-        rows = []
-        cells = list(self.cells())
-        for i, cell in enumerate(cells, 1):
-            note(f"[{i}/{len(cells)}] {cell.variant} {cell.guide} {cell.prior} seed {cell.seed}")
-            rows.append(self.measure(cell))
-            write_tables(rows, self.out)
-        drawn = plot_comparison(rows, KEYS[:3], self.out / "comparison.png", self.units())
-        figure = f" and {self.out / 'comparison.png'}" if drawn else "; no cell to draw"
-        say(f"wrote {self.out / 'table.csv'}, {self.out / 'table.md'}{figure}")
-        say((self.out / "table.md").read_text().rstrip())
+def units(asked: Compare) -> dict[str, str]:
+    """Of the metrics that are drawn."""
+    entry = find_system(asked.system)
+    found = {
+        "reconstruction_sse": f"{entry.system.unit}²" if entry.system.unit != "1" else "",
+        "elbo": "nats",
+    }
+    found["iwae"] = "nats"
+    for latent in entry.build().latents:
+        found |= {f"{latent.name}_{what}": latent.unit for what in ("mae", "crps")}
+        found[f"{latent.name}_cov90"] = "share of truths"
+    return found
 
-    def units(self) -> dict[str, str]:
-        """Of the metrics that are drawn."""
-        entry = find_system(self.system)
-        found = {
-            "reconstruction_sse": f"{entry.system.unit}²" if entry.system.unit != "1" else "",
-            "elbo": "nats",
-        }
-        found["iwae"] = "nats"
-        for latent in entry.build().latents:
-            found |= {f"{latent.name}_{what}": latent.unit for what in ("mae", "crps")}
-            found[f"{latent.name}_cov90"] = "share of truths"
-        return found
 
-    def check(self) -> None:
-        """Refuse unknown names before hours of work."""
-        entry = find_system(self.system)
-        for variant in self.variants:
-            entry.build(variant)
-        for guide in self.guides:
-            GUIDES[guide]
-        for prior in self.priors:
-            if prior != "default":
-                entry.build(priors=parse_priors(assigned("--priors", prior.split(";"))))
-        check_writable(self.out / "table.csv")
+def check(asked: Compare) -> None:
+    """Refuse unknown names before hours of work."""
+    entry = find_system(asked.system)
+    for variant in asked.variants:
+        entry.build(variant)
+    for guide in asked.guides:
+        GUIDES[guide]
+    for prior in asked.priors:
+        if prior != "default":
+            entry.build(priors=parse_priors(assigned("--priors", prior.split(";"))))
+    check_writable(asked.out / "table.csv")
 
-    def cells(self) -> Iterator[Cell]:
-        entry = find_system(self.system)
-        for variant in self.variants:
-            guides = self.guides or (entry.variant(variant).recipe.guide,)
-            for guide, prior, seed in product(guides, self.priors, self.seeds):
-                yield Cell(variant, guide, prior, seed)
 
-    def measure(self, cell: Cell) -> dict[str, str | float]:
-        """Fit (unless that is done), measure (likewise); a failure becomes part of the row."""
-        identity = {key: getattr(cell, key) for key in KEYS}
-        folder = self.out / cell.folder
-        cache = folder / "metrics.json"
-        try:
-            run = self._fitted(cell, folder)
-            if not cache.is_file():
-                data = default_splits(find_system(self.system), self.root).test
-                metrics = compute_metrics(posterior(run, data))
-                metrics["fit_seconds"] = run.fit.seconds
-                if standin.is_stand_in(run):
-                    metrics[standin.METRIC] = 1.0
-                with replacing(cache) as temporary:
-                    temporary.write_text(json.dumps(metrics, indent=2) + "\n")
-            measured: dict[str, float] = json.loads(cache.read_text())
-            return identity | measured | {"failure": ""}
-        except (InputError, ArithmeticError, RuntimeError, ValueError) as error:
-            note(f"  failed: {error}")
-            return identity | {"failure": str(error)}
+def cells_of(asked: Compare) -> Iterator[Cell]:
+    entry = find_system(asked.system)
+    for variant in asked.variants:
+        guides = asked.guides or (entry.variant(variant).recipe.guide,)
+        for guide, prior, seed in product(guides, asked.priors, asked.seeds):
+            yield Cell(variant, guide, prior, seed)
 
-    def _fitted(self, cell: Cell, folder: Path) -> Run:
-        usual = usual_recipe(find_system(self.system), cell.variant, None)
-        options = replace(tuned(usual.options, self.options), seed=cell.seed)
-        again = False
-        if (folder / "config.json").is_file():
-            run = load_run(folder)
-            if run.config.options != options:
-                raise InputError(f"{folder}: was fitted with other options, expected a new --out")
-            again = run.fit.ending is Ending.INTERRUPTED
-            if not again:
-                return check_converged(run, folder)
-        run = self._fit(cell, folder, options, again)
-        if run.fit.ending is Ending.INTERRUPTED:
-            raise KeyboardInterrupt
-        return run
 
-    def _fit(self, cell: Cell, folder: Path, options: FitOptions, overwrite: bool) -> Run:
-        return Fit(
-            system=self.system,
+def measure(asked: Compare, cell: Cell) -> dict[str, str | float]:
+    """Fit (unless that is done), measure (likewise); a failure becomes part of the row."""
+    identity = {key: getattr(cell, key) for key in KEYS}
+    folder = asked.out / cell.folder
+    cache = folder / "metrics.json"
+    try:
+        run = _fitted(asked, cell, folder)
+        if not cache.is_file():
+            data = default_splits(find_system(asked.system), asked.root).test
+            metrics = compute_metrics(posterior(run, data))
+            metrics["fit_seconds"] = run.fit.seconds
+            if standin.is_stand_in(run):
+                metrics[standin.METRIC] = 1.0
+            with replacing(cache) as temporary:
+                temporary.write_text(json.dumps(metrics, indent=2) + "\n")
+        measured: dict[str, float] = json.loads(cache.read_text())
+        return identity | measured | {"failure": ""}
+    except (InputError, ArithmeticError, RuntimeError, ValueError) as error:
+        note(f"  failed: {error}")
+        return identity | {"failure": str(error)}
+
+
+def _fitted(asked: Compare, cell: Cell, folder: Path) -> Run:
+    usual = usual_recipe(find_system(asked.system), cell.variant, None)
+    options = replace(tuned(usual.options, asked.options), seed=cell.seed)
+    again = False
+    if (folder / "config.json").is_file():
+        run = load_run(folder)
+        if run.config.options != options:
+            raise InputError(f"{folder}: was fitted with other options, expected a new --out")
+        again = run.fit.ending is Ending.INTERRUPTED
+        if not again:
+            return check_converged(run, folder)
+    run = _fit(asked, cell, folder, options, again)
+    if run.fit.ending is Ending.INTERRUPTED:
+        raise KeyboardInterrupt
+    return run
+
+
+def _fit(asked: Compare, cell: Cell, folder: Path, options: FitOptions, overwrite: bool) -> Run:
+    return fit_and_save(
+        Fit(
+            system=asked.system,
             variant=cell.variant,
             guide=cell.guide,
             prior=() if cell.prior == "default" else tuple(cell.prior.split(";")),
-            root=self.root,
-            threads=self.threads,
+            root=asked.root,
+            threads=asked.threads,
             out=folder,
             overwrite=overwrite,
             options=options,
-        ).execute()
+        )
+    )
 
 
 def write_tables(rows: Sequence[dict[str, str | float]], folder: Path) -> None:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
 
 import torch
-import tyro
 from pyro.distributions import TorchDistribution
 
+from groundvae.cli.commands import Fit
 from groundvae.cli.console import err, note, say, set_threads
 from groundvae.cli.progress import reporting
 from groundvae.cli.source import (
@@ -18,14 +16,13 @@ from groundvae.cli.source import (
     default_splits,
     once,
     read_data,
-    tuned,
-    usual_options,
     usual_recipe,
 )
+from groundvae.cli.usual import tuned
 from groundvae.data.dataset import Dataset
 from groundvae.data.errors import InputError
 from groundvae.guides.catalogue import build_guide
-from groundvae.guides.options import GuideOptions, guide_options
+from groundvae.guides.options import guide_options
 from groundvae.guides.phase import Ending
 from groundvae.inference.fit import execute, prepare
 from groundvae.inference.preset import build_loss
@@ -34,117 +31,84 @@ from groundvae.models.catalogue import Entry
 from groundvae.models.ownfile import find_system
 from groundvae.models.prior import parse_priors
 from groundvae.models.priorfile import read_priors
-from groundvae.models.recipe import FitOptions, Recipe
+from groundvae.models.recipe import Recipe
 
 
-@dataclass(frozen=True)
-class Fit:
-    """Fit a grey-box model and its guide to observations, and save the run."""
+def run(asked: Fit) -> None:
+    """The command."""
+    fit_and_save(asked)
 
-    system: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="SYSTEM")]
-    """Name of the system, see `list`."""
-    data: Path | None = None
-    """An .npz to fit; a fifth of it validates. Without: the system's own simulated data."""
-    root: Path | None = None
-    """Folder of measured data, for systems that have them; see the command `data`."""
-    variant: str = ""
-    """nn-only, nn-solver, physics-only, hybrid, or hybrid-reg (with the penalties); the default is
-    the system's usual one."""
-    guide: str | None = None
-    """Structure and family of the posterior, see `list`; the default is the system's usual one."""
-    guide_options: Annotated[GuideOptions, tyro.conf.arg(name="guide")] = field(
-        default_factory=GuideOptions
+
+def fit_and_save(asked: Fit) -> Run:
+    """Fit and save; the run stands in its folder even if this raises."""
+    entry = find_system(asked.system)
+    folder = asked.out or Path("runs") / asked.system
+    check_folder(folder, overwrite=asked.overwrite)
+    check_first(asked, entry)
+    set_threads(asked.threads)
+    train, valid, source = load(asked, entry)
+    run = fit(asked, entry, train, valid, source)
+    run.save(folder, overwrite=asked.overwrite)
+    say(
+        f"{run.fit.stop}: {run.fit.steps} steps in {run.fit.seconds:.0f} s, validation ELBO "
+        f"{run.fit.best_elbo:.4g}, run saved to {folder}"
     )
-    prior: tuple[str, ...] = ()
-    """Priors to swap, such as 'omega=LogNormal(0.5, 0.4)'. Hierarchical: 'omega=LogNormal(mu, s)'
-    'mu=Normal(0.5, 1)' 's=HalfNormal(0.5)'."""
-    priors_file: Annotated[Path | None, tyro.conf.arg(name="priors")] = None
-    """A TOML file of priors, a line each: omega = "LogNormal(0.5, 0.4)"; `--prior` goes first."""
-    loss: str | None = None
-    """exact, regularized or paper; the default is regularized for hybrid-reg, else exact."""
-    weight: tuple[str, ...] = ()
-    """Weights of penalties to change, such as ppc=0.001; 0 switches one off."""
-    refuse_missing: bool = False
-    """Stop if observations have missing samples (NaN) instead of masking them."""
-    device: str = "cpu"
-    """Where to compute, cpu or cuda."""
-    threads: int = 2
-    """Processor threads; the same numbers come back only under the same count."""
-    out: Path | None = None
-    """Folder of the run; default runs/SYSTEM."""
-    overwrite: bool = False
-    """Replace a run that is there already."""
-    options: Annotated[FitOptions, tyro.conf.arg(name="")] = field(default_factory=usual_options)
+    return check_converged(run, folder)
 
-    def run(self) -> None:
-        """The command."""
-        self.execute()
 
-    def execute(self) -> Run:
-        """Fit and save; the run stands in its folder even if this raises."""
-        entry = find_system(self.system)
-        folder = self.out or Path("runs") / self.system
-        check_folder(folder, overwrite=self.overwrite)
-        self.check(entry)
-        set_threads(self.threads)
-        train, valid, source = self.load(entry)
-        run = self.fit(entry, train, valid, source)
-        run.save(folder, overwrite=self.overwrite)
-        say(
-            f"{run.fit.stop}: {run.fit.steps} steps in {run.fit.seconds:.0f} s, validation ELBO "
-            f"{run.fit.best_elbo:.4g}, run saved to {folder}"
-        )
-        return check_converged(run, folder)
+def check_first(asked: Fit, entry: Entry) -> None:
+    """Refuse what cannot be built before data are read or simulated."""
+    check_device(asked.device)
+    recipe = recipe_of(asked, entry)
+    model = entry.build(asked.variant, swapped_priors(asked))
+    build_guide(recipe.guide, model, 1, guide_options(recipe.guide_options))
+    build_loss(recipe.loss, recipe.weights)
 
-    def check(self, entry: Entry) -> None:
-        """Refuse what cannot be built before data are read or simulated."""
-        check_device(self.device)
-        recipe = self.recipe(entry)
-        model = entry.build(self.variant, self.swapped())
-        build_guide(recipe.guide, model, 1, guide_options(recipe.guide_options))
-        build_loss(recipe.loss, recipe.weights)
 
-    def recipe(self, entry: Entry) -> Recipe:
-        """The variant's own, with what was typed in its place."""
-        usual = usual_recipe(entry, self.variant, self.loss)
-        return Recipe(
-            loss=usual.loss,
-            weights={**usual.weights, **_weights(self.weight)},
-            guide=self.guide or usual.guide,
-            guide_options={**usual.guide_options, **self.guide_options.given()},
-            options=tuned(usual.options, self.options),
-            double=usual.double,
-        )
+def recipe_of(asked: Fit, entry: Entry) -> Recipe:
+    """The variant's own, with what was typed in its place."""
+    usual = usual_recipe(entry, asked.variant, asked.loss)
+    return Recipe(
+        loss=usual.loss,
+        weights={**usual.weights, **_weights(asked.weight)},
+        guide=asked.guide or usual.guide,
+        guide_options={**usual.guide_options, **asked.guide_options.given()},
+        options=tuned(usual.options, asked.options),
+        double=usual.double,
+    )
 
-    def swapped(self) -> dict[str, TorchDistribution]:
-        """The priors to swap, by the name of their latent."""
-        written = {} if self.priors_file is None else read_priors(self.priors_file)
-        return parse_priors(written | assigned("--prior", self.prior))
 
-    def load(self, entry: Entry) -> tuple[Dataset, Dataset, str]:
-        """Training and validation data, and where they come from."""
-        if self.data is None:
-            splits = default_splits(entry, self.root)
-            return splits.train, splits.valid, splits.source
-        data = read_data(self.data, entry, refuse_missing=self.refuse_missing)
-        train, valid = data.split(0.8, seed=0)
-        return train, valid, self.data.name
+def swapped_priors(asked: Fit) -> dict[str, TorchDistribution]:
+    """The priors to swap, by the name of their latent."""
+    written = {} if asked.priors_file is None else read_priors(asked.priors_file)
+    return parse_priors(written | assigned("--prior", asked.prior))
 
-    def fit(self, entry: Entry, train: Dataset, valid: Dataset, source: str) -> Run:
-        """The run, fitted by the same call as ``gv.fit``, with progress on stderr."""
-        recipe = self.recipe(entry)
-        run = prepare(
-            self.system,
-            train,
-            variant=self.variant,
-            recipe=recipe,
-            priors=self.swapped(),
-            trained_on=source,
-        )
-        what = f"{self.system} ({run.config.variant}, {recipe.guide})"
-        note(f"fitting {what} on {len(train)} observations")
-        with reporting(err) as report:
-            return execute(run, train, valid, device=self.device, report=report)
+
+def load(asked: Fit, entry: Entry) -> tuple[Dataset, Dataset, str]:
+    """Training and validation data, and where they come from."""
+    if asked.data is None:
+        splits = default_splits(entry, asked.root)
+        return splits.train, splits.valid, splits.source
+    data = read_data(asked.data, entry, refuse_missing=asked.refuse_missing)
+    train, valid = data.split(0.8, seed=0)
+    return train, valid, asked.data.name
+
+
+def fit(asked: Fit, entry: Entry, train: Dataset, valid: Dataset, source: str) -> Run:
+    """The run, fitted by the same call as ``gv.fit``, with progress on stderr."""
+    recipe = recipe_of(asked, entry)
+    run = prepare(
+        asked.system,
+        train,
+        variant=asked.variant,
+        recipe=recipe,
+        priors=swapped_priors(asked),
+        trained_on=source,
+    )
+    what = f"{asked.system} ({run.config.variant}, {recipe.guide})"
+    note(f"fitting {what} on {len(train)} observations")
+    with reporting(err) as report:
+        return execute(run, train, valid, device=asked.device, report=report)
 
 
 def check_converged(run: Run, folder: Path) -> Run:

@@ -2,36 +2,17 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 from collections.abc import Sequence
-from typing import Annotated
 
 import tyro
 
-from groundvae.cli.check import Check
-from groundvae.cli.compare import Compare
-from groundvae.cli.console import note
-from groundvae.cli.data import Data
-from groundvae.cli.diagnose import Diagnose
-from groundvae.cli.fit import Fit
-from groundvae.cli.listing import List
-from groundvae.cli.posterior import Posterior, Predict
-from groundvae.cli.simulate import Simulate
+import groundvae
+from groundvae.cli.commands import Command
+from groundvae.cli.console import note, say
 from groundvae.cli.usage import one_sentence, refuse_repeats
-from groundvae.data.errors import InputError
-from groundvae.physics.errors import NonFiniteError
-
-Command = (
-    Annotated[Simulate, tyro.conf.subcommand("simulate")]
-    | Annotated[Check, tyro.conf.subcommand("check")]
-    | Annotated[Fit, tyro.conf.subcommand("fit")]
-    | Annotated[Posterior, tyro.conf.subcommand("posterior")]
-    | Annotated[Predict, tyro.conf.subcommand("predict")]
-    | Annotated[Diagnose, tyro.conf.subcommand("diagnose")]
-    | Annotated[Compare, tyro.conf.subcommand("compare")]
-    | Annotated[Data, tyro.conf.subcommand("data")]
-    | Annotated[List, tyro.conf.subcommand("list")]
-)
+from groundvae.physics.errors import InputError, NonFiniteError
 
 DESCRIPTION = "Generative models in which part of the latent space is grounded by physics."
 
@@ -39,7 +20,11 @@ DESCRIPTION = "Generative models in which part of the latent space is grounded b
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code: 0 well, 2 bad input, 130 interrupted."""
     try:
-        read(arguments).run()
+        arguments = sys.argv[1:] if arguments is None else arguments
+        if list(arguments) == ["--version"]:
+            say(f"groundvae {groundvae.__version__}")
+            return 0
+        carry_out(read(arguments))
     except (InputError, NonFiniteError) as error:
         return refuse(str(error))
     except OSError as error:
@@ -52,9 +37,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def read(arguments: Sequence[str] | None) -> Command:
+def read(arguments: Sequence[str]) -> Command:
     """The command that the arguments describe."""
-    refuse_repeats(sys.argv[1:] if arguments is None else arguments)
+    refuse_repeats(arguments)
     with one_sentence():
         return tyro.cli(
             Command,
@@ -63,6 +48,12 @@ def read(arguments: Sequence[str] | None) -> Command:
             description=DESCRIPTION,
             config=(tyro.conf.OmitSubcommandPrefixes,),
         )
+
+
+def carry_out(command: Command) -> None:
+    """Do what was typed: the module of the command's name is loaded only now, with all it needs."""
+    module = importlib.import_module(f"groundvae.cli.{type(command).__name__.lower()}")
+    module.run(command)
 
 
 def refuse(reason: str) -> int:

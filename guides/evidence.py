@@ -149,7 +149,9 @@ def _sizes(search: Search, residual: PopulationResidual) -> tuple[Tensor, Tensor
     """Usual sizes of the states that a residual sees, and of how fast those it acts on change."""
     named = states_of(search.model, search.scores, search.at, search.batch)
     alive, grid = search.alive, search.model.system.on_grid
-    gap = torch.diff(search.batch.inputs["t"]).view(1, -1, *[1] * grid)
+    times = search.batch.inputs["t"]  # of each one's own, they repeat where they have ended
+    gap = torch.diff(times[alive] if times.dim() > 1 else times[None])
+    gap = gap.reshape(*gap.shape, *[1] * grid)
     sizes = [_usual_size(named[k][alive]) for k in residual.sees]
     rates = [_usual_size(torch.diff(named[k][alive], dim=1) / gap) for k in residual.acts_on]
     return torch.stack(sizes), torch.stack(rates)
@@ -157,7 +159,7 @@ def _sizes(search: Search, residual: PopulationResidual) -> tuple[Tensor, Tensor
 
 def _usual_size(values: Tensor) -> Tensor:
     """The root mean square of the middle one of n series or fields."""
-    return values.square().flatten(1).mean(1).median().sqrt().clamp(min=1e-6)
+    return values.square().flatten(1).nanmean(1).median().sqrt().clamp(min=1e-6)
 
 
 def effects(search: Search, part: Part) -> Tensor:

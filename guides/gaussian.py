@@ -126,9 +126,9 @@ class LinearGaussian:
         uphill = ((a.mT @ self.residual.unsqueeze(-1)).squeeze(-1) - self.now).unsqueeze(-1)
         if self.wide:
             unit = torch.eye(a.shape[1], dtype=a.dtype, device=a.device)
-            factor = torch.linalg.cholesky(free * unit + a @ a.mT)
+            factor = self._factor(free * unit + a @ a.mT)
             inner = torch.cholesky_solve(a @ uphill, factor)
             return ((uphill - a.mT @ inner) / free).squeeze(-1) * self.widths
         unit = torch.eye(a.shape[2], dtype=a.dtype, device=a.device)
-        factor = torch.linalg.cholesky(free * unit + a.mT @ a)
+        factor = self._factor(free * unit + a.mT @ a)
         return torch.cholesky_solve(uphill, factor).squeeze(-1) * self.widths

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import arviz as az
 import pyro
@@ -18,6 +17,7 @@ from groundvae.data.errors import InputError
 from groundvae.guides.guide import log_prob_of
 from groundvae.guides.simulation import simulate
 from groundvae.inference.inferencedata import WEIGHTS, to_inference_data
+from groundvae.inference.options import PosteriorOptions as PosteriorOptions
 from groundvae.inference.outofdistribution import mark, score_observations, surprise_of
 from groundvae.inference.prediction import predict
 from groundvae.inference.run import Run
@@ -26,22 +26,6 @@ from groundvae.models.intervention import Change
 
 VALUES = 2_000_000  # decoded samples held at once
 NARROW = 32  # parts of z_aux, beyond which those of decoded draws alone are kept, as weights
-
-
-@dataclass(frozen=True)
-class PosteriorOptions:
-    """How much to draw."""
-
-    draws: int = 500
-    """Draws of the latents for each observation."""
-    predictive_draws: int = 100
-    """Of these, how many are decoded: predictions, log-likelihoods, importance weights."""
-    seed: int = 0
-    """Of the draws."""
-
-    def __post_init__(self) -> None:
-        if self.draws < 1 or self.predictive_draws < 1:
-            raise InputError("draws and predictive_draws must be 1 or more")
 
 
 def posterior(
@@ -59,18 +43,20 @@ def posterior(
         run: the fitted model and guide.
         data: what was observed.
         options: how much to draw.
-        changes: interventions on latents after they are inferred (counterfactuals); all other
-            latents keep their draws.
+        changes: interventions on latents after they are inferred; the others keep their draws.
         until: predict up to this time (s), at the time step of the data.
         scored_by: the run whose guide scores what is unusual, where that of ``run`` was trained on.
 
     Returns:
-        Groups ``posterior``, ``posterior_predictive`` (with noise), ``physics_predictive``
-        (the reduced model), ``log_likelihood`` and ``sample_stats`` (``log_weight`` =
-        log p(x, z) - log q(z | x)) where nothing was changed, ``prior``,
-        ``prior_predictive``, ``observed_data`` and ``constant_data`` (true latents, what the
-        guide says of each observation, and where the run knows its data
-        ``out_of_distribution``: whether an observation is unlike them).
+        Groups, axes (chain, draw, observation, ...): ``posterior``, ``posterior_predictive`` (with
+        noise), ``physics_predictive`` (the reduced model), ``log_likelihood`` and ``sample_stats``
+        (``log_weight`` = log p(x, z) - log q(z | x)) where nothing was changed, ``prior``,
+        ``prior_predictive``, ``observed_data`` and ``constant_data`` (true latents, what the guide
+        says of each observation, and where the run knows its data ``out_of_distribution``: whether
+        an observation is unlike them).
+
+    Raises:
+        InputError: no such latent to change, no such input, or ``until`` before the data end.
 
     """
     options = options or PosteriorOptions()

@@ -11,7 +11,12 @@ from groundvae.data.errors import InputError
 
 @dataclass(frozen=True)
 class FitOptions:
-    """How long and how fast to train. The defaults are the published ones."""
+    """How long and how fast to train. The defaults are the published ones.
+
+    Raises:
+        InputError: a number out of its range.
+
+    """
 
     steps: int = 300
     """Gradient steps of model and guide together; of a fit by evidence, rounds at most."""

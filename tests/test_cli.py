@@ -21,7 +21,8 @@ import tyro
 import xarray as xr
 
 from groundvae.cli import source
-from groundvae.cli.fit import Fit
+from groundvae.cli.commands import Fit
+from groundvae.cli.fit import recipe_of
 from groundvae.cli.main import main
 from groundvae.guides.catalogue import GUIDES
 from groundvae.inference.run import load_run
@@ -55,7 +56,7 @@ def test_a_typed_option_is_kept_and_others_are_the_system_s_own(name: str) -> No
     for typed in ({}, {"steps": usual.steps}, {"sleep": usual.sleep, "batch_size": 7}):
         words = [word for k, v in typed.items() for word in (f"--{k.replace('_', '-')}", str(v))]
         command = tyro.cli(Fit, args=[name, *words])
-        options = command.recipe(entry).options
+        options = recipe_of(command, entry).options
         assert options == replace(own, **typed)  # type: ignore[arg-type]
 
 

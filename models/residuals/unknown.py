@@ -54,6 +54,9 @@ class Unknown(PopulationResidual):
         frequencies: how many; from the data where None.
         degree: of the polynomials of the states.
 
+    Raises:
+        InputError: a degree below 0.
+
     """
 
     scale_of: Tensor
@@ -172,7 +175,7 @@ class Unknown(PopulationResidual):
 
     @property
     def own_spread(self) -> Tensor:
-        """Standard deviation of the log of the observations' own variances."""
+        """Standard deviation () of the log of the observations' own variances."""
         return self.log_own_spread.exp()
 
     def stretched(self, columns: Tensor, auxiliary: Tensor) -> Tensor:
