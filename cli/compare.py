@@ -23,6 +23,7 @@ from groundvae.diagnostics import standin
 from groundvae.diagnostics.metrics import compute_metrics
 from groundvae.guides.catalogue import GUIDES
 from groundvae.guides.phase import Ending
+from groundvae.inference.checkpoint import FILE as CHECKPOINT
 from groundvae.inference.posterior import posterior
 from groundvae.inference.run import Run, load_run
 from groundvae.models.ownfile import find_system
@@ -142,6 +143,8 @@ class Compare:
         usual = usual_recipe(find_system(self.system), cell.variant, None)
         options = replace(tuned(usual.options, self.options), seed=cell.seed)
         again = False
+        if (folder / CHECKPOINT).is_file():
+            return Fit(resume=folder).execute()
         if (folder / "config.json").is_file():
             run = load_run(folder)
             if run.config.options != options:
@@ -149,10 +152,7 @@ class Compare:
             again = run.fit.ending is Ending.INTERRUPTED
             if not again:
                 return check_converged(run, folder)
-        run = self._fit(cell, folder, options, again)
-        if run.fit.ending is Ending.INTERRUPTED:
-            raise KeyboardInterrupt
-        return run
+        return self._fit(cell, folder, options, again)
 
     def _fit(self, cell: Cell, folder: Path, options: FitOptions, overwrite: bool) -> Run:
         return Fit(

@@ -27,7 +27,10 @@ from groundvae.data.errors import InputError
 from groundvae.guides.catalogue import build_guide
 from groundvae.guides.options import GuideOptions, guide_options
 from groundvae.guides.phase import Ending
-from groundvae.inference.fit import execute, prepare
+from groundvae.inference.checkpoint import Checkpoint
+from groundvae.inference.fit import prepare
+from groundvae.inference.interruption import stopped_by
+from groundvae.inference.keeping import fit_in, resume
 from groundvae.inference.preset import build_loss
 from groundvae.inference.run import Run, check_folder
 from groundvae.models.catalogue import Entry
@@ -36,12 +39,15 @@ from groundvae.models.prior import parse_priors
 from groundvae.models.priorfile import read_priors
 from groundvae.models.recipe import FitOptions, Recipe
 
+# Of a fit's options, those that a checkpoint keeps beside the config of the run.
+BEGUN = ("system", "data", "root", "refuse_missing", "device", "threads")
+
 
 @dataclass(frozen=True)
 class Fit:
     """Fit a grey-box model and its guide to observations, and save the run."""
 
-    system: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="SYSTEM")]
+    system: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="SYSTEM")] = ""
     """Name of the system, see `list`."""
     data: Path | None = None
     """An .npz to fit; a fifth of it validates. Without: the system's own simulated data."""
@@ -73,7 +79,10 @@ class Fit:
     out: Path | None = None
     """Folder of the run; default runs/SYSTEM."""
     overwrite: bool = False
-    """Replace a run that is there already."""
+    """Replace a run that is there already; one that ended well only by one that does too."""
+    resume: Path | None = None
+    """Go on with a fit that was stopped, from the last checkpoint in its folder, with all that
+    it was begun with."""
     options: Annotated[FitOptions, tyro.conf.arg(name="")] = field(default_factory=usual_options)
 
     def run(self) -> None:
@@ -82,19 +91,34 @@ class Fit:
 
     def execute(self) -> Run:
         """Fit and save; the run stands in its folder even if this raises."""
+        if self.resume is not None:
+            return self.go_on(self.resume)
+        if not self.system:
+            raise InputError("SYSTEM is missing, expected its name (see `list`) or --resume RUN")
         entry = find_system(self.system)
         folder = self.out or Path("runs") / self.system
         check_folder(folder, overwrite=self.overwrite)
         self.check(entry)
         set_threads(self.threads)
         train, valid, source = self.load(entry)
-        run = self.fit(entry, train, valid, source)
-        run.save(folder, overwrite=self.overwrite)
-        say(
-            f"{run.fit.stop}: {run.fit.steps} steps in {run.fit.seconds:.0f} s, validation ELBO "
-            f"{run.fit.best_elbo:.4g}, run saved to {folder}"
-        )
-        return check_converged(run, folder)
+        run = self.unfitted(entry, train, source)
+        what = f"{self.system} ({run.config.variant}, {run.config.how.guide})"
+        note(f"fitting {what} on {len(train)} observations")
+        return self.fit(run, train, valid, folder)
+
+    def go_on(self, folder: Path) -> Run:
+        """The rest of a fit that was stopped."""
+        if self != Fit(resume=folder):
+            raise InputError("--resume goes on as the fit was begun, expected no other option")
+        run, checkpoint = resume(folder)
+        known = {k: checkpoint.values["begun"][k] for k in BEGUN}
+        paths = {k: known[k] and Path(known[k]) for k in ("data", "root")}
+        begun = Fit(**known | paths)
+        check_device(begun.device)
+        set_threads(begun.threads)
+        train, valid, _ = begun.load(find_system(begun.system))
+        note(f"going on with {folder} at step {checkpoint.values['fit']['steps']}")
+        return begun.fit(run, train, valid, folder, checkpoint)
 
     def check(self, entry: Entry) -> None:
         """Refuse what cannot be built before data are read or simulated."""
@@ -130,21 +154,53 @@ class Fit:
         train, valid = data.split(0.8, seed=0)
         return train, valid, self.data.name
 
-    def fit(self, entry: Entry, train: Dataset, valid: Dataset, source: str) -> Run:
-        """The run, fitted by the same call as ``gv.fit``, with progress on stderr."""
-        recipe = self.recipe(entry)
-        run = prepare(
+    def unfitted(self, entry: Entry, train: Dataset, source: str) -> Run:
+        """The run that ``gv.fit`` would fit."""
+        return prepare(
             self.system,
             train,
             variant=self.variant,
-            recipe=recipe,
+            recipe=self.recipe(entry),
             priors=self.swapped(),
             trained_on=source,
         )
-        what = f"{self.system} ({run.config.variant}, {recipe.guide})"
-        note(f"fitting {what} on {len(train)} observations")
+
+    def begun(self) -> dict[str, str | int | bool | None]:
+        """What it takes to find the data again, as plain values."""
+        known = {name: getattr(self, name) for name in BEGUN}
+        paths = {k: known[k] and str(known[k].resolve()) for k in ("data", "root")}
+        return known | paths
+
+    def fit(
+        self,
+        run: Run,
+        train: Dataset,
+        valid: Dataset,
+        folder: Path,
+        resumed: Checkpoint | None = None,
+    ) -> Run:
+        """Fit a run, kept in its folder, with progress on stderr; then say how it ended."""
         with reporting(err) as report:
-            return execute(run, train, valid, device=self.device, report=report)
+            place = fit_in(
+                folder,
+                run,
+                train,
+                valid,
+                device=self.device,
+                report=report,
+                begun=self.begun(),
+                warn=note,
+                resumed=resumed,
+            )
+        kept = f", {folder} is kept as it was" if place != folder else ""
+        say(
+            f"{run.fit.stop}: {run.fit.steps} steps in {run.fit.seconds:.0f} s, validation ELBO "
+            f"{run.fit.best_elbo:.4g}, run saved to {place}{kept}"
+        )
+        if run.fit.ending is Ending.INTERRUPTED:
+            note(f"fit --resume {place} goes on from there")
+            raise stopped_by(run.fit.why)
+        return check_converged(run, place)
 
 
 def check_converged(run: Run, folder: Path) -> Run:

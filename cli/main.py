@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Sequence
 from typing import Annotated
@@ -19,6 +20,7 @@ from groundvae.cli.posterior import Posterior, Predict
 from groundvae.cli.simulate import Simulate
 from groundvae.cli.usage import one_sentence, refuse_repeats
 from groundvae.data.errors import InputError
+from groundvae.inference.interruption import Stopped, stopping
 from groundvae.physics.errors import NonFiniteError
 
 Command = (
@@ -37,18 +39,19 @@ DESCRIPTION = "Generative models in which part of the latent space is grounded b
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit code: 0 well, 2 bad input, 130 interrupted."""
+    """Run one command; returns the exit code: 0 well, 2 bad input, 128 + n stopped by signal n."""
     try:
-        read(arguments).run()
+        with stopping():
+            read(arguments).run()
     except (InputError, NonFiniteError) as error:
         return refuse(str(error))
     except OSError as error:
         return refuse(f"{error.filename or 'a file'}: {error.strerror or error}")
     except MemoryError:
         return refuse("out of memory, expected fewer observations or draws")
-    except KeyboardInterrupt:
-        note("interrupted")
-        return 130
+    except KeyboardInterrupt as stop:
+        note(str(stop) or "interrupted")
+        return 128 + (stop.number if isinstance(stop, Stopped) else signal.SIGINT)
     return 0
 
 

@@ -119,6 +119,24 @@ class Batch:
         x = x.masked_fill(~observed, 0.0)
         return Batch(x, self.inputs, observed, self.own, signals=self.signals)
 
+    def tensors(self) -> dict[str, Tensor]:
+        """All that it holds, by name; with ``with_tensors`` the way there and back."""
+        marks = {"observed": self.observed, "error": self.error, "censored": self.censored}
+        held = {name: value for name, value in marks.items() if value is not None}
+        return {"x": self.x, **held, **{f"input.{k}": v for k, v in self.inputs.items()}}
+
+    def with_tensors(self, tensors: Mapping[str, Tensor]) -> Batch:
+        """Other observations of the same kind, which ``tensors`` gave."""
+        there = {name: value.to(self.x.device) for name, value in tensors.items()}
+        return replace(
+            self,
+            x=there["x"],
+            inputs={name: there[f"input.{name}"] for name in self.inputs},
+            observed=there.get("observed"),
+            error=there.get("error"),
+            censored=there.get("censored"),
+        )
+
     def until(self, end: float) -> Batch:
         """All times carried on to ``end`` (s); the new samples are missing.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -210,6 +211,15 @@ class Dataset:
                     f"for each time, or its own times {BASE + name!r}"
                 )
         return declared_data
+
+    def digest(self) -> str:
+        """SHA-256 of all values and names: of equal data alone it is the same."""
+        found = hashlib.sha256()
+        for name, value in sorted(self.arrays().items()):
+            array = np.ascontiguousarray(value)
+            found.update(f"{name} {array.dtype} {array.shape}".encode())
+            found.update(array.tobytes())
+        return found.hexdigest()
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Everything by name, of any shapes, as a data file holds it."""

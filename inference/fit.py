@@ -13,6 +13,7 @@ from groundvae.data.dataset import Dataset
 from groundvae.data.errors import InputError
 from groundvae.guides.catalogue import GUIDES, GuideFactory
 from groundvae.guides.phase import Ending
+from groundvae.inference.checkpoint import Checkpoints
 from groundvae.inference.optimize import Report, optimize
 from groundvae.inference.outofdistribution import learn_reference
 from groundvae.inference.penalty import Penalty
@@ -129,6 +130,7 @@ def execute(
     device: str = "cpu",
     penalties: Mapping[str, Penalty] | None = None,
     report: Report | None = None,
+    checkpoints: Checkpoints | None = None,
 ) -> Run:
     """Fit an unfitted run in place, and learn what is ordinary where the fit did not diverge."""
     train, valid = (part.declare(run.model.system.inputs) for part in (train, valid))
@@ -139,7 +141,8 @@ def execute(
     for name, penalty in (penalties or {}).items():
         loss.penalties[name] = penalty
         loss.weights[name] = run.config.how.weights.get(name, 1.0)
-    run.fit = optimize(run.model, run.guide, loss, fitted, held, run.config.options, report)
+    options = run.config.options
+    run.fit = optimize(run.model, run.guide, loss, fitted, held, options, report, checkpoints)
     both.cpu()
     if run.fit.ending is not Ending.DIVERGED:
         known = [Batch.of(part, dtype=dtype) for part in (train, valid)]

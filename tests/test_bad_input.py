@@ -345,7 +345,15 @@ def write(name: str, text: str) -> Callable[[Path], object]:
     return lambda run: (run / name).write_text(text)
 
 
+def flip_a_bit(run: Path) -> None:
+    path = run / "weights.safetensors"
+    content = bytearray(path.read_bytes())
+    content[-3] ^= 1
+    path.write_bytes(content)
+
+
 def poison(run: Path) -> None:
+    edit_config(files="delete")(run)  # as in runs that are older than hashes
     weights = load_file(run / "weights.safetensors")
     name = sorted(weights)[0]
     save_file(weights | {name: weights[name] * float("nan")}, run / "weights.safetensors")
@@ -394,6 +402,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "negative length": (edit_config(length=-5), "damaged"),
     "length no number": (edit_config(length="long"), "damaged"),
     "huge length": (edit_config(length=10**15), "damaged"),
+    "a bit flipped": (flip_a_bit, "weights.safetensors is not what was written"),
     "weights not finite": (poison, "not finite"),
     "a weight missing": (drop_weight, "damaged"),
 }

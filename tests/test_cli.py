@@ -336,8 +336,9 @@ def test_an_interrupted_fit_is_saved(tiny: Tiny, tmp_path: Path) -> None:
         assert any(line.startswith("wake ") for line in lines)
         process.send_signal(signal.SIGINT)
         rest = process.communicate(timeout=60)[1]
-    assert process.returncode == 0
+    assert process.returncode == 130
     assert "Traceback" not in rest
+    assert f"fit --resume {out}" in rest
     assert json.loads((out / "fit.json").read_text())["ending"] == "interrupted"
     run = load_run(out)
     assert run.fit.steps < 100_000
