@@ -2,5 +2,8 @@
 
 import warnings
 
-# Before any command imports ArviZ: once a day it announces its next version to everybody.
+from groundvae.data.cache import ensure_cache
+
+ensure_cache()  # before ArviZ is imported, which needs one
+# Once a day it announces its next version to everybody.
 warnings.filterwarnings("ignore", category=FutureWarning, module="arviz")

@@ -84,7 +84,7 @@ class Compare:
         drawn = plot_comparison(rows, KEYS[:3], self.out / "comparison.png", self.units())
         figure = f" and {self.out / 'comparison.png'}" if drawn else "; no cell to draw"
         say(f"wrote {self.out / 'table.csv'}, {self.out / 'table.md'}{figure}")
-        say((self.out / "table.md").read_text().rstrip())
+        say((self.out / "table.md").read_text(encoding="utf-8").rstrip())
 
     def units(self) -> dict[str, str]:
         """Of the metrics that are drawn."""
@@ -132,8 +132,8 @@ class Compare:
                 if standin.is_stand_in(run):
                     metrics[standin.METRIC] = 1.0
                 with replacing(cache) as temporary:
-                    temporary.write_text(json.dumps(metrics, indent=2) + "\n")
-            measured: dict[str, float] = json.loads(cache.read_text())
+                    temporary.write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
+            measured: dict[str, float] = json.loads(cache.read_text(encoding="utf-8"))
             return identity | measured | {"failure": ""}
         except (InputError, ArithmeticError, RuntimeError, ValueError) as error:
             note(f"  failed: {error}")
@@ -171,7 +171,10 @@ class Compare:
 def write_tables(rows: Sequence[dict[str, str | float]], folder: Path) -> None:
     """``table.csv``: every cell; ``table.md``: mean and standard deviation over seeds."""
     columns = list(dict.fromkeys(key for row in rows for key in row))
-    with replacing(folder / "table.csv") as temporary, temporary.open("w", newline="") as stream:
+    with (
+        replacing(folder / "table.csv") as temporary,
+        temporary.open("w", newline="", encoding="utf-8") as stream,
+    ):
         writer = csv.DictWriter(stream, columns)
         writer.writeheader()
         writer.writerows(rows)
@@ -188,7 +191,7 @@ def write_tables(rows: Sequence[dict[str, str | float]], folder: Path) -> None:
             "| " + " | ".join([*key, str(len(good)), *cells, str(len(group) - len(good))]) + " |"
         )
     with replacing(folder / "table.md") as temporary:
-        temporary.write_text("\n".join(lines) + "\n")
+        temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def _mean_and_spread(values: Sequence[float]) -> str:

@@ -16,6 +16,7 @@ from groundvae.cli.data import Data
 from groundvae.cli.diagnose import Diagnose
 from groundvae.cli.fit import Fit
 from groundvae.cli.listing import List
+from groundvae.cli.output import lasting_output
 from groundvae.cli.posterior import Posterior, Predict
 from groundvae.cli.simulate import Simulate
 from groundvae.cli.usage import one_sentence, refuse_repeats
@@ -40,6 +41,12 @@ DESCRIPTION = "Generative models in which part of the latent space is grounded b
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code: 0 well, 2 bad input, 128 + n stopped by signal n."""
+    with lasting_output():
+        return obey(arguments)
+
+
+def obey(arguments: Sequence[str] | None) -> int:
+    """Run one command, and tell what stopped it in one sentence."""
     try:
         with stopping():
             read(arguments).run()

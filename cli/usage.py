@@ -76,10 +76,10 @@ def flatten(box: str) -> str:
     """
     blocks: list[list[str]] = [[]]
     for line in ANSI.sub("", box).splitlines():
-        text = line.strip("│ ")
-        if not text or set(text) == {"─"}:
+        text = line.strip("│| ")  # the latter where there are no letters but ASCII
+        if not text or set(text) <= {"─", "-"}:
             blocks.append([])
-        elif text[0] not in "╭╰":
+        elif text[0] not in "╭╰+":
             blocks[-1].append(text)
     told = [" ".join(lines) for lines in blocks if lines and not lines[0].startswith(ADVICE)]
     return "; ".join(part.removesuffix(".").rstrip() for part in told) or "cannot be read"
