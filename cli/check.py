@@ -13,6 +13,7 @@ from groundvae.cli.source import assigned, default_splits, read_data
 from groundvae.data.atomic import check_writable
 from groundvae.data.dataset import Dataset
 from groundvae.data.errors import InputError
+from groundvae.data.unusable import usable
 from groundvae.diagnostics.priorpredictive import PriorPredictive, compute_priorpredictive
 from groundvae.diagnostics.style import save_figure
 from groundvae.inference.fit import prepare
@@ -43,8 +44,8 @@ class Check:
     """Of the draws, and of the residual that is not fitted yet."""
     out: Path | None = None
     """The figure to write, a .png; a .svg appears beside it. Default SYSTEM-prior.png."""
-    threads: int = 2
-    """Processor threads."""
+    threads: int | None = None
+    """Processor threads; default one, or a few where observations are large."""
 
     def run(self) -> None:
         entry = find_system(self.system)
@@ -52,8 +53,8 @@ class Check:
         if path.suffix != ".png":
             raise InputError(f"{path}: expected a name that ends in .png")
         check_writable(path)
-        set_threads(self.threads)
         data = self.load(entry)
+        set_threads(self.threads, data.x[0].size)
         drawn = prior_predictive(self.build(data), data, draws=self.draws, seed=self.seed)
         result = compute_priorpredictive(drawn)
         verdict = PriorPredictive().judge(result)
@@ -67,7 +68,8 @@ class Check:
     def load(self, entry: Entry) -> Dataset:
         """What to check against."""
         if self.data is not None:
-            return read_data(self.data, entry)
+            data = read_data(self.data, entry)
+            return data.subset(usable(data))
         splits = default_splits(entry, self.root)
         note(f"checking against the training data: {splits.source}")
         return splits.train

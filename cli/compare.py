@@ -5,24 +5,34 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from itertools import product
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Annotated
 
+import torch
 import tyro
 
 from groundvae.cli.comparison import plot_comparison
 from groundvae.cli.console import note, say, set_threads
 from groundvae.cli.fit import Fit, check_converged
-from groundvae.cli.source import assigned, default_splits, tuned, usual_options, usual_recipe
-from groundvae.data.atomic import check_writable, replacing
+from groundvae.cli.source import (
+    SimulatedSplits,
+    assigned,
+    default_splits,
+    once,
+    tuned,
+    usual_options,
+    usual_recipe,
+)
+from groundvae.data.atomic import check_writable, digest_of, replacing
 from groundvae.data.errors import InputError
+from groundvae.data.root import Splits
 from groundvae.diagnostics import standin
 from groundvae.diagnostics.metrics import compute_metrics
 from groundvae.guides.catalogue import GUIDES
-from groundvae.guides.phase import Ending
 from groundvae.inference.checkpoint import FILE as CHECKPOINT
 from groundvae.inference.posterior import posterior
 from groundvae.inference.run import Run, load_run
@@ -68,13 +78,13 @@ class Compare:
     """Seeds to cross; the tables give mean and standard deviation over them."""
     root: Path | None = None
     """Folder of measured data, for systems that have them; see the command `data`."""
-    threads: int = 2
-    """Processor threads."""
+    threads: int | None = None
+    """Processor threads; default one, or a few where observations are large."""
     options: Annotated[FitOptions, tyro.conf.arg(name="")] = field(default_factory=usual_options)
 
     def run(self) -> None:
         self.check()
-        set_threads(self.threads)
+        set_threads(self.threads, self.splits.train.x[0].size)
         rows = []
         cells = list(self.cells())
         for i, cell in enumerate(cells, 1):
@@ -85,6 +95,8 @@ class Compare:
         figure = f" and {self.out / 'comparison.png'}" if drawn else "; no cell to draw"
         say(f"wrote {self.out / 'table.csv'}, {self.out / 'table.md'}{figure}")
         say((self.out / "table.md").read_text(encoding="utf-8").rstrip())
+        if all(row["failure"] for row in rows):
+            raise InputError(f"every cell failed, the first: {rows[0]['failure']}")
 
     def units(self) -> dict[str, str]:
         """Of the metrics that are drawn."""
@@ -102,6 +114,10 @@ class Compare:
     def check(self) -> None:
         """Refuse unknown names before hours of work."""
         entry = find_system(self.system)
+        for option in ("variants", "guides", "priors", "seeds"):
+            once(f"--{option}", ((str(value), value) for value in getattr(self, option)))
+        for seed in self.seeds:
+            replace(self.options, seed=seed)  # one out of range is refused
         for variant in self.variants:
             entry.build(variant)
         for guide in self.guides:
@@ -121,51 +137,62 @@ class Compare:
     def measure(self, cell: Cell) -> dict[str, str | float]:
         """Fit (unless that is done), measure (likewise); a failure becomes part of the row."""
         identity = {key: getattr(cell, key) for key in KEYS}
-        folder = self.out / cell.folder
-        cache = folder / "metrics.json"
         try:
-            run = self._fitted(cell, folder)
+            command = self._command(cell)
+            folder = self.out / f"{cell.folder}_{self._digest(command)[:12]}"
+            cache = folder / "cell.json"
+            run = self._fitted(replace(command, out=folder), folder)
             if not cache.is_file():
-                data = default_splits(find_system(self.system), self.root).test
-                metrics = compute_metrics(posterior(run, data))
-                metrics["fit_seconds"] = run.fit.seconds
-                if standin.is_stand_in(run):
-                    metrics[standin.METRIC] = 1.0
                 with replacing(cache) as temporary:
-                    temporary.write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
+                    text = json.dumps(self._metrics(run), indent=2) + "\n"
+                    temporary.write_text(text, encoding="utf-8")
             measured: dict[str, float] = json.loads(cache.read_text(encoding="utf-8"))
             return identity | measured | {"failure": ""}
         except (InputError, ArithmeticError, RuntimeError, ValueError) as error:
             note(f"  failed: {error}")
             return identity | {"failure": str(error)}
 
-    def _fitted(self, cell: Cell, folder: Path) -> Run:
-        usual = usual_recipe(find_system(self.system), cell.variant, None)
-        options = replace(tuned(usual.options, self.options), seed=cell.seed)
-        again = False
-        if (folder / CHECKPOINT).is_file():
-            return Fit(resume=folder).execute()
-        if (folder / "config.json").is_file():
-            run = load_run(folder)
-            if run.config.options != options:
-                raise InputError(f"{folder}: was fitted with other options, expected a new --out")
-            again = run.fit.ending is Ending.INTERRUPTED
-            if not again:
-                return check_converged(run, folder)
-        return self._fit(cell, folder, options, again)
+    def _metrics(self, run: Run) -> dict[str, float]:
+        metrics = compute_metrics(posterior(run, self.splits.test))
+        metrics["fit_seconds"] = run.fit.seconds
+        if standin.is_stand_in(run):
+            metrics[standin.METRIC] = 1.0
+        return metrics
 
-    def _fit(self, cell: Cell, folder: Path, options: FitOptions, overwrite: bool) -> Run:
+    @cached_property
+    def splits(self) -> Splits | SimulatedSplits:
+        """What every cell is fitted to and measured on."""
+        return default_splits(find_system(self.system), self.root)
+
+    @cached_property
+    def _data_digest(self) -> str:
+        return "".join(getattr(self.splits, part).digest() for part in ("train", "valid", "test"))
+
+    def _digest(self, command: Fit) -> str:
+        """Of all that makes a cell: the whole config of its run, and every value of the data."""
+        run = command.unfitted(find_system(self.system), self.splits.train, self.splits.source)
+        return digest_of((json.dumps(asdict(run.config)) + self._data_digest).encode())
+
+    def _command(self, cell: Cell) -> Fit:
+        """The fit of a cell."""
+        usual = usual_recipe(find_system(self.system), cell.variant, None)
         return Fit(
             system=self.system,
             variant=cell.variant,
             guide=cell.guide,
             prior=() if cell.prior == "default" else tuple(cell.prior.split(";")),
             root=self.root,
-            threads=self.threads,
-            out=folder,
-            overwrite=overwrite,
-            options=options,
-        ).execute()
+            threads=torch.get_num_threads(),
+            options=replace(tuned(usual.options, self.options), seed=cell.seed),
+        )
+
+    def _fitted(self, command: Fit, folder: Path) -> Run:
+        """The run of a cell: as it is, or gone on with, or fitted."""
+        if (folder / CHECKPOINT).is_file():
+            return Fit(resume=folder).execute()
+        if (folder / "config.json").is_file():
+            return check_converged(load_run(folder), folder)
+        return command.execute()
 
 
 def write_tables(rows: Sequence[dict[str, str | float]], folder: Path) -> None:

@@ -7,13 +7,16 @@ from pathlib import Path
 from typing import Annotated
 
 import arviz as az
+import numpy as np
 import tyro
 
 from groundvae.cli.console import note, say, set_threads, show_metrics
+from groundvae.cli.doubts import warn_of_run
 from groundvae.cli.posterior import Options, told
 from groundvae.cli.source import default_splits, read_data
 from groundvae.data.dataset import Dataset
 from groundvae.data.errors import InputError
+from groundvae.data.unusable import usable
 from groundvae.diagnostics.diagnose import diagnose, read_verdicts
 from groundvae.diagnostics.report import summary
 from groundvae.diagnostics.style import choose
@@ -37,14 +40,13 @@ class Diagnose:
     """Store the posterior as RUN/posterior.nc as well, and that of --nuts as RUN/nuts.nc."""
     nuts: int = 0
     """Compare the guide with NUTS on so many of the observations; takes minutes."""
-    threads: int = 2
-    """Processor threads."""
+    threads: int | None = None
+    """Processor threads; default one, or a few where observations are large."""
     options: Options = field(default_factory=PosteriorOptions)
 
     def run(self) -> None:
         if self.nuts < 0:
             raise InputError(f"--nuts is {self.nuts}, expected 0 or more")
-        set_threads(self.threads)
         run = load_run(self.run_folder)
         if self.data is None:
             splits = default_splits(run.entry, self.root)
@@ -52,7 +54,15 @@ class Diagnose:
             note(f"diagnosing on {len(data)} observations: {splits.source}")
         else:
             data = read_data(self.data, run.entry)
+            data = data.subset(usable(data))
+        warn_of_run(run, self.run_folder, data)
+        set_threads(self.threads, data.x[0].size)
         inference_data = posterior(run, data, self.options)
+        if "unusable" in inference_data["constant_data"]:  # their prior says nothing of the run
+            good = ~inference_data["constant_data"]["unusable"].values
+            note(f"WARNING: {(~good).sum()} observations without a finite posterior are left out")
+            data = data.subset(np.flatnonzero(good))
+            inference_data = posterior(run, data, self.options)
         inference_data.attrs["source"] = splits.source if self.data is None else str(self.data)
         if self.keep_posterior:
             save_inference_data(inference_data, self.run_folder / "posterior.nc")

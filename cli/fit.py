@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -24,6 +24,7 @@ from groundvae.cli.source import (
 )
 from groundvae.data.dataset import Dataset
 from groundvae.data.errors import InputError
+from groundvae.data.unusable import usable
 from groundvae.guides.catalogue import build_guide
 from groundvae.guides.options import GuideOptions, guide_options
 from groundvae.guides.phase import Ending
@@ -31,6 +32,7 @@ from groundvae.inference.checkpoint import Checkpoint
 from groundvae.inference.fit import prepare
 from groundvae.inference.interruption import stopped_by
 from groundvae.inference.keeping import fit_in, resume
+from groundvae.inference.plateau import told
 from groundvae.inference.preset import build_loss
 from groundvae.inference.run import Run, check_folder
 from groundvae.models.catalogue import Entry
@@ -74,8 +76,9 @@ class Fit:
     """Stop if observations have missing samples (NaN) instead of masking them."""
     device: str = "cpu"
     """Where to compute, cpu or cuda."""
-    threads: int = 2
-    """Processor threads; the same numbers come back only under the same count."""
+    threads: int | None = None
+    """Processor threads; default one, or a few where observations are large. The same numbers come
+    back only under the same count."""
     out: Path | None = None
     """Folder of the run; default runs/SYSTEM."""
     overwrite: bool = False
@@ -99,12 +102,12 @@ class Fit:
         folder = self.out or Path("runs") / self.system
         check_folder(folder, overwrite=self.overwrite)
         self.check(entry)
-        set_threads(self.threads)
         train, valid, source = self.load(entry)
+        threads = set_threads(self.threads, train.x[0].size)
         run = self.unfitted(entry, train, source)
         what = f"{self.system} ({run.config.variant}, {run.config.how.guide})"
         note(f"fitting {what} on {len(train)} observations")
-        return self.fit(run, train, valid, folder)
+        return replace(self, threads=threads).fit(run, train, valid, folder)
 
     def go_on(self, folder: Path) -> Run:
         """The rest of a fit that was stopped."""
@@ -151,7 +154,7 @@ class Fit:
             splits = default_splits(entry, self.root)
             return splits.train, splits.valid, splits.source
         data = read_data(self.data, entry, refuse_missing=self.refuse_missing)
-        train, valid = data.split(0.8, seed=0)
+        train, valid = data.subset(usable(data)).split(0.8, seed=0)
         return train, valid, self.data.name
 
     def unfitted(self, entry: Entry, train: Dataset, source: str) -> Run:
@@ -200,7 +203,10 @@ class Fit:
         if run.fit.ending is Ending.INTERRUPTED:
             note(f"fit --resume {place} goes on from there")
             raise stopped_by(run.fit.why)
-        return check_converged(run, place)
+        check_converged(run, place)
+        if plateau := told(run, valid):
+            note(f"WARNING: {plateau}")
+        return run
 
 
 def check_converged(run: Run, folder: Path) -> Run:

@@ -19,7 +19,7 @@ from groundvae.cli.listing import List
 from groundvae.cli.output import lasting_output
 from groundvae.cli.posterior import Posterior, Predict
 from groundvae.cli.simulate import Simulate
-from groundvae.cli.usage import one_sentence, refuse_repeats
+from groundvae.cli.usage import one_sentence, refuse_repeats, tell_version
 from groundvae.data.errors import InputError
 from groundvae.inference.interruption import Stopped, stopping
 from groundvae.physics.errors import NonFiniteError
@@ -54,7 +54,9 @@ def obey(arguments: Sequence[str] | None) -> int:
         return refuse(str(error))
     except OSError as error:
         return refuse(f"{error.filename or 'a file'}: {error.strerror or error}")
-    except MemoryError:
+    except (MemoryError, RuntimeError) as error:
+        if not out_of_memory(error):
+            raise
         return refuse("out of memory, expected fewer observations or draws")
     except KeyboardInterrupt as stop:
         note(str(stop) or "interrupted")
@@ -64,7 +66,9 @@ def obey(arguments: Sequence[str] | None) -> int:
 
 def read(arguments: Sequence[str] | None) -> Command:
     """The command that the arguments describe."""
-    refuse_repeats(sys.argv[1:] if arguments is None else arguments)
+    words = sys.argv[1:] if arguments is None else arguments
+    tell_version(words)
+    refuse_repeats(words)
     with one_sentence():
         return tyro.cli(
             Command,
@@ -73,6 +77,16 @@ def read(arguments: Sequence[str] | None) -> Command:
             description=DESCRIPTION,
             config=(tyro.conf.OmitSubcommandPrefixes,),
         )
+
+
+def out_of_memory(error: Exception) -> bool:
+    """Whether that is what an error says: torch tells it in words.
+
+    >>> out_of_memory(RuntimeError("DefaultCPUAllocator: can't allocate memory"))
+    True
+    """
+    words = ("allocate memory", "out of memory", "not enough memory")
+    return isinstance(error, MemoryError) or any(word in str(error).lower() for word in words)
 
 
 def refuse(reason: str) -> int:

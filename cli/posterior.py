@@ -14,6 +14,7 @@ import tyro
 from pyro.distributions import TorchDistribution
 
 from groundvae.cli.console import note, say, set_threads
+from groundvae.cli.doubts import warn_of_run, warn_of_unusable, warn_of_unusual
 from groundvae.cli.source import assigned, default_splits, once, read_data
 from groundvae.data.atomic import check_writable
 from groundvae.data.dataset import Dataset
@@ -29,7 +30,6 @@ from groundvae.inference.stacking import stack, stacking_weights
 from groundvae.models.intervention import parse_intervention
 from groundvae.models.prior import parse_prior
 
-SHOWN = 10  # observations named in a warning
 CONVERGED = 1.01
 REMEDY = {
     "new priors": "the new priors needs a refit",
@@ -67,8 +67,8 @@ class Posterior:
     """Which observations, counted from 0; default all."""
     refuse_missing: bool = False
     """Stop if observations have missing samples (NaN) instead of masking them."""
-    threads: int = 2
-    """Processor threads."""
+    threads: int | None = None
+    """Processor threads; default one, or a few where observations are large."""
     options: Options = field(default_factory=PosteriorOptions)
 
     def run(self) -> None:
@@ -81,12 +81,13 @@ class Posterior:
             raise InputError("--held-out weighs runs against each other, expected --mix")
         refinement = None if self.refine is None else RefineOptions(steps=self.refine)
         sampling = None if self.nuts is None else self.sampling(self.nuts)
-        set_threads(self.threads)
         texts = assigned("--reprior", self.reprior)
         priors = {name: parse_prior(text) for name, text in texts.items()}
         run = load_run(self.run_folder)
         run.model.latents.with_priors(priors)  # a prior that does not fit stops here
         data = read_data(self.data, run.entry, refuse_missing=self.refuse_missing)
+        warn_of_run(run, self.run_folder, data)
+        set_threads(self.threads, data.x[0].size)
         chosen = chosen_observations(self.only, len(data))
         data = data.subset(chosen)
         scored_by = run  # scores by the guide that saw validation data
@@ -103,6 +104,7 @@ class Posterior:
             result = self.drawn(run, data, priors, scored_by)
         result = result.assign_coords(observation=chosen)
         warn_of_unusual(result)
+        warn_of_unusable(result)
         save_inference_data(result, self.out)
         say(f"wrote the posterior of {len(data)} observations to {self.out}")
 
@@ -171,40 +173,24 @@ class Predict:
     """Predict up to this time in seconds."""
     refuse_missing: bool = False
     """Stop if observations have missing samples (NaN) instead of masking them."""
-    threads: int = 2
-    """Processor threads."""
+    threads: int | None = None
+    """Processor threads; default one, or a few where observations are large."""
     options: Options = field(default_factory=PosteriorOptions)
 
     def run(self) -> None:
         check_netcdf(self.out)
-        set_threads(self.threads)
         if self.until is not None and not math.isfinite(self.until):
             raise InputError(f"--until is {self.until}, expected a time in seconds")
         changes = once("--do", (parse_intervention(text) for text in self.do))
         run = load_run(self.run_folder)
         data = read_data(self.data, run.entry, refuse_missing=self.refuse_missing)
+        warn_of_run(run, self.run_folder, data)
+        set_threads(self.threads, data.x[0].size)
         predicted = posterior(run, data, self.options, changes=changes, until=self.until)
         warn_of_unusual(predicted)
+        warn_of_unusable(predicted)
         save_inference_data(predicted, self.out)
         say(f"wrote predictions for {len(data)} observations to {self.out}")
-
-
-def warn_of_unusual(result: az.InferenceData) -> None:
-    """Say on stderr how many observations are unlike those that the run knows, if any."""
-    if "constant_data" not in result or "out_of_distribution" not in result["constant_data"]:
-        return
-    marked = result["constant_data"]
-    unusual = np.flatnonzero(marked["out_of_distribution"].values)
-    if not len(unusual):
-        return
-    usual = sum(float(v.attrs.get("rate", 0.0)) for v in marked.values())
-    names = marked["observation"].values[unusual[:SHOWN]]
-    which = ", ".join(str(i) for i in names) + (", ..." if len(unusual) > SHOWN else "")
-    note(
-        f"WARNING: {len(unusual)} of {marked.sizes['observation']} observations are unlike those "
-        f"that the run was validated on (of which {100 * usual:.1f} % would be): {which}; their "
-        "posteriors are extrapolations; constant_data.out_of_distribution marks them"
-    )
 
 
 def chosen_observations(only: Sequence[int], count: int) -> np.ndarray:

@@ -14,6 +14,7 @@ from rich.progress import (
     TextColumn,
     TimeRemainingColumn,
 )
+from rich.table import Column
 
 from groundvae.guides.phase import Phase
 from groundvae.inference.optimize import Report
@@ -31,20 +32,25 @@ def reporting(console: Console) -> Iterator[Report]:
             highlight=False,
         )
         return
-    columns = (
+    columns = (  # what matters first: at 80 columns the terms are cut off, not the time left
         TextColumn("{task.description}"),
-        BarColumn(),
+        BarColumn(bar_width=12),
         MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[terms]}"),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(compact=True),
+        TextColumn("{task.fields[terms]}", table_column=Column(no_wrap=True, overflow="ellipsis")),
     )
     with Progress(*columns, console=console) as progress:
         tasks: dict[str, TaskID] = {}  # one bar for each phase, added when it begins
 
         def report(phase: Phase, step: int, terms: dict[str, float]) -> None:
             if phase.name not in tasks:
-                tasks[phase.name] = progress.add_task(phase.name, terms="", total=phase.steps)
-            progress.update(tasks[phase.name], completed=step, terms=_terms(terms))
+                tasks[phase.name] = progress.add_task(
+                    phase.name, terms="", rate="", total=phase.steps
+                )
+            speed = progress.tasks[tasks[phase.name]].speed
+            rate = f"{speed:.3g}/s" if speed else ""
+            progress.update(tasks[phase.name], completed=step, terms=_terms(terms), rate=rate)
 
         yield report
 

@@ -12,7 +12,7 @@ import tyro
 from matplotlib.figure import Figure
 
 from groundvae.cli.console import note, say
-from groundvae.cli.source import once, simulated
+from groundvae.cli.source import IMAGE_RANK, once, simulated
 from groundvae.data.atomic import check_writable
 from groundvae.data.dataset import Dataset
 from groundvae.data.errors import InputError
@@ -24,8 +24,6 @@ from groundvae.inference.run import load_run
 from groundvae.models.catalogue import Entry
 from groundvae.models.intervention import parse_intervention
 from groundvae.models.ownfile import find_system
-
-IMAGE_RANK = 3  # row, column, band
 
 
 @dataclass(frozen=True)

@@ -7,18 +7,20 @@ import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr
+from importlib.metadata import PackageNotFoundError, version
 
-from groundvae.data.errors import InputError
+from groundvae.data.errors import InputError, meant
 from groundvae.guides.options import KNOWN
 
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
 INNER = re.compile(r"Error parsing __tyro-dummy-inner__[\w.-]*: ")
-LISTS = ("--do", "--prior", "--reprior", "--weight", "--set", "--only")
+UNKNOWN = re.compile(r"Unrecognized options: (\w+).*Available subcommands: ([\w, ]+)$")
+CROSSED = ("--variants", "--guides", "--priors", "--seeds")
+LISTS = ("--do", "--prior", "--reprior", "--weight", "--set", "--only", "--mix", *CROSSED)
 ADVICE = (
     "Argument helptext",
     "Arguments are applied",
     "Got errors",
-    "Perhaps you meant",
     "For full helptext",
 )
 
@@ -39,6 +41,16 @@ def one_sentence() -> Iterator[None]:
             raise
         raise InputError(f"{advised(flatten(box.getvalue()))}; see --help") from None
     sys.stderr.write(box.getvalue())
+
+
+def tell_version(arguments: Sequence[str]) -> None:
+    """Answer ``--version`` and end the command."""
+    if list(arguments[:1]) in (["--version"], ["-V"]):
+        try:
+            print(f"groundvae {version('groundvae')}")
+        except PackageNotFoundError:  # run from a checkout
+            print("groundvae, not installed")
+        raise SystemExit(0)
 
 
 def refuse_repeats(arguments: Sequence[str]) -> None:
@@ -63,6 +75,9 @@ def advised(told: str) -> str:
     'Unrecognized options: --guide.depth, 3; guide options: width,'
     """
     told = INNER.sub("", told)
+    word = UNKNOWN.match(told)
+    if word:
+        return told + meant(word[1], word[2].split(", "))
     if told.startswith("Unrecognized") and "--guide." in told:
         return f"{told}; guide options: {', '.join(KNOWN)}"
     return told
@@ -81,5 +96,13 @@ def flatten(box: str) -> str:
             blocks.append([])
         elif text[0] not in "╭╰+":
             blocks[-1].append(text)
+    blocks = [_suggested(lines) for lines in blocks]
     told = [" ".join(lines) for lines in blocks if lines and not lines[0].startswith(ADVICE)]
     return "; ".join(part.removesuffix(".").rstrip() for part in told) or "cannot be read"
+
+
+def _suggested(lines: list[str]) -> list[str]:
+    """Of options that may have been meant, the first."""
+    if len(lines) > 1 and lines[0].startswith("Perhaps you meant"):
+        return [f"did you mean {lines[1].split()[0]}?"]
+    return lines

@@ -16,7 +16,7 @@ from groundvae.data.errors import InputError
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path | str) -> Iterator[Path]:
     """Give a temporary path beside ``path``; move it there if the block ends well.
 
     Where ``path`` is a link, what it points to is replaced, and the link stays.
@@ -28,6 +28,7 @@ def replacing(path: Path) -> Iterator[Path]:
     >>> [p.name for p in folder.iterdir()]
     ['a.txt']
     """
+    path = Path(path)
     with _telling(path):
         real = path.resolve()
         real.parent.mkdir(parents=True, exist_ok=True)
@@ -108,12 +109,13 @@ def digest_of(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def check_writable(path: Path) -> None:
+def check_writable(path: Path | str) -> None:
     """Refuse a name that no file can be written under, before the work and not after it.
 
     >>> import tempfile
     >>> check_writable(Path(tempfile.mkdtemp()) / "new" / "a.txt")
     """
+    path = Path(path)
     if path.is_dir():
         raise InputError(f"{path}: is a folder, expected the name of a file")
     real = path.resolve()

@@ -46,16 +46,14 @@ class Batch:
     @staticmethod
     def of(data: Dataset, *, device: str = "cpu", dtype: torch.dtype = torch.float32) -> Batch:
         """The whole Dataset as one Batch."""
-        x = torch.tensor(data.x, dtype=dtype, device=device)
+        x = _tensor(data.x, dtype, device)
         padded = ({"t"} if data.own_times else set()) | set(data.inputs)
         inputs = {
-            name: torch.as_tensor(
-                held(value) if name in padded and value.ndim else value, dtype=dtype, device=device
-            )
+            name: _tensor(held(value) if name in padded and value.ndim else value, dtype, device)
             for name, value in {**data.coordinates, **data.inputs}.items()
         }
         error, censored = (
-            None if v is None else torch.as_tensor(np.nan_to_num(v), dtype=dtype, device=device)
+            None if v is None else _tensor(np.nan_to_num(v), dtype, device)
             for v in (data.error, data.censored)
         )
         batch = Batch(x, inputs, None, data.own, error, censored, data.signals)
@@ -164,6 +162,13 @@ class Batch:
         blank = torch.zeros_like(torch.cat([self.x, more], 1))
         observed = torch.zeros_like(blank, dtype=torch.bool)
         return Batch(blank, inputs, observed, self.own, signals=self.signals)
+
+
+def _tensor(values: np.ndarray, dtype: torch.dtype, device: str) -> Tensor:
+    """A copy; torch itself takes neither other byte orders nor strides that run backwards."""
+    array = np.asarray(values)
+    plain = np.array(array, dtype=array.dtype.newbyteorder("="), order="C")
+    return torch.as_tensor(plain, dtype=dtype, device=device)
 
 
 def _carried_on(times: Tensor, end: float) -> Tensor:

@@ -227,7 +227,7 @@ class Dataset:
         own = {name: value for name, value in marks.items() if value is not None}
         return {"x": self.x, **self.coordinates, **self.truth, **self.inputs, **own}
 
-    def save(self, path: Path) -> None:
+    def save(self, path: Path | str) -> None:
         """Write an ``.npz`` (no pickles) with ``x``, the coordinates and all else.
 
         Raises:
@@ -251,7 +251,9 @@ class Dataset:
         }
 
 
-def load_dataset(path: Path, *, coordinates: tuple[str, ...], latents: tuple[str, ...]) -> Dataset:
+def load_dataset(
+    path: Path | str, *, coordinates: tuple[str, ...], latents: tuple[str, ...]
+) -> Dataset:
     """Read an ``.npz``: ``x``, the named coordinates and true latents; the rest is ignored.
 
     Raises:

@@ -18,13 +18,14 @@ from groundvae.data.batch import Batch
 from groundvae.guides.guide import Guide
 from groundvae.guides.phase import Ending, Fitting, Phase, Steps
 from groundvae.guides.state import State, copied, joined, part, random_state, set_random_state
+from groundvae.inference.bad import FAILURES
 from groundvae.inference.checkpoint import Checkpoint, Checkpoints
 from groundvae.inference.elbo import RegularizedELBO
 from groundvae.inference.ending import Fit, peak_memory_mb
 from groundvae.inference.interruption import name_of
 from groundvae.physics.errors import NonFiniteError
 
-FAILURES = 5  # steps in a row without finite numbers that end a fit
+IN_A_ROW = 5  # steps in a row without finite numbers that end a fit
 
 Report = Callable[[Phase, int, dict[str, float]], None]
 """Takes a phase, the step in it (from 1) and the named terms."""
@@ -136,10 +137,10 @@ class Course:
         self.result.steps += 1
         try:
             place.record, place.failed = dict(steps.step(place.taken)), 0
-        except NonFiniteError:
-            if place.failed + 1 >= FAILURES:
+        except FAILURES as error:
+            if place.failed + 1 >= IN_A_ROW:
                 self.result.steps -= 1
-                raise
+                raise NonFiniteError(str(error)) from error
             place.record, place.failed = {}, place.failed + 1
 
     def _judge(self, phase: Phase, *, last: bool, stop: bool) -> None:
@@ -175,7 +176,7 @@ class Course:
             model = self.fitting.model
             try:
                 draws = [-self.exact.loss(model, guide, self.valid) for _ in range(2)]
-            except NonFiniteError:  # of one draw of one observation: no reason to end a fit
+            except FAILURES:  # of one draw of one observation: no reason to end a fit
                 return -float("inf")
         return sum(draws) / len(draws)
 

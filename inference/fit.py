@@ -11,6 +11,7 @@ from pyro.distributions import TorchDistribution
 from groundvae.data.batch import Batch
 from groundvae.data.dataset import Dataset
 from groundvae.data.errors import InputError
+from groundvae.data.likeness import describe
 from groundvae.guides.catalogue import GUIDES, GuideFactory
 from groundvae.guides.phase import Ending
 from groundvae.inference.checkpoint import Checkpoints
@@ -105,7 +106,8 @@ def prepare(
         )
     given = model if not isinstance(model, str) else _built(model, variant, recipe)
     given.prepare(Batch.of(data.declare(given.system.inputs)))
-    config = RunConfig(name, data.x.shape[1], variant, recipe, trained_on=trained_on)
+    length, known = data.x.shape[1], describe(data)
+    config = RunConfig(name, length, variant, recipe, trained_on=trained_on, known=known)
     factory = None if isinstance(guide, str) else guide
     return new_run(config, priors, model=given, guide=factory)
 

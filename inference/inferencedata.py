@@ -56,7 +56,7 @@ def to_inference_data(
     """
     system = run.model.system
     coords: dict[str, Any] = {"observation": np.arange(len(data))}
-    coords |= _axes(system, {name: value.cpu().numpy() for name, value in inputs.items()})
+    coords |= _axes(system, _exact({k: v.cpu().numpy() for k, v in inputs.items()}, data))
     coords |= {axis: list(names) for axis, names in system.labels.items()}
     units = {z.name: z.unit for z in run.model.latents} | {OBSERVATION: system.unit}
     meanings = {z.name: z.meaning for z in run.model.latents}
@@ -74,6 +74,8 @@ def to_inference_data(
             }
             attrs |= {"period": periods[name]} if name in periods else {}
             values = tensor.detach().cpu().numpy()
+            if group in ("log_likelihood", "sample_stats") and values.dtype.kind == "f":
+                values = values.astype(float)  # sums over samples, and their exponentials
             values = values.reshape(1 if group in PRIOR_GROUPS else chains, -1, *values.shape[1:])
             own = lead[:2] if name in shared else lead
             variables[name] = xr.Variable((*own, *rest), values, attrs)
@@ -106,8 +108,26 @@ def _axes(system: System, arrays: Mapping[str, np.ndarray]) -> dict[str, xr.Vari
             values, unit = np.asarray(arrays[array]), {"units": COORDINATE_UNITS.get(array, "")}
             own = values.ndim > 1
             found[axis] = xr.Variable(
-                (axis,), np.arange(values.shape[-1]) if own else values, {} if own else unit
+                (axis,),
+                np.arange(values.shape[-1]) if own else values.astype(float),
+                {} if own else unit,
             )
+    return found
+
+
+def _exact(inputs: Mapping[str, np.ndarray], data: Dataset) -> dict[str, np.ndarray]:
+    """Inputs in double precision; what the data hold too is as it stands there.
+
+    So the coordinates of all groups are equal, and groups align.
+    """
+    found = {}
+    for name, value in inputs.items():
+        known = data.coordinates.get(name, np.empty(0))
+        exact = np.array(value, dtype=float)
+        if known.ndim == exact.ndim == 1:
+            same = min(len(known), len(exact))
+            exact[:same] = known[:same]
+        found[name] = exact
     return found
 
 
@@ -167,16 +187,15 @@ def observations_of(inference_data: az.InferenceData, system: System) -> Dataset
 
 
 def _with_coords(variables: Mapping[str, xr.Variable], coords: Mapping[str, Any]) -> xr.Dataset:
-    used = {dim for variable in variables.values() for dim in variable.dims}
+    used = {str(dim) for variable in variables.values() for dim in variable.dims}
     fitting = {dim: values for dim, values in coords.items() if dim in used}
-    for lead in ("chain", "draw"):
-        sizes = {v.sizes[lead] for v in variables.values() if lead in v.dims}
-        if sizes:
-            fitting[lead] = np.arange(sizes.pop())
+    for dim in used - set(fitting):  # chains, draws, and axes without values of their own
+        sizes = {v.sizes[dim] for v in variables.values() if dim in v.dims}
+        fitting[dim] = np.arange(sizes.pop())
     return xr.Dataset(dict(variables), coords=fitting)
 
 
-def save_inference_data(inference_data: az.InferenceData, path: Path) -> None:
+def save_inference_data(inference_data: az.InferenceData, path: Path | str) -> None:
     """Write NetCDF, whole or not at all."""
     with replacing(path) as temporary:
         inference_data.to_netcdf(str(temporary), engine="h5netcdf", compress=False)

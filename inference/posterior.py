@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import arviz as az
+import numpy as np
 import pyro
 import torch
 import xarray as xr
@@ -17,6 +18,7 @@ from groundvae.data.dataset import Dataset
 from groundvae.data.errors import InputError
 from groundvae.guides.guide import log_prob_of
 from groundvae.guides.simulation import simulate
+from groundvae.inference.bad import each_alone, prior_latents, with_stand_ins
 from groundvae.inference.inferencedata import WEIGHTS, to_inference_data
 from groundvae.inference.outofdistribution import mark, score_observations
 from groundvae.inference.prediction import predict
@@ -25,7 +27,13 @@ from groundvae.models.greybox import AUXILIARY, OBSERVATION, site_value
 from groundvae.models.intervention import Change
 
 VALUES = 2_000_000  # decoded samples held at once
+RUNAWAY = 20.0  # times the largest observed value, beyond which a path has run away
 NARROW = 32  # parts of z_aux, beyond which those of decoded draws alone are kept, as weights
+
+
+AWAY = "runaway_draws"
+Groups = dict[str, dict[str, Tensor]]
+"""Arrays (draw, observation, ...) by group and name."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +50,8 @@ class PosteriorOptions:
     def __post_init__(self) -> None:
         if self.draws < 1 or self.predictive_draws < 1:
             raise InputError("draws and predictive_draws must be 1 or more")
+        if not 0 <= self.seed < 2**63:
+            raise InputError(f"seed is {self.seed}, expected 0 or more, below 2**63")
 
 
 def posterior(
@@ -69,7 +79,10 @@ def posterior(
         (the reduced model), ``log_likelihood`` and ``sample_stats`` (``log_weight`` =
         log p(x, z) - log q(z | x)) where nothing was changed, ``prior``,
         ``prior_predictive``, ``observed_data`` and ``constant_data`` (true latents, and where
-        the run knows its data ``out_of_distribution``: whether an observation is unlike them).
+        the run knows its data ``out_of_distribution``: whether an observation is unlike them). An
+        observation without samples, or of which the guide has no finite posterior, gets the
+        prior and is marked in ``constant_data.unusable``. Draws whose path ran away are left out
+        and counted in ``constant_data.runaway_draws``, where there are any.
 
     """
     options = options or PosteriorOptions()
@@ -84,32 +97,105 @@ def posterior(
     with torch.no_grad(), torch.random.fork_rng(), pyro.validation_enabled(False):
         torch.manual_seed(options.seed)
         hyper = run.guide.population.draw(torch.Size([options.draws, 1]))
-        rows = VALUES // ahead.x[0].numel()
-        size = max(1, rows // max(options.draws // 4, options.predictive_draws))
-        chunks = [
-            _draw(run, batch[i : i + size], ahead[i : i + size], options, changes, hyper)
-            for i in range(0, len(batch), size)
-        ]
+        whole, bad = with_stand_ins(batch)
+        chunks = _chunks(run, whole, ahead, options, changes, hyper, bad)
         population = {name: value.squeeze(1) for name, value in hyper.items()}
         prior = simulate(run.model, ahead, options.predictive_draws)
-    groups = {
-        group: {name: torch.cat([c[group][name] for c in chunks], dim=1) for name in names}
-        for group, names in chunks[0].items()
-    }
+    groups = joined(chunks)
+    away = groups.pop(AWAY)[AWAY][0]
     groups["posterior"] |= population
     groups["prior"] = prior.latents
     groups["prior_predictive"] = {OBSERVATION: prior.full.x}
-    return to_inference_data(
-        run, data, groups, ahead.inputs, reference_marks(scored_by or run, batch)
-    )
+    marks = reference_marks(scored_by or run, batch, bad)
+    if bool(away.any()):
+        counted = xr.Variable(("observation",), away.numpy())
+        marks = (xr.Dataset() if marks is None else marks).assign({AWAY: counted})
+    return to_inference_data(run, data, groups, ahead.inputs, marks)
 
 
-def reference_marks(run: Run, batch: Batch) -> xr.Dataset | None:
-    """Which observations are unlike those that the run knows; None where it knows none."""
-    if run.ood_reference is None:
-        return None
-    scores = score_observations(run.ood_reference, run.model, run.guide, batch)
-    return mark(scores, run.ood_reference.known())
+def reference_marks(run: Run, batch: Batch, bad: Tensor | None = None) -> xr.Dataset | None:
+    """Which observations are unlike those that the run knows, where it knows some.
+
+    Those that are ``bad`` (observation,) have no scores, and are marked as ``unusable``.
+    """
+    none = torch.zeros(len(batch), dtype=torch.bool) if bad is None else bad
+    marks = None
+    if run.ood_reference is not None:
+        rows = torch.where(none, (~none).nonzero()[0], torch.arange(len(batch)))
+        scores = score_observations(run.ood_reference, run.model, run.guide, batch[rows])
+        scores = {k: np.where(none.numpy(), np.nan, v) for k, v in scores.items()}
+        marks = mark(scores, run.ood_reference.known())
+    if bool(none.any()):
+        unusable = xr.Variable(("observation",), none.numpy())
+        marks = (xr.Dataset() if marks is None else marks).assign(unusable=unusable)
+    return marks
+
+
+def _chunks(
+    run: Run,
+    batch: Batch,
+    ahead: Batch,
+    options: PosteriorOptions,
+    changes: Mapping[str, Change] | None,
+    hyper: Mapping[str, Tensor],
+    bad: Tensor,
+) -> list[Groups]:
+    """Groups of all observations in their order; ``bad`` is filled in with those that failed."""
+    many = VALUES // ahead.x[0].numel()
+    size = max(1, many // max(options.draws // 4, options.predictive_draws))
+
+    largest = batch.x.abs().max()
+
+    def draw(rows: Tensor) -> Groups:
+        return _draw(run, batch[rows], ahead[rows], options, changes, hyper, largest)
+
+    def give_up(rows: Tensor) -> None:
+        bad[rows] = True
+
+    parts = torch.arange(len(batch)).split(size)
+    found = [chunk for part in parts for chunk in each_alone(part, draw, give_up)]
+    like = next((chunk for chunk in found if chunk is not None), None)
+    if like is None or bool(bad.all()):
+        raise InputError("no observation can be inferred from, expected data as the run knows them")
+    shapes = {group: {k: v[:, :1] for k, v in values.items()} for group, values in like.items()}
+    whole = [shapes if chunk is None else chunk for chunk in found]
+    if not bool(bad.any()):
+        return whole
+    return [_with_prior(run, whole, ahead, options, changes, hyper, bad)]
+
+
+def _with_prior(
+    run: Run,
+    chunks: Sequence[Groups],
+    ahead: Batch,
+    options: PosteriorOptions,
+    changes: Mapping[str, Change] | None,
+    hyper: Mapping[str, Tensor],
+    bad: Tensor,
+) -> Groups:
+    """The groups of all observations, those that are ``bad`` (observation,) from the prior."""
+    groups = joined(chunks)
+    rows = bad.nonzero().squeeze(-1)
+    latents = prior_latents(run.model, len(rows), options.draws, hyper)
+    n = min(options.draws, options.predictive_draws)
+    few = {k: v[:n] for k, v in (latents | dict(hyper)).items()}
+    drawn = predict(run, ahead[rows], ahead[rows], few, changes).groups
+    drawn["posterior"] = _changed(run, latents, changes)
+    drawn[WEIGHTS] = {AUXILIARY: few[AUXILIARY].float()} if AUXILIARY in few else {}
+    for group, values in groups.items():
+        for name, value in values.items():
+            told = group not in ("log_likelihood", "sample_stats", AWAY)
+            blank = torch.nan if group == "log_likelihood" else 0.0
+            value[:, rows] = drawn[group][name] if told else blank
+    return groups
+
+
+def joined(chunks: Sequence[Groups]) -> Groups:
+    """Groups of arrays (draw, observation, ...) of all chunks, one observation after the other."""
+    return {
+        group: {name: torch.cat([c[group][name] for c in chunks], dim=1) for name in names}
+        for group, names in chunks[0].items()
+    }
 
 
 def _draw(
@@ -119,7 +205,8 @@ def _draw(
     options: PosteriorOptions,
     changes: Mapping[str, Change] | None,
     hyper: Mapping[str, Tensor],
-) -> dict[str, dict[str, Tensor]]:
+    largest: Tensor,
+) -> Groups:
     """All groups of one chunk, each array (draw, observation, ...)."""
     n = min(options.draws, options.predictive_draws)
     found = run.guide.examine(batch)
@@ -134,8 +221,9 @@ def _draw(
     groups = dict(prediction.groups)
     if prediction.log_joint is not None:
         groups["sample_stats"] = {"log_weight": prediction.log_joint - log_prob_of(trace, batch)}
-    drawn = _decodable({"first": first, **groups})
+    drawn, away = _decodable({"first": first, **groups}, largest)
     first = drawn.pop("first")
+    drawn[AWAY] = {AWAY: away.unsqueeze(0)}
     latents = {name: torch.cat([first[name], more[name]]) for name in kept}
     if wide:
         drawn[WEIGHTS] = {AUXILIARY: first[AUXILIARY].float()}
@@ -159,23 +247,34 @@ def _changed(
     changed = {
         name: wrapped(name, change(latents[name])) for name, change in (changes or {}).items()
     }
+    for name, values in changed.items():
+        run.model.latents.refuse_senseless(name, values)
     return {**latents, **changed}
 
 
-def _decodable(groups: dict[str, dict[str, Tensor]]) -> dict[str, dict[str, Tensor]]:
-    """Draws whose path left the finite numbers, each replaced by another of its observation.
+def _decodable(groups: Groups, largest: Tensor) -> tuple[Groups, Tensor]:
+    """Draws whose path ran away, each replaced by another of its observation, and their number.
 
-    The model's density is zero there; of an observation without a finite draw they stay NaN.
+    The model's density is next to zero there, and a mean over draws would be theirs. Of an
+    observation without another draw they are NaN. ``largest``: of what was observed.
     """
     x = groups["posterior_predictive"][OBSERVATION]
-    good = torch.isfinite(x).flatten(2).all(-1)  # (draw, observation)
-    if bool(good.all()) or not bool(good.any()):
-        return groups
+    reach = x.abs().nan_to_num(nan=torch.inf).flatten(2).amax(-1)
+    good = reach <= RUNAWAY * largest  # (draw, observation)
+    count = (~good).sum(0)
+    if bool(good.all()):
+        return groups, count
+    for name in ("posterior_predictive", "physics_predictive"):
+        if name in groups:
+            value = groups[name][OBSERVATION]
+            none = (~good.any(0)).view(1, -1, *[1] * (value.dim() - 2))
+            groups[name] = {OBSERVATION: value.masked_fill(none, torch.nan)}
     spare = torch.multinomial(good.T.double() + 1e-12, len(good), replacement=True).T
     own = torch.arange(len(good)).unsqueeze(-1).expand_as(spare)
     index = torch.where(good, own, spare)
     rows = torch.arange(index.shape[1])
-    return {
+    chosen = {
         group: {name: value[index, rows] for name, value in values.items()}
         for group, values in groups.items()
     }
+    return chosen, count

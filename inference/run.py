@@ -70,16 +70,16 @@ class RunConfig:
     length: int
     """Samples of an observation that the guide's encoder reads."""
     variant: str = ""
-    recipe: Recipe | None = None
-    """How; None: the variant's own."""
+    recipe: Recipe | None = None  # the variant's own
     priors: Mapping[str, str] = field(default_factory=dict)
     """Of latents and of hyperparameters."""
-    model: Mapping[str, Any] = field(default_factory=dict)
-    """The whole model as written values; empty: the variant's own."""
+    model: Mapping[str, Any] = field(default_factory=dict)  # whole, as written values
     file: str = ""
     file_hash: str = ""
-    """Of a system of one's own: where it is declared, and the SHA-256 of that file."""
+    """Of a system of one's own: where it is declared, and that file's SHA-256."""
     trained_on: str = ""
+    known: Mapping[str, float] = field(default_factory=dict)
+    """What the data were like, see ``data.likeness``."""
     format: int = FORMAT
 
     @property

@@ -295,14 +295,29 @@ def test_compare_tells_a_failed_cell_and_goes_on_where_it_stopped(
 
 
 @pytest.mark.usefixtures("small_splits")
-def test_compare_does_not_pass_off_a_fit_with_other_options(
-    tmp_path: Path, small_fit: tuple[str, ...]
+def test_compare_knows_a_cell_by_all_that_makes_it(
+    tmp_path: Path, small_fit: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     command = ["compare", "pendulum", "--out", str(tmp_path), "--seeds", "0", *small_fit]
     command += ["--variants", "physics-only"]
     assert main(command) == 0
-    assert main([*command, "--learning-rate", "0.01"]) == 0
-    assert "other options" in table(tmp_path)[0]["failure"]
+    (first,) = table(tmp_path)
+    assert main([*command, "--learning-rate", "0.01"]) == 0  # other options
+    monkeypatch.setattr(source, "TEST", (12, 4))  # other data
+    assert main(command) == 0
+    (other,) = table(tmp_path)
+    assert other["failure"] == ""
+    assert other["reconstruction_sse"] != first["reconstruction_sse"]
+    assert len(list(tmp_path.glob("*/weights.safetensors"))) == 3
+
+
+@pytest.mark.usefixtures("small_splits")
+def test_a_table_in_which_every_cell_failed_is_no_success(
+    tmp_path: Path, small_fit: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["compare", "pendulum", "--out", str(tmp_path), "--seeds", "0", *small_fit]
+    assert main([*command, "--variants", "nn-only", "--priors", "omega=LogNormal(0.5, 0.4)"]) == 2
+    assert "every cell failed" in capsys.readouterr().err
 
 
 def test_list_names_what_can_be_named(capsys: pytest.CaptureFixture[str]) -> None:
