@@ -84,7 +84,7 @@ class Compare:
 
     def run(self) -> None:
         self.check()
-        set_threads(self.threads, self.splits.train.x[0].size)
+        note(set_threads(self.threads, self.splits.train.x[0].size))
         rows = []
         cells = list(self.cells())
         for i, cell in enumerate(cells, 1):

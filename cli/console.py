@@ -33,8 +33,10 @@ def show_metrics(title: str, metrics: Mapping[str, float]) -> None:
     out.print(table)
 
 
-def set_threads(asked: int | None, values: int = 0) -> int:
-    """Threads of the tensor library, and how many it is; results repeat only under the same count.
+def set_threads(asked: int | None, values: int = 0) -> str:
+    """Set the threads of the tensor library, and say in words how many they are.
+
+    Results repeat only under the same count.
 
     Args:
         asked: by the user; None: one, unless an observation is so large that more are worth
@@ -51,6 +53,4 @@ def set_threads(asked: int | None, values: int = 0) -> int:
         count = min(MOST, spare) if values >= LARGE else 1
     count = max(1, min(count, cores))
     torch.set_num_threads(count)
-    if asked is None:
-        note(f"on {count} of {cores} processor threads (--threads)")
-    return count
+    return f"on {count} of {cores} processor threads"

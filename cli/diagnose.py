@@ -56,7 +56,7 @@ class Diagnose:
             data = read_data(self.data, run.entry)
             data = data.subset(usable(data))
         warn_of_run(run, self.run_folder, data)
-        set_threads(self.threads, data.x[0].size)
+        note(set_threads(self.threads, data.x[0].size))
         inference_data = posterior(run, data, self.options)
         if "unusable" in inference_data["constant_data"]:  # their prior says nothing of the run
             good = ~inference_data["constant_data"]["unusable"].values

@@ -106,8 +106,8 @@ class Fit:
         threads = set_threads(self.threads, train.x[0].size)
         run = self.unfitted(entry, train, source)
         what = f"{self.system} ({run.config.variant}, {run.config.how.guide})"
-        note(f"fitting {what} on {len(train)} observations")
-        return replace(self, threads=threads).fit(run, train, valid, folder)
+        note(f"fitting {what} on {len(train)} observations, {threads}")
+        return replace(self, threads=torch.get_num_threads()).fit(run, train, valid, folder)
 
     def go_on(self, folder: Path) -> Run:
         """The rest of a fit that was stopped."""

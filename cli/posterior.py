@@ -87,7 +87,7 @@ class Posterior:
         run.model.latents.with_priors(priors)  # a prior that does not fit stops here
         data = read_data(self.data, run.entry, refuse_missing=self.refuse_missing)
         warn_of_run(run, self.run_folder, data)
-        set_threads(self.threads, data.x[0].size)
+        threads = set_threads(self.threads, data.x[0].size)
         chosen = chosen_observations(self.only, len(data))
         data = data.subset(chosen)
         scored_by = run  # scores by the guide that saw validation data
@@ -106,7 +106,7 @@ class Posterior:
         warn_of_unusual(result)
         warn_of_unusable(result)
         save_inference_data(result, self.out)
-        say(f"wrote the posterior of {len(data)} observations to {self.out}")
+        say(f"wrote the posterior of {len(data)} observations to {self.out}, {threads}")
 
     def drawn(
         self, run: Run, data: Dataset, priors: Mapping[str, TorchDistribution], scored_by: Run
@@ -185,12 +185,12 @@ class Predict:
         run = load_run(self.run_folder)
         data = read_data(self.data, run.entry, refuse_missing=self.refuse_missing)
         warn_of_run(run, self.run_folder, data)
-        set_threads(self.threads, data.x[0].size)
+        threads = set_threads(self.threads, data.x[0].size)
         predicted = posterior(run, data, self.options, changes=changes, until=self.until)
         warn_of_unusual(predicted)
         warn_of_unusable(predicted)
         save_inference_data(predicted, self.out)
-        say(f"wrote predictions for {len(data)} observations to {self.out}")
+        say(f"wrote predictions for {len(data)} observations to {self.out}, {threads}")
 
 
 def chosen_observations(only: Sequence[int], count: int) -> np.ndarray:

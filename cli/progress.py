@@ -14,12 +14,12 @@ from rich.progress import (
     TextColumn,
     TimeRemainingColumn,
 )
-from rich.table import Column
 
 from groundvae.guides.phase import Phase
 from groundvae.inference.optimize import Report
 
 HIDDEN = {"step", "seconds"}
+NEEDED = 58  # columns of phase, bar, count, rate and time left, which go before the terms
 
 
 @contextmanager
@@ -32,13 +32,14 @@ def reporting(console: Console) -> Iterator[Report]:
             highlight=False,
         )
         return
-    columns = (  # what matters first: at 80 columns the terms are cut off, not the time left
+    room = console.width - NEEDED
+    columns = (
         TextColumn("{task.description}"),
         BarColumn(bar_width=12),
         MofNCompleteColumn(),
         TextColumn("{task.fields[rate]}"),
         TimeRemainingColumn(compact=True),
-        TextColumn("{task.fields[terms]}", table_column=Column(no_wrap=True, overflow="ellipsis")),
+        TextColumn("{task.fields[terms]}"),
     )
     with Progress(*columns, console=console) as progress:
         tasks: dict[str, TaskID] = {}  # one bar for each phase, added when it begins
@@ -50,10 +51,17 @@ def reporting(console: Console) -> Iterator[Report]:
                 )
             speed = progress.tasks[tasks[phase.name]].speed
             rate = f"{speed:.3g}/s" if speed else ""
-            progress.update(tasks[phase.name], completed=step, terms=_terms(terms), rate=rate)
+            progress.update(tasks[phase.name], completed=step, rate=rate, terms=_cut(terms, room))
 
         yield report
 
 
 def _terms(terms: dict[str, float]) -> str:
     return "  ".join(f"{k} {v:.4g}" for k, v in terms.items() if k not in HIDDEN)
+
+
+def _cut(terms: dict[str, float], room: int) -> str:
+    """As many terms as there is room for, the validation ELBO first."""
+    ordered = sorted(terms.items(), key=lambda term: term[0] != "valid_elbo")
+    text = _terms(dict(ordered))
+    return text if len(text) <= room else text[: max(room, 0)].rpartition("  ")[0]

@@ -75,7 +75,7 @@ def advised(told: str) -> str:
     'Unrecognized options: --guide.depth, 3; guide options: width,'
     """
     told = INNER.sub("", told)
-    word = UNKNOWN.match(told)
+    word = UNKNOWN.search(told)
     if word:
         return told + meant(word[1], word[2].split(", "))
     if told.startswith("Unrecognized") and "--guide." in told:
