@@ -20,7 +20,7 @@ from groundvae.data.unusable import usable
 from groundvae.diagnostics.diagnose import diagnose, read_verdicts
 from groundvae.diagnostics.report import summary
 from groundvae.diagnostics.style import choose
-from groundvae.inference.inferencedata import save_inference_data
+from groundvae.inference.inferencedata import assembled, save_inference_data
 from groundvae.inference.nuts import NutsOptions, nuts
 from groundvae.inference.posterior import PosteriorOptions, posterior
 from groundvae.inference.run import Run, load_run
@@ -87,4 +87,4 @@ class Diagnose:
             sampled = drawn.assign_coords(observation=chosen)
             save_inference_data(sampled, self.run_folder / "nuts.nc")
         posterior = drawn["posterior"].assign_coords(observation=chosen)
-        return az.InferenceData(posterior=posterior)
+        return assembled({"posterior": posterior})

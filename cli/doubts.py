@@ -25,11 +25,11 @@ def warn_of_unusual(result: az.InferenceData) -> None:
     if not marked["out_of_distribution"].any():
         return
     usual = sum(float(v.attrs.get("rate", 0.0)) for v in marked.values())
+    count, which = _named(marked["out_of_distribution"])
     note(
-        f"WARNING: {_named(marked['out_of_distribution'])} of {marked.sizes['observation']} "
-        "observations are unlike those that the run was validated on (of which "
-        f"{100 * usual:.1f} % would be): their posteriors are extrapolations; "
-        "constant_data.out_of_distribution marks them"
+        f"WARNING: {count} of {marked.sizes['observation']} observations are unlike those that the "
+        f"run was validated on (of which {100 * usual:.1f} % would be): {which}; their posteriors "
+        "are extrapolations; constant_data.out_of_distribution marks them"
     )
 
 
@@ -48,19 +48,21 @@ def warn_of_unusable(result: az.InferenceData) -> None:
     constant = result["constant_data"]
     count = constant.sizes.get("observation", 0)
     if "unusable" in constant:
+        bad, which = _named(constant["unusable"])
         note(
-            f"WARNING: {_named(constant['unusable'])} of {count} observations have no posterior "
-            "and got the prior; constant_data.unusable marks them"
+            f"WARNING: {bad} of {count} observations have no posterior and got the prior: {which}; "
+            "constant_data.unusable marks them"
         )
     if AWAY in constant:
+        of, which = _named(constant[AWAY] > 0)
         note(
-            f"WARNING: {int(constant[AWAY].sum())} draws ran away, of {_named(constant[AWAY] > 0)} "
-            f"of {count} observations, and are left out; constant_data.{AWAY} counts them"
+            f"WARNING: {int(constant[AWAY].sum())} draws of {of} of {count} observations ran away "
+            f"and are left out: {which}; constant_data.{AWAY} counts them"
         )
 
 
-def _named(marked: xr.DataArray) -> str:
-    """How many observations are marked, and the first of them."""
+def _named(marked: xr.DataArray) -> tuple[int, str]:
+    """How many observations are marked, and the first of them in words."""
     rows = marked["observation"].values[marked.values]
     more = ", ..." if len(rows) > SHOWN else ""
-    return f"{len(rows)} ({', '.join(str(i) for i in rows[:SHOWN])}{more})"
+    return len(rows), ", ".join(str(i) for i in rows[:SHOWN]) + more

@@ -19,6 +19,7 @@ from pyro.distributions import TorchDistribution
 from scipy.special import logsumexp
 
 from groundvae.data.errors import InputError
+from groundvae.inference.inferencedata import assembled
 
 if TYPE_CHECKING:
     from groundvae.inference.run import Run
@@ -137,7 +138,7 @@ def resample(
     groups["proposal"] = proposal.assign(log_weight=weight)
     coords = {"observation": proposal["observation"]}
     groups["importance"] = xr.Dataset(stats, coords)
-    return az.InferenceData(**groups, attrs=dict(inference_data.attrs), warn_on_custom_groups=False)
+    return assembled(groups, inference_data.attrs)
 
 
 def _resampled(group: xr.Dataset, log_weights: np.ndarray, rng: np.random.Generator) -> xr.Dataset:

@@ -93,11 +93,16 @@ def to_inference_data(
     truth |= _known(system, data, inputs)
     constants = truth if marks is None else {str(k): v.variable for k, v in marks.items()} | truth
     built["constant_data"] = _with_coords(constants, coords)
-    inference_data = az.InferenceData(**built, warn_on_custom_groups=False)
-    inference_data.attrs.update(
-        system=run.config.system, variant=run.config.variant, guide=run.config.how.guide
-    )
-    return inference_data
+    config = run.config
+    attrs = {"system": config.system, "variant": config.variant, "guide": config.how.guide}
+    return assembled(built, attrs)
+
+
+def assembled(
+    groups: Mapping[str, xr.Dataset], attrs: Mapping[str, Any] | None = None
+) -> az.InferenceData:
+    """Groups as one InferenceData: what the next version of ArviZ has another class for."""
+    return az.InferenceData(**groups, attrs=dict(attrs or {}), warn_on_custom_groups=False)
 
 
 def _axes(system: System, arrays: Mapping[str, np.ndarray]) -> dict[str, xr.Variable]:

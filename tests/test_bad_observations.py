@@ -56,7 +56,7 @@ def test_a_posterior_goes_on_without_them(
     assert main([*command, *small_posterior]) == 0
     told = told_of(capsys)
     assert "2 observations cannot be used: 3 (reaches -999), 5 (no samples)" in told
-    assert "2 (3, 5) of 40 observations have no posterior and got the prior" in told
+    assert "2 of 40 observations have no posterior and got the prior: 3, 5;" in told
     stored = az.from_netcdf(str(out))
     marked = stored["constant_data"]["unusable"].values
     assert np.flatnonzero(marked).tolist() == [3, 5]

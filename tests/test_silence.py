@@ -57,6 +57,7 @@ def test_arviz_works_on_what_is_written(stored: az.InferenceData) -> None:
     loo = az.loo(stored, var_name="x")
     assert np.isfinite(loo.elpd_loo)
     assert np.isfinite(az.loo_pit(stored, y="x", y_hat="x")).all()
+    assert np.isfinite(az.psens(stored, component="likelihood")["omega"]).all()  # all are decoded
     assert len(stored.to_dataframe(groups=["posterior"]))
     az.plot_ppc(stored, num_pp_samples=5, random_seed=0)
 
