@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 RUN := runs/pendulum
 
-.PHONY: install demo test slow lint format bench clean
+.PHONY: install demo test slow lint format catalogue bench clean
 
 install: $(INSTALLED)
 
@@ -41,6 +41,10 @@ lint: install
 format: install
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# What `run.py list` tells without loading any of it.
+catalogue: install
+	$(BIN)/python -c 'from groundvae.cli.catalogue import catalogue; print(*catalogue(), sep="\n")' > cli/catalogue.txt
 
 bench: install
 	$(BIN)/python benchmarks/solvers.py

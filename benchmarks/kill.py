@@ -41,7 +41,10 @@ class Kill:
     kills: int = 50
     seed: int = 0
     """Of the moments."""
-    arguments: tuple[str, ...] = ("pendulum", "--steps", "400", "--threads", "1")
+    arguments: tuple[str, ...] = (
+        *("pendulum", "--variant", "hybrid-reg"),
+        *("--steps", "400", "--threads", "1"),
+    )
     """Of the fit."""
 
 

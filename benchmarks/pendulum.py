@@ -19,8 +19,10 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from groundvae.cli.fit import Fit
-from groundvae.cli.source import TEST, TRAIN, usual_options
+from groundvae.cli.commands import Fit
+from groundvae.cli.fit import fit_and_save
+from groundvae.cli.source import TEST, TRAIN
+from groundvae.cli.usual import usual_options
 from groundvae.data.dataset import Dataset
 from groundvae.data.pendulum import TIMES, solve
 from groundvae.diagnostics.metrics import compute_metrics
@@ -64,13 +66,14 @@ def measure(options: Options, seed: int, test: Dataset) -> dict[str, float]:
     folder = options.out / f"{options.variant}-{seed}"
     if not (folder / "config.json").is_file():
         settings = replace(usual_options(), seed=seed)
-        Fit(
+        asked = Fit(
             "pendulum",
             variant=options.variant,
             options=settings,
             threads=options.threads,
             out=folder,
-        ).run()
+        )
+        fit_and_save(asked)
     torch.set_num_threads(options.threads)
     run = load_run(folder)
     begin = time.perf_counter()

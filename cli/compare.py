@@ -5,31 +5,23 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from itertools import product
 from pathlib import Path
 from statistics import mean, stdev
-from typing import Annotated
 
 import torch
-import tyro
 
+from groundvae.cli.commands import Compare, Fit
 from groundvae.cli.comparison import plot_comparison
 from groundvae.cli.console import note, say, set_threads
-from groundvae.cli.fit import Fit, check_converged
-from groundvae.cli.source import (
-    SimulatedSplits,
-    assigned,
-    default_splits,
-    once,
-    tuned,
-    usual_options,
-    usual_recipe,
-)
+from groundvae.cli.fit import check_converged, fit_and_save, unfitted
+from groundvae.cli.source import assigned, default_splits, once, usual_recipe
+from groundvae.cli.usual import tuned
 from groundvae.data.atomic import check_writable, digest_of, replacing
+from groundvae.data.dataset import Dataset
 from groundvae.data.errors import InputError
-from groundvae.data.root import Splits
 from groundvae.diagnostics import standin
 from groundvae.diagnostics.metrics import compute_metrics
 from groundvae.guides.catalogue import GUIDES
@@ -38,7 +30,6 @@ from groundvae.inference.posterior import posterior
 from groundvae.inference.run import Run, load_run
 from groundvae.models.ownfile import find_system
 from groundvae.models.prior import parse_priors
-from groundvae.models.recipe import FitOptions
 
 KEYS = ("variant", "guide", "prior", "seed")
 
@@ -59,140 +50,129 @@ class Cell:
         return "".join(c if c.isalnum() or c in "-_." else "-" for c in text)
 
 
-@dataclass(frozen=True)
-class Compare:
-    """Fit and measure every combination; goes on where it stopped; writes a table, a figure."""
+class Shared:
+    """What all cells are fitted to and measured on."""
 
-    system: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="SYSTEM")]
-    """Name of the system, see `list`."""
-    out: Path
-    """Folder for the runs and the tables."""
-    variants: tuple[str, ...] = ("nn-only", "nn-solver", "physics-only", "hybrid", "hybrid-reg")
-    """Variants to cross."""
-    guides: tuple[str, ...] = ()
-    """Guides to cross; the default is the system's usual one."""
-    priors: tuple[str, ...] = ("default",)
-    """Priors to cross, each 'default' or such as 'omega=LogNormal(0.5, 0.4)'; several latents in
-    one: 'omega=LogNormal(mu, 0.4); mu=Normal(0.5, 1)'."""
-    seeds: tuple[int, ...] = (0, 1, 2)
-    """Seeds to cross; the tables give mean and standard deviation over them."""
-    root: Path | None = None
-    """Folder of measured data, for systems that have them; see the command `data`."""
-    threads: int | None = None
-    """Processor threads; default one, or a few where observations are large."""
-    options: Annotated[FitOptions, tyro.conf.arg(name="")] = field(default_factory=usual_options)
-
-    def run(self) -> None:
-        self.check()
-        note(set_threads(self.threads, self.splits.train.x[0].size))
-        rows = []
-        cells = list(self.cells())
-        for i, cell in enumerate(cells, 1):
-            note(f"[{i}/{len(cells)}] {cell.variant} {cell.guide} {cell.prior} seed {cell.seed}")
-            rows.append(self.measure(cell))
-            write_tables(rows, self.out)
-        drawn = plot_comparison(rows, KEYS[:3], self.out / "comparison.png", self.units())
-        figure = f" and {self.out / 'comparison.png'}" if drawn else "; no cell to draw"
-        say(f"wrote {self.out / 'table.csv'}, {self.out / 'table.md'}{figure}")
-        say((self.out / "table.md").read_text(encoding="utf-8").rstrip())
-        if all(row["failure"] for row in rows):
-            raise InputError(f"every cell failed, the first: {rows[0]['failure']}")
-
-    def units(self) -> dict[str, str]:
-        """Of the metrics that are drawn."""
-        entry = find_system(self.system)
-        found = {
-            "reconstruction_sse": f"{entry.system.unit}²" if entry.system.unit != "1" else "",
-            "elbo": "nats",
-        }
-        found["iwae"] = "nats"
-        for latent in entry.build().latents:
-            found |= {f"{latent.name}_{what}": latent.unit for what in ("mae", "crps")}
-            found[f"{latent.name}_cov90"] = "share of truths"
-        return found
-
-    def check(self) -> None:
-        """Refuse unknown names before hours of work."""
-        entry = find_system(self.system)
-        for option in ("variants", "guides", "priors", "seeds"):
-            once(f"--{option}", ((str(value), value) for value in getattr(self, option)))
-        for seed in self.seeds:
-            replace(self.options, seed=seed)  # one out of range is refused
-        for variant in self.variants:
-            entry.build(variant)
-        for guide in self.guides:
-            GUIDES[guide]
-        for prior in self.priors:
-            if prior != "default":
-                entry.build(priors=parse_priors(assigned("--priors", prior.split(";"))))
-        check_writable(self.out / "table.csv")
-
-    def cells(self) -> Iterator[Cell]:
-        entry = find_system(self.system)
-        for variant in self.variants:
-            guides = self.guides or (entry.variant(variant).recipe.guide,)
-            for guide, prior, seed in product(guides, self.priors, self.seeds):
-                yield Cell(variant, guide, prior, seed)
-
-    def measure(self, cell: Cell) -> dict[str, str | float]:
-        """Fit (unless that is done), measure (likewise); a failure becomes part of the row."""
-        identity = {key: getattr(cell, key) for key in KEYS}
-        try:
-            command = self._command(cell)
-            folder = self.out / f"{cell.folder}_{self._digest(command)[:12]}"
-            cache = folder / "cell.json"
-            run = self._fitted(replace(command, out=folder), folder)
-            if not cache.is_file():
-                with replacing(cache) as temporary:
-                    text = json.dumps(self._metrics(run), indent=2) + "\n"
-                    temporary.write_text(text, encoding="utf-8")
-            measured: dict[str, float] = json.loads(cache.read_text(encoding="utf-8"))
-            return identity | measured | {"failure": ""}
-        except (InputError, ArithmeticError, RuntimeError, ValueError) as error:
-            note(f"  failed: {error}")
-            return identity | {"failure": str(error)}
-
-    def _metrics(self, run: Run) -> dict[str, float]:
-        metrics = compute_metrics(posterior(run, self.splits.test))
-        metrics["fit_seconds"] = run.fit.seconds
-        if standin.is_stand_in(run):
-            metrics[standin.METRIC] = 1.0
-        return metrics
+    def __init__(self, asked: Compare) -> None:
+        self.entry = find_system(asked.system)
+        self.splits = default_splits(self.entry, asked.root)
 
     @cached_property
-    def splits(self) -> Splits | SimulatedSplits:
-        """What every cell is fitted to and measured on."""
-        return default_splits(find_system(self.system), self.root)
-
-    @cached_property
-    def _data_digest(self) -> str:
+    def digest(self) -> str:
+        """Of every value of the data."""
         return "".join(getattr(self.splits, part).digest() for part in ("train", "valid", "test"))
 
-    def _digest(self, command: Fit) -> str:
-        """Of all that makes a cell: the whole config of its run, and every value of the data."""
-        run = command.unfitted(find_system(self.system), self.splits.train, self.splits.source)
-        return digest_of((json.dumps(asdict(run.config)) + self._data_digest).encode())
+    def digest_of_fit(self, command: Fit) -> str:
+        """Of all that makes a cell: the whole config of its run, and the data."""
+        run = unfitted(command, self.entry, self.splits.train, self.splits.source)
+        return digest_of((json.dumps(asdict(run.config)) + self.digest).encode())
 
-    def _command(self, cell: Cell) -> Fit:
-        """The fit of a cell."""
-        usual = usual_recipe(find_system(self.system), cell.variant, None)
-        return Fit(
-            system=self.system,
-            variant=cell.variant,
-            guide=cell.guide,
-            prior=() if cell.prior == "default" else tuple(cell.prior.split(";")),
-            root=self.root,
-            threads=torch.get_num_threads(),
-            options=replace(tuned(usual.options, self.options), seed=cell.seed),
-        )
 
-    def _fitted(self, command: Fit, folder: Path) -> Run:
-        """The run of a cell: as it is, or gone on with, or fitted."""
-        if (folder / CHECKPOINT).is_file():
-            return Fit(resume=folder).execute()
-        if (folder / "config.json").is_file():
-            return check_converged(load_run(folder), folder)
-        return command.execute()
+def run(asked: Compare) -> None:
+    check(asked)
+    shared = Shared(asked)
+    note(set_threads(asked.threads, shared.splits.train.x[0].size))
+    rows = []
+    cells = list(cells_of(asked))
+    for i, cell in enumerate(cells, 1):
+        note(f"[{i}/{len(cells)}] {cell.variant} {cell.guide} {cell.prior} seed {cell.seed}")
+        rows.append(measure(asked, cell, shared))
+        write_tables(rows, asked.out)
+    drawn = plot_comparison(rows, KEYS[:3], asked.out / "comparison.png", units(asked))
+    figure = f" and {asked.out / 'comparison.png'}" if drawn else "; no cell to draw"
+    say(f"wrote {asked.out / 'table.csv'}, {asked.out / 'table.md'}{figure}")
+    say((asked.out / "table.md").read_text(encoding="utf-8").rstrip())
+    if all(row["failure"] for row in rows):
+        raise InputError(f"every cell failed, the first: {rows[0]['failure']}")
+
+
+def units(asked: Compare) -> dict[str, str]:
+    """Of the metrics that are drawn."""
+    entry = find_system(asked.system)
+    found = {
+        "reconstruction_sse": f"{entry.system.unit}²" if entry.system.unit != "1" else "",
+        "elbo": "nats",
+    }
+    found["iwae"] = "nats"
+    for latent in entry.build().latents:
+        found |= {f"{latent.name}_{what}": latent.unit for what in ("mae", "crps")}
+        found[f"{latent.name}_cov90"] = "share of truths"
+    return found
+
+
+def check(asked: Compare) -> None:
+    """Refuse unknown names before hours of work."""
+    entry = find_system(asked.system)
+    for option in ("variants", "guides", "priors", "seeds"):
+        once(f"--{option}", ((str(value), value) for value in getattr(asked, option)))
+    for seed in asked.seeds:
+        replace(asked.options, seed=seed)  # one out of range is refused
+    for variant in asked.variants:
+        entry.build(variant)
+    for guide in asked.guides:
+        GUIDES[guide]
+    for prior in asked.priors:
+        if prior != "default":
+            entry.build(priors=parse_priors(assigned("--priors", prior.split(";"))))
+    check_writable(asked.out / "table.csv")
+
+
+def cells_of(asked: Compare) -> Iterator[Cell]:
+    entry = find_system(asked.system)
+    for variant in asked.variants:
+        guides = asked.guides or (entry.variant(variant).recipe.guide,)
+        for guide, prior, seed in product(guides, asked.priors, asked.seeds):
+            yield Cell(variant, guide, prior, seed)
+
+
+def measure(asked: Compare, cell: Cell, shared: Shared) -> dict[str, str | float]:
+    """Fit (unless that is done), measure (likewise); a failure becomes part of the row."""
+    identity = {key: getattr(cell, key) for key in KEYS}
+    try:
+        command = command_of(asked, cell)
+        folder = asked.out / f"{cell.folder}_{shared.digest_of_fit(command)[:12]}"
+        cache = folder / "cell.json"
+        run = _fitted(replace(command, out=folder), folder)
+        if not cache.is_file():
+            with replacing(cache) as temporary:
+                text = json.dumps(_metrics(run, shared.splits.test), indent=2) + "\n"
+                temporary.write_text(text, encoding="utf-8")
+        measured: dict[str, float] = json.loads(cache.read_text(encoding="utf-8"))
+        return identity | measured | {"failure": ""}
+    except (InputError, ArithmeticError, RuntimeError, ValueError) as error:
+        note(f"  failed: {error}")
+        return identity | {"failure": str(error)}
+
+
+def _metrics(run: Run, test: Dataset) -> dict[str, float]:
+    metrics = compute_metrics(posterior(run, test))
+    metrics["fit_seconds"] = run.fit.seconds
+    if standin.is_stand_in(run):
+        metrics[standin.METRIC] = 1.0
+    return metrics
+
+
+def command_of(asked: Compare, cell: Cell) -> Fit:
+    """The fit of a cell."""
+    usual = usual_recipe(find_system(asked.system), cell.variant, None)
+    return Fit(
+        system=asked.system,
+        variant=cell.variant,
+        guide=cell.guide,
+        prior=() if cell.prior == "default" else tuple(cell.prior.split(";")),
+        root=asked.root,
+        threads=torch.get_num_threads(),
+        options=replace(tuned(usual.options, asked.options), seed=cell.seed),
+    )
+
+
+def _fitted(command: Fit, folder: Path) -> Run:
+    """The run of a cell: as it is, or gone on with, or fitted."""
+    if (folder / CHECKPOINT).is_file():
+        return fit_and_save(Fit(resume=folder))
+    if (folder / "config.json").is_file():
+        return check_converged(load_run(folder), folder)
+    return fit_and_save(command)
 
 
 def write_tables(rows: Sequence[dict[str, str | float]], folder: Path) -> None:

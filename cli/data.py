@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
 
 import numpy as np
-import tyro
 
+from groundvae.cli.commands import Data
 from groundvae.cli.console import say
 from groundvae.data.dataset import Dataset
 from groundvae.data.errors import InputError
@@ -18,45 +16,33 @@ from groundvae.models.catalogue import Entry
 from groundvae.models.ownfile import find_system
 
 
-@dataclass(frozen=True)
-class Data:
-    """Say what measured data of a system are found where, and what is missing."""
+def run(asked: Data) -> None:
+    entry = find_system(asked.system)
+    if asked.number is not None and asked.number not in entry.source.classes:
+        known = ", ".join(map(str, entry.source.classes)) or "none"
+        raise InputError(f"{entry.name} has no class {asked.number}, known: {known}")
+    for line in report(entry, asked.root, asked.number):
+        say(line)
+    if entry.source.splits is None:
+        if asked.out is not None:
+            raise InputError(f"{entry.name} is simulated, expected `simulate {entry.name}`")
+        return
+    splits = _splits(entry, asked.root, asked.number)  # what cannot be used is refused
+    if asked.out is not None:
+        _write(asked, entry, splits, asked.out)
 
-    system: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="SYSTEM")]
-    """Name of the system, see `list`."""
-    root: Path | None = None
-    """Folder to look in, instead of GROUNDVAE_DATA and the user's cache folder."""
-    number: int | None = None
-    """The class to take, where measured data come in classes (galaxy: those of Galaxy10)."""
-    out: Path | None = None
-    """Write what is found as one data file, .npz, to be fitted with `fit --data`."""
 
-    def run(self) -> None:
-        entry = find_system(self.system)
-        if self.number is not None and self.number not in entry.source.classes:
-            known = ", ".join(map(str, entry.source.classes)) or "none"
-            raise InputError(f"{entry.name} has no class {self.number}, known: {known}")
-        for line in report(entry, self.root, self.number):
-            say(line)
-        if entry.source.splits is None:
-            if self.out is not None:
-                raise InputError(f"{entry.name} is simulated, expected `simulate {entry.name}`")
-            return
-        splits = _splits(entry, self.root, self.number)  # what cannot be used is refused
-        if self.out is not None:
-            self._write(entry, splits, self.out)
-
-    def _write(self, entry: Entry, splits: Splits, out: Path) -> None:
-        if out.suffix != ".npz":
-            raise InputError(f"{out}: expected a name that ends in .npz")
-        if splits.stand_in:
-            raise InputError(
-                f"no measured {entry.name} was found to be written, expected --root; `simulate "
-                f"{entry.name}` writes a stand-in"
-            )
-        whole = joined([splits.train, splits.valid, splits.test])
-        whole.save(out)
-        say(f"wrote {len(whole)} observations ({splits.source}) to {out}")
+def _write(asked: Data, entry: Entry, splits: Splits, out: Path) -> None:
+    if out.suffix != ".npz":
+        raise InputError(f"{out}: expected a name that ends in .npz")
+    if splits.stand_in:
+        raise InputError(
+            f"no measured {entry.name} was found to be written, expected --root; `simulate "
+            f"{entry.name}` writes a stand-in"
+        )
+    whole = joined([splits.train, splits.valid, splits.test])
+    whole.save(out)
+    say(f"wrote {len(whole)} observations ({splits.source}) to {out}")
 
 
 def joined(parts: Sequence[Dataset]) -> Dataset:

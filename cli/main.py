@@ -2,39 +2,20 @@
 
 from __future__ import annotations
 
+import importlib
 import signal
 import sys
 from collections.abc import Sequence
-from typing import Annotated
 
 import tyro
 
-from groundvae.cli.check import Check
-from groundvae.cli.compare import Compare
-from groundvae.cli.console import note
-from groundvae.cli.data import Data
-from groundvae.cli.diagnose import Diagnose
-from groundvae.cli.fit import Fit
-from groundvae.cli.listing import List
+import groundvae
+from groundvae.cli.commands import Command
+from groundvae.cli.console import note, say
 from groundvae.cli.output import lasting_output
-from groundvae.cli.posterior import Posterior, Predict
-from groundvae.cli.simulate import Simulate
-from groundvae.cli.usage import one_sentence, refuse_repeats, tell_version
-from groundvae.data.errors import InputError
+from groundvae.cli.usage import one_sentence, refuse_repeats
 from groundvae.inference.interruption import Stopped, stopping
-from groundvae.physics.errors import NonFiniteError
-
-Command = (
-    Annotated[Simulate, tyro.conf.subcommand("simulate")]
-    | Annotated[Check, tyro.conf.subcommand("check")]
-    | Annotated[Fit, tyro.conf.subcommand("fit")]
-    | Annotated[Posterior, tyro.conf.subcommand("posterior")]
-    | Annotated[Predict, tyro.conf.subcommand("predict")]
-    | Annotated[Diagnose, tyro.conf.subcommand("diagnose")]
-    | Annotated[Compare, tyro.conf.subcommand("compare")]
-    | Annotated[Data, tyro.conf.subcommand("data")]
-    | Annotated[List, tyro.conf.subcommand("list")]
-)
+from groundvae.physics.errors import InputError, NonFiniteError
 
 DESCRIPTION = "Generative models in which part of the latent space is grounded by physics."
 
@@ -42,14 +23,17 @@ DESCRIPTION = "Generative models in which part of the latent space is grounded b
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code: 0 well, 2 bad input, 128 + n stopped by signal n."""
     with lasting_output():
-        return obey(arguments)
+        return obey(sys.argv[1:] if arguments is None else arguments)
 
 
-def obey(arguments: Sequence[str] | None) -> int:
+def obey(arguments: Sequence[str]) -> int:
     """Run one command, and tell what stopped it in one sentence."""
+    if list(arguments) in (["--version"], ["-V"]):
+        say(f"groundvae {groundvae.__version__}")
+        return 0
     try:
         with stopping():
-            read(arguments).run()
+            carry_out(read(arguments))
     except (InputError, NonFiniteError) as error:
         return refuse(str(error))
     except OSError as error:
@@ -64,11 +48,9 @@ def obey(arguments: Sequence[str] | None) -> int:
     return 0
 
 
-def read(arguments: Sequence[str] | None) -> Command:
+def read(arguments: Sequence[str]) -> Command:
     """The command that the arguments describe."""
-    words = sys.argv[1:] if arguments is None else arguments
-    tell_version(words)
-    refuse_repeats(words)
+    refuse_repeats(arguments)
     with one_sentence():
         return tyro.cli(
             Command,
@@ -77,6 +59,12 @@ def read(arguments: Sequence[str] | None) -> Command:
             description=DESCRIPTION,
             config=(tyro.conf.OmitSubcommandPrefixes,),
         )
+
+
+def carry_out(command: Command) -> None:
+    """Do what was typed: the module of the command's name is loaded only now, with all it needs."""
+    module = importlib.import_module(f"groundvae.cli.{type(command).__name__.lower()}")
+    module.run(command)
 
 
 def out_of_memory(error: Exception) -> bool:

@@ -1,21 +1,19 @@
-"""``posterior`` and ``predict``: draw from a fitted run's posterior and store NetCDF."""
+"""``posterior``: draw from a fitted run's posterior and store NetCDF."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
 
 import arviz as az
 import numpy as np
-import tyro
 from pyro.distributions import TorchDistribution
 
+from groundvae.cli.commands import Posterior
 from groundvae.cli.console import note, say, set_threads
 from groundvae.cli.doubts import warn_of_run, warn_of_unusable, warn_of_unusual
-from groundvae.cli.source import assigned, default_splits, once, read_data
+from groundvae.cli.source import assigned, default_splits, read_data
 from groundvae.data.atomic import check_writable
 from groundvae.data.dataset import Dataset
 from groundvae.data.errors import InputError
@@ -23,11 +21,10 @@ from groundvae.diagnostics.evidence import compute_evidence
 from groundvae.inference.importance import UNRELIABLE, guide_ratio, prior_ratio, resample
 from groundvae.inference.inferencedata import save_inference_data
 from groundvae.inference.nuts import NutsOptions, Report, nuts
-from groundvae.inference.posterior import PosteriorOptions, posterior
+from groundvae.inference.posterior import posterior
 from groundvae.inference.refine import RefineOptions, refine
 from groundvae.inference.run import Run, load_run
 from groundvae.inference.stacking import stack, stacking_weights
-from groundvae.models.intervention import parse_intervention
 from groundvae.models.prior import parse_prior
 
 CONVERGED = 1.01
@@ -35,162 +32,97 @@ REMEDY = {
     "new priors": "the new priors needs a refit",
     "model": "the model needs --refine or --nuts",
 }
-Options = Annotated[PosteriorOptions, tyro.conf.arg(name="")]
 
 
-@dataclass(frozen=True)
-class Posterior:
-    """Infer the latents of observations: an ArviZ InferenceData as NetCDF."""
+def run(asked: Posterior) -> None:
+    check_netcdf(asked.out)
+    if asked.nuts is not None and (asked.weighted or asked.reprior):
+        raise InputError("--nuts samples the model itself, expected no --weighted or --reprior")
+    if asked.mix and (asked.nuts or asked.refine or asked.weighted or asked.reprior):
+        raise InputError("--mix draws from runs as they are, expected no other way of drawing")
+    if asked.held_out is not None and not asked.mix:
+        raise InputError("--held-out weighs runs against each other, expected --mix")
+    refinement = None if asked.refine is None else RefineOptions(steps=asked.refine)
+    sampling = None if asked.nuts is None else nuts_options(asked, asked.nuts)
+    texts = assigned("--reprior", asked.reprior)
+    priors = {name: parse_prior(text) for name, text in texts.items()}
+    run = load_run(asked.run_folder)
+    run.model.latents.with_priors(priors)  # a prior that does not fit stops here
+    data = read_data(asked.data, run.entry, refuse_missing=asked.refuse_missing)
+    warn_of_run(run, asked.run_folder, data)
+    threads = set_threads(asked.threads, data.x[0].size)
+    chosen = chosen_observations(asked.only, len(data))
+    data = data.subset(chosen)
+    scored_by = run  # scores by the guide that saw validation data
+    if refinement is not None:
+        refined = refine(run, data, refinement)
+        say(f"refined: mean ELBO {refined.before:.4g} -> {refined.after:.4g} nats")
+        scored_by, run = run, refined.run
+    if asked.mix:
+        result = mixed(asked, [run, *(load_run(folder) for folder in asked.mix)], data)
+    elif sampling is not None:
+        result = nuts(run, data, sampling, told(sampling), scored_by=scored_by)
+        say(convergence(result))
+    else:
+        result = drawn(asked, run, data, priors, scored_by)
+    result = result.assign_coords(observation=chosen)
+    warn_of_unusual(result)
+    warn_of_unusable(result)
+    save_inference_data(result, asked.out)
+    say(f"wrote the posterior of {len(data)} observations to {asked.out}, {threads}")
 
-    run_folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
-    """Folder that `fit` wrote."""
-    data: Path
-    """The .npz with the observations."""
-    out: Path
-    """The .nc file to write."""
-    reprior: tuple[str, ...] = ()
-    """Priors to put in place of the fitted ones without a refit: 'omega=LogNormal(0.5, 0.3)'."""
-    weighted: bool = False
-    """Weight the guide's draws by the model (Pareto-smoothed), observation by observation."""
-    refine: int | None = None
-    """Train the guide further for these observations alone, by so many steps; RUN is kept."""
-    nuts: int | None = None
-    """Sample by NUTS on the fitted model, in so many chains; takes minutes for a handful."""
-    warmup: int = 300
-    """Draws of each chain of NUTS before those that are kept (`--draws` of each chain)."""
-    mix: tuple[Path, ...] = ()
-    """Further runs of the same system: draws of all, each run weighted by stacking."""
-    held_out: Path | None = None
-    """With `--mix`: the .npz whose density weighs the runs; default the system's own
-    validation data."""
-    only: tuple[int, ...] = ()
-    """Which observations, counted from 0; default all."""
-    refuse_missing: bool = False
-    """Stop if observations have missing samples (NaN) instead of masking them."""
-    threads: int | None = None
-    """Processor threads; default one, or a few where observations are large."""
-    options: Options = field(default_factory=PosteriorOptions)
 
-    def run(self) -> None:
-        check_netcdf(self.out)
-        if self.nuts is not None and (self.weighted or self.reprior):
-            raise InputError("--nuts samples the model itself, expected no --weighted or --reprior")
-        if self.mix and (self.nuts or self.refine or self.weighted or self.reprior):
-            raise InputError("--mix draws from runs as they are, expected no other way of drawing")
-        if self.held_out is not None and not self.mix:
-            raise InputError("--held-out weighs runs against each other, expected --mix")
-        refinement = None if self.refine is None else RefineOptions(steps=self.refine)
-        sampling = None if self.nuts is None else self.sampling(self.nuts)
-        texts = assigned("--reprior", self.reprior)
-        priors = {name: parse_prior(text) for name, text in texts.items()}
-        run = load_run(self.run_folder)
-        run.model.latents.with_priors(priors)  # a prior that does not fit stops here
-        data = read_data(self.data, run.entry, refuse_missing=self.refuse_missing)
-        warn_of_run(run, self.run_folder, data)
-        threads = set_threads(self.threads, data.x[0].size)
-        chosen = chosen_observations(self.only, len(data))
-        data = data.subset(chosen)
-        scored_by = run  # scores by the guide that saw validation data
-        if refinement is not None:
-            refined = refine(run, data, refinement)
-            say(f"refined: mean ELBO {refined.before:.4g} -> {refined.after:.4g} nats")
-            scored_by, run = run, refined.run
-        if self.mix:
-            result = self.mixed([run, *(load_run(folder) for folder in self.mix)], data)
-        elif sampling is not None:
-            result = nuts(run, data, sampling, told(sampling), scored_by=scored_by)
-            say(convergence(result))
-        else:
-            result = self.drawn(run, data, priors, scored_by)
-        result = result.assign_coords(observation=chosen)
-        warn_of_unusual(result)
-        warn_of_unusable(result)
-        save_inference_data(result, self.out)
-        say(f"wrote the posterior of {len(data)} observations to {self.out}, {threads}")
-
-    def drawn(
-        self, run: Run, data: Dataset, priors: Mapping[str, TorchDistribution], scored_by: Run
-    ) -> az.InferenceData:
-        """Draws of the guide, weighted and taken again where that was asked for."""
-        options = self.options
-        if self.weighted:  # a draw has a weight only if it is decoded
-            options = replace(options, predictive_draws=options.draws)
-        result = posterior(run, data, options, scored_by=scored_by)
-        if not self.weighted and not priors:
-            return result
-        log_weight = np.zeros(())
-        if self.weighted:
-            log_weight = log_weight + guide_ratio(result)
-        if priors:
-            log_weight = log_weight + prior_ratio(run, priors, result["posterior"])
-        result = resample(result, log_weight, seed=options.seed)
-        say(reliability(result, REMEDY["new priors" if priors else "model"]))
+def drawn(
+    asked: Posterior,
+    run: Run,
+    data: Dataset,
+    priors: Mapping[str, TorchDistribution],
+    scored_by: Run,
+) -> az.InferenceData:
+    """Draws of the guide, weighted and taken again where that was asked for."""
+    options = asked.options
+    if asked.weighted:  # a draw has a weight only if it is decoded
+        options = replace(options, predictive_draws=options.draws)
+    result = posterior(run, data, options, scored_by=scored_by)
+    if not asked.weighted and not priors:
         return result
-
-    def mixed(self, runs: Sequence[Run], data: Dataset) -> az.InferenceData:
-        """Draws of several runs, weighted by their densities of data held out."""
-        for run, folder in zip(runs[1:], self.mix, strict=True):
-            if run.config.system != runs[0].config.system:
-                system = runs[0].config.system
-                raise InputError(f"{folder}: is a run of {run.config.system}, expected {system}")
-        entry = runs[0].entry
-        held = read_data(self.held_out, entry) if self.held_out else default_splits(entry).valid
-        density = [
-            compute_evidence(posterior(run, held)["sample_stats"]["log_weight"])["iwae"].values
-            for run in runs
-        ]
-        weights = stacking_weights(np.stack(density, 1))
-        for folder, weight in zip((self.run_folder, *self.mix), weights, strict=True):
-            say(f"{folder}: weight {weight:.3f}")
-        return stack(
-            [posterior(run, data, self.options) for run in runs], weights, self.options.seed
-        )
-
-    def sampling(self, chains: int) -> NutsOptions:
-        """How NUTS is to run."""
-        return NutsOptions(
-            chains=chains,
-            draws=self.options.draws,
-            warmup=self.warmup,
-            predictive_draws=self.options.predictive_draws,
-            seed=self.options.seed,
-        )
+    log_weight = np.zeros(())
+    if asked.weighted:
+        log_weight = log_weight + guide_ratio(result)
+    if priors:
+        log_weight = log_weight + prior_ratio(run, priors, result["posterior"])
+    result = resample(result, log_weight, seed=options.seed)
+    say(reliability(result, REMEDY["new priors" if priors else "model"]))
+    return result
 
 
-@dataclass(frozen=True)
-class Predict:
-    """Predict under interventions and beyond the data's last time, as NetCDF."""
+def mixed(asked: Posterior, runs: Sequence[Run], data: Dataset) -> az.InferenceData:
+    """Draws of several runs, weighted by their densities of data held out."""
+    for run, folder in zip(runs[1:], asked.mix, strict=True):
+        if run.config.system != runs[0].config.system:
+            system = runs[0].config.system
+            raise InputError(f"{folder}: is a run of {run.config.system}, expected {system}")
+    entry = runs[0].entry
+    held = read_data(asked.held_out, entry) if asked.held_out else default_splits(entry).valid
+    density = [
+        compute_evidence(posterior(run, held)["sample_stats"]["log_weight"])["iwae"].values
+        for run in runs
+    ]
+    weights = stacking_weights(np.stack(density, 1))
+    for folder, weight in zip((asked.run_folder, *asked.mix), weights, strict=True):
+        say(f"{folder}: weight {weight:.3f}")
+    return stack([posterior(run, data, asked.options) for run in runs], weights, asked.options.seed)
 
-    run_folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
-    """Folder that `fit` wrote."""
-    data: Path
-    """The .npz with the observations to infer from."""
-    out: Path
-    """The .nc file to write."""
-    do: tuple[str, ...] = ()
-    """Changes of latents after they are inferred: 'omega*=2', 'omega+=0.1' or 'omega=1.5'."""
-    until: float | None = None
-    """Predict up to this time in seconds."""
-    refuse_missing: bool = False
-    """Stop if observations have missing samples (NaN) instead of masking them."""
-    threads: int | None = None
-    """Processor threads; default one, or a few where observations are large."""
-    options: Options = field(default_factory=PosteriorOptions)
 
-    def run(self) -> None:
-        check_netcdf(self.out)
-        if self.until is not None and not math.isfinite(self.until):
-            raise InputError(f"--until is {self.until}, expected a time in seconds")
-        changes = once("--do", (parse_intervention(text) for text in self.do))
-        run = load_run(self.run_folder)
-        data = read_data(self.data, run.entry, refuse_missing=self.refuse_missing)
-        warn_of_run(run, self.run_folder, data)
-        threads = set_threads(self.threads, data.x[0].size)
-        predicted = posterior(run, data, self.options, changes=changes, until=self.until)
-        warn_of_unusual(predicted)
-        warn_of_unusable(predicted)
-        save_inference_data(predicted, self.out)
-        say(f"wrote predictions for {len(data)} observations to {self.out}, {threads}")
+def nuts_options(asked: Posterior, chains: int) -> NutsOptions:
+    """How NUTS is to run."""
+    return NutsOptions(
+        chains=chains,
+        draws=asked.options.draws,
+        warmup=asked.warmup,
+        predictive_draws=asked.options.predictive_draws,
+        seed=asked.options.seed,
+    )
 
 
 def chosen_observations(only: Sequence[int], count: int) -> np.ndarray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import fields, replace
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
@@ -19,7 +19,7 @@ from groundvae.data.root import Splits
 from groundvae.data.unusable import find_unusable, told, without_values
 from groundvae.models.catalogue import Entry
 from groundvae.models.prior import split_assignment
-from groundvae.models.recipe import FitOptions, Recipe
+from groundvae.models.recipe import Recipe
 
 TRAIN, VALID, TEST = (1000, 1), (500, 2), (1000, 3)
 """Size and seed of the default splits."""
@@ -101,34 +101,6 @@ def default_splits(entry: Entry, root: Path | None = None) -> Splits | Simulated
     if splits.stand_in:
         note(f"WARNING: {entry.name}: {splits.source}; `data {entry.name}` says how to get them")
     return splits
-
-
-class Usual:
-    """Marks the default of an option, which a typed value of the same size does not carry."""
-
-
-class UsualInt(int, Usual):
-    """A whole number that nobody typed."""
-
-
-class UsualFloat(float, Usual):
-    """A number that nobody typed."""
-
-
-def usual_options() -> FitOptions:
-    """The options of a fit as they come, marked so that ``tuned`` can tell."""
-    options = FitOptions()
-    values = {field.name: getattr(options, field.name) for field in fields(options)}
-    marked = {k: (UsualInt if isinstance(v, int) else UsualFloat)(v) for k, v in values.items()}
-    return FitOptions(**marked)  # type: ignore[arg-type]
-
-
-def tuned(usual: FitOptions, options: FitOptions) -> FitOptions:
-    """A recipe's options of a fit wherever ``options`` are still those that come."""
-    own = {f.name: getattr(usual, f.name) for f in fields(usual)}
-    return replace(
-        options, **{k: v for k, v in own.items() if isinstance(getattr(options, k), Usual)}
-    )
 
 
 def usual_recipe(entry: Entry, variant: str, loss: str | None) -> Recipe:

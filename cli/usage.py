@@ -7,7 +7,6 @@ import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr
-from importlib.metadata import PackageNotFoundError, version
 
 from groundvae.data.errors import InputError, meant
 from groundvae.guides.options import KNOWN
@@ -41,16 +40,6 @@ def one_sentence() -> Iterator[None]:
             raise
         raise InputError(f"{advised(flatten(box.getvalue()))}; see --help") from None
     sys.stderr.write(box.getvalue())
-
-
-def tell_version(arguments: Sequence[str]) -> None:
-    """Answer ``--version`` and end the command."""
-    if list(arguments[:1]) in (["--version"], ["-V"]):
-        try:
-            print(f"groundvae {version('groundvae')}")
-        except PackageNotFoundError:  # run from a checkout
-            print("groundvae, not installed")
-        raise SystemExit(0)
 
 
 def refuse_repeats(arguments: Sequence[str]) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 from scipy.linalg import expm
 
 from groundvae.data.dataset import Dataset
+from groundvae.data.source import Source
 from groundvae.physics.advection_diffusion import generator
 
 RANGES = {
@@ -47,3 +48,6 @@ def solve(truth: dict[str, np.ndarray], times: np.ndarray) -> np.ndarray:
         state = np.einsum("nij,nj->ni", steps[gap], state)
         states.append(state)
     return np.stack(states, axis=1)
+
+
+SOURCE = Source(simulate, tuple(RANGES))

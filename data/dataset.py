@@ -115,7 +115,7 @@ class Dataset:
         return np.full(len(self), self.x.shape[1])
 
     def subset(self, index: np.ndarray | slice) -> Dataset:
-        """The observations that ``index`` (whole numbers or a mask) picks.
+        """The observations that ``index`` picks: whole numbers (picked,), a mask (observation,).
 
         Raises:
             InputError: none is picked.
@@ -222,7 +222,7 @@ class Dataset:
         return found.hexdigest()
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Everything by name, of any shapes, as a data file holds it."""
+        """Everything by name as a data file holds it, of the shapes (...) that the class tells."""
         marks = {"error": self.error, "censored": self.censored}
         own = {name: value for name, value in marks.items() if value is not None}
         return {"x": self.x, **self.coordinates, **self.truth, **self.inputs, **own}

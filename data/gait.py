@@ -15,6 +15,7 @@ from scipy.io import loadmat
 from groundvae.data.dataset import Dataset, read_npz
 from groundvae.data.errors import InputError
 from groundvae.data.root import STAND_IN, Splits, find_folder
+from groundvae.data.source import Source
 
 JOINTS = ("hip", "knee", "ankle")
 ROWS = (3, 6, 9)  # of a trial's Ang: flexion of these joints, counted from 0
@@ -32,7 +33,7 @@ FILES = {
     "gait.npz": "strides in three splits, angles_train and so on",
     "Subject*.mat": "all trials of one subject, as published",
 }
-SOURCE = (
+PUBLIC = (
     "Lencioni et al. (2019), Scientific Data 6:309, figshare collection 4494755 (CC BY 4.0): "
     "Subject1.mat to Subject50.mat"
 )
@@ -176,3 +177,6 @@ def _covariate(trial: Any, name: str) -> float:
         return FEET[str(trial.Foot).strip()]
     value = getattr(trial, PUBLISHED.get(name, name), np.nan)
     return float(value) if np.size(value) else np.nan
+
+
+SOURCE = Source(simulate, COVARIATES, splits, FILES, PUBLIC)

@@ -17,6 +17,7 @@ from PIL import Image, UnidentifiedImageError
 from groundvae.data.dataset import Dataset, read_npz
 from groundvae.data.errors import InputError
 from groundvae.data.root import STAND_IN, Splits, find_folder
+from groundvae.data.source import Source
 
 SIDE = 69  # pixels
 BANDS = ("i", "r", "g")
@@ -43,7 +44,7 @@ FILES = {
     "*.png": "one image each, 69 by 69 pixels",
     "*.jp*g": "one image each, 69 by 69 pixels",
 }
-SOURCE = (
+PUBLIC = (
     "Galaxy10 SDSS, Galaxy10.h5, class 6 (astroNN documents it), from Sloan Digital Sky Survey "
     "images (CC BY 4.0) and Galaxy Zoo"
 )
@@ -229,3 +230,6 @@ def simulate(n: int, seed: int) -> Dataset:
     tint = np.array([1.15, 1.0, 0.85]) + 0.08 * rng.normal(size=(n, 1, 1, 3))
     images = light[..., None] * tint + 0.02 + 0.015 * rng.normal(size=(n, SIDE, SIDE, 3))
     return Dataset(np.clip(images, 0, 1).astype(np.float32), coordinates(SIDE), truth)
+
+
+SOURCE = Source(simulate, REFERENCES, splits, FILES, PUBLIC, CLASSES)

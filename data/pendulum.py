@@ -10,6 +10,7 @@ import numpy as np
 from scipy.integrate import solve_ivp
 
 from groundvae.data.dataset import Dataset
+from groundvae.data.source import Source
 from groundvae.physics.pendulum import forced_damped_acceleration
 
 RANGES = {
@@ -68,3 +69,6 @@ def _solve_together(truth: dict[str, np.ndarray], times: np.ndarray) -> np.ndarr
         atol=1e-10,
     )
     return np.asarray(solution.y[: len(theta0)])
+
+
+SOURCE = Source(simulate, tuple(RANGES))

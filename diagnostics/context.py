@@ -160,9 +160,7 @@ class Context:
     @cached_property
     def batch(self) -> Batch:
         """The observations, as the guide sees them."""
-        data = observations_of(self.inference_data, self.run.model.system)
-        like = self.run.model.noise.log_scale
-        return Batch.of(data, device=str(like.device), dtype=like.dtype)
+        return self.run.batch(observations_of(self.inference_data, self.run.model.system))
 
     @cached_property
     def prior_variance(self) -> Mapping[str, float]:

@@ -20,11 +20,12 @@ from groundvae.guides.gaussian import LinearGaussian
 from groundvae.guides.phase import Fitting
 from groundvae.guides.search import POINT, Search
 from groundvae.guides.state import State
-from groundvae.models.dynamics import Dynamics
 from groundvae.models.residuals.population import PopulationResidual
+from groundvae.models.sensitivity import states_of
 
 RESTARTS = (10, 20, 35)  # rounds at which failed searches begin anew
 MOVES = 6  # of these, before they are judged
+FLAT = 30.0  # times their width, physics priors say nothing of a population
 INNER = 3  # fixed points at each linearization
 NOISE = 0.1  # of the data's spread, where the noise begins
 STATES_FROM, OWN_FROM = 4, 3  # rounds after which features of states, and own scales, come in
@@ -37,7 +38,8 @@ JUMP = 3.0  # most that the noise scale may change at once
 class EvidenceRounds:
     """The rounds of one fit."""
 
-    def __init__(self, fitting: Fitting, search: Search) -> None:
+    def __init__(self, fitting: Fitting, search: Search, rounds: int) -> None:
+        self.rounds = rounds
         self.model, self.search = fitting.model, search
         self.parts = parts_of(fitting.model)
         self.history: list[float] = []
@@ -54,19 +56,22 @@ class EvidenceRounds:
             self._restart()
         usual = torch.ones(len(self.search.at), dtype=torch.bool)
         for inner in range(INNER):
-            linear = self.search.linear()
+            linear = self.search.linear(FLAT)
             usual = _usual(self.search, linear)
             own, fresh = number > OWN_FROM, inner == 0
             refit = partial(self._refit, linear, usual, own=own, fresh=fresh)
             carry(self.search, self.parts, refit)
         linear = self.search.linear()
-        total = float((linear.evidence + self._noise_constants())[usual].sum())
+        total = float(self.search.evidence(linear)[usual].sum())
         self.history.append(total)
         self.search.move(linear=linear)
         n = len(self.search.at)
         recent = self.history[-4:]
         settled = len(recent) == 4 and abs(recent[-1] - recent[0]) < SETTLED * n
         self.done = number > LEAST and settled
+        if self.done or number == self.rounds:
+            for part in self.parts:
+                part.residual.settle()
         return {
             "evidence": total / max(int(usual.sum()), 1),
             "noise": float(self.model.noise.scale.mean()),
@@ -76,14 +81,14 @@ class EvidenceRounds:
     def state(self) -> State:
         """The points of the search, which no other search would find to the last bit."""
         points = {name: getattr(self.search, name) for name in (*POINT, "damping")}
-        kept = {name: value for name, value in points.items() if value is not None}
-        return kept | {"evidence": torch.tensor(self.history, dtype=torch.double)}
+        evidence = torch.tensor(self.history, dtype=torch.double)
+        return points | {"evidence": evidence, "done": torch.tensor(self.done)}
 
     def restore(self, state: State) -> None:
         """Go on from a ``state``."""
         for name in (*POINT, "damping"):
-            setattr(self.search, name, state.get(name))
-        self.history = state["evidence"].tolist()
+            setattr(self.search, name, state[name].clone())
+        self.history, self.done = state["evidence"].tolist(), bool(state["done"])
 
     def _restart(self) -> None:
         """Search anew for the observations that are far off, and keep what is better."""
@@ -98,16 +103,6 @@ class EvidenceRounds:
             again.move()
         better = again.alive & (again.linear().evidence > linear.evidence[rows])
         self.search.put(again.pick(better.nonzero().squeeze(-1)), rows[better])
-
-    def _noise_constants(self) -> Tensor:
-        """What a likelihood has beside the squared residual (n,), nats."""
-        batch, search = self.search.batch, self.search
-        times = batch.inputs.get("t")
-        density = self.model.noise.log_prob(batch.x, search.mean, batch.observed, times=times)
-        residual = self.model.noise.linearize(
-            batch.x, search.mean, batch.observed, times=times
-        ).residual
-        return density + 0.5 * (residual**2).sum(1)
 
     def _refit(
         self, linear: LinearGaussian, usual: Tensor, *, own: bool, fresh: bool
@@ -165,19 +160,19 @@ def admit_states(search: Search, parts: Sequence[Part]) -> None:
 
 def _sizes(search: Search, residual: PopulationResidual) -> tuple[Tensor, Tensor]:
     """Usual sizes of the states that a residual sees, and of how fast those it acts on change."""
-    system, states = search.model.system, search.states
-    assert isinstance(system, Dynamics)
-    assert states is not None
-    named = system.named(states[search.alive])
-    gap = torch.diff(search.batch.inputs["t"]).view(1, -1, *[1] * system.on_grid)
-    sizes = [_usual_size(named[k]) for k in residual.sees]
-    rates = [_usual_size(torch.diff(named[k], dim=1) / gap) for k in residual.acts_on]
+    named = states_of(search.model, search.scores, search.at, search.batch)
+    alive, grid = search.alive, search.model.system.on_grid
+    times = search.batch.inputs["t"]  # of each one's own, they repeat where they have ended
+    gap = torch.diff(times[alive] if times.dim() > 1 else times[None])
+    gap = gap.reshape(*gap.shape, *[1] * grid)
+    sizes = [_usual_size(named[k][alive]) for k in residual.sees]
+    rates = [_usual_size(torch.diff(named[k][alive], dim=1) / gap) for k in residual.acts_on]
     return torch.stack(sizes), torch.stack(rates)
 
 
 def _usual_size(values: Tensor) -> Tensor:
     """The root mean square of the middle one of n series or fields."""
-    return values.square().flatten(1).mean(1).median().sqrt().clamp(min=1e-6)
+    return values.square().flatten(1).nanmean(1).median().sqrt().clamp(min=1e-6)
 
 
 def effects(search: Search, part: Part) -> Tensor:
@@ -192,15 +187,10 @@ def imitation(linear: LinearGaussian, columns: Tensor, physics: int) -> Tensor:
     The share of its information that is lost when the physics latents are to be inferred too,
     given all else that is unknown.
     """
-    everything = torch.cat([torch.arange(physics), columns])
-    told = linear.information(everything)
+    told = linear.information(torch.cat([torch.arange(physics), columns]))
     unit = torch.eye(physics, dtype=told.dtype)
-    # Without the physics' own prior variance in C: S = A_p^T C_0^-1 A_p, from that with it.
-    top = told[:, :physics, :physics]
-    inverse = torch.linalg.inv(unit - top)
-    own = inverse @ top  # S
-    cross = inverse @ told[:, :physics, physics:]  # A_p^T C_0^-1 A_w
-    posterior = torch.linalg.inv(unit + own)
+    cross = torch.linalg.solve(unit - told[:, :physics, :physics], told[:, :physics, physics:])
+    posterior = torch.linalg.inv(unit + linear.alone(physics))
     lost = (cross * (posterior @ cross)).sum(1)
     kept = told[:, physics:, physics:].diagonal(dim1=1, dim2=2)
     return lost.sum(0) / (lost + kept).sum(0).clamp(min=1e-300)

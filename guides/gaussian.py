@@ -19,41 +19,61 @@ class LinearGaussian:
         jacobian: ``A`` (n, value, latent), whitened.
         residual: ``e`` (n, value), whitened, at the point.
         now: the point (n, latent), in standard normal latents.
+        widths: standard deviations of the latents' priors (latent,), where they are not 1.
+
+    An observation whose matrices have no factor (a Jacobian beyond all digits) is told nothing.
 
     Attributes:
-        mean: (n, latent).
         told: how much of each latent's prior variance the data take, (n, latent), within 0 .. 1.
         log_det: log determinant of ``C`` (n,).
         joint: log density of data and latents at the point (n,), without constants.
 
     """
 
-    def __init__(self, jacobian: Tensor, residual: Tensor, now: Tensor) -> None:
-        self.jacobian, self.residual, self.now = jacobian, residual, now
+    def __init__(
+        self, jacobian: Tensor, residual: Tensor, now: Tensor, widths: Tensor | None = None
+    ) -> None:
+        self.widths = torch.ones_like(now[0]) if widths is None else widths
+        a = self.jacobian = jacobian * self.widths
+        now = self.now = now / self.widths  # all that follows is in units of these widths
+        self.residual = residual
         self.wide = jacobian.shape[2] >= jacobian.shape[1]
         self.joint = -0.5 * (residual**2).sum(1) - 0.5 * (now**2).sum(1)
-        a = jacobian
-        shifted = residual + (a @ now.unsqueeze(-1)).squeeze(-1)
         if self.wide:
             unit = torch.eye(a.shape[1], dtype=a.dtype, device=a.device)
-            self.factor = torch.linalg.cholesky(unit + a @ a.mT)
+            self.factor = self._factor(unit + a @ a.mT)
+            shifted = residual + (a @ now.unsqueeze(-1)).squeeze(-1)
             self.half = torch.linalg.solve_triangular(self.factor, a, upper=False)
             whitened = torch.linalg.solve_triangular(
                 self.factor, shifted.unsqueeze(-1), upper=False
             )
-            self.mean = (self.half.mT @ whitened).squeeze(-1)
+            self._mean = (self.half.mT @ whitened).squeeze(-1)
             self.told = (self.half**2).sum(1)
         else:
             unit = torch.eye(a.shape[2], dtype=a.dtype, device=a.device)
-            self.factor = torch.linalg.cholesky(unit + a.mT @ a)
+            self.factor = self._factor(unit + a.mT @ a)
+            shifted = residual + (a @ now.unsqueeze(-1)).squeeze(-1)
             projected = a.mT @ shifted.unsqueeze(-1)
-            self.mean = torch.cholesky_solve(projected, self.factor).squeeze(-1)
+            self._mean = torch.cholesky_solve(projected, self.factor).squeeze(-1)
             root = torch.linalg.solve_triangular(
                 self.factor, unit.expand_as(self.factor), upper=False
             )
             self.half = root  # of the covariance: root^T root
             self.told = 1 - (root**2).sum(1)
         self.log_det = 2 * self.factor.diagonal(dim1=1, dim2=2).log().sum(1)
+
+    def _factor(self, matrix: Tensor) -> Tensor:
+        """Lower factors (n, ...); observations that have none are taken as told nothing."""
+        factor, failed = torch.linalg.cholesky_ex(matrix)
+        if failed.any():
+            factor[failed > 0] = torch.eye(matrix.shape[-1], dtype=matrix.dtype)
+            self.jacobian[failed > 0] = 0.0
+        return factor
+
+    @property
+    def mean(self) -> Tensor:
+        """Of the posterior (n, latent)."""
+        return self._mean * self.widths
 
     @property
     def evidence(self) -> Tensor:
@@ -68,17 +88,36 @@ class LinearGaussian:
         unit = torch.eye(len(columns), dtype=some.dtype, device=some.device)
         return unit - some.mT @ some
 
+    def alone(self, first: int) -> Tensor:
+        """``A_p^T C_0^-1 A_p`` (n, first, first) of the first latents, the others unknown.
+
+        What the data tell of them before their own prior is counted.
+        """
+        told = self.information(torch.arange(first))
+        unit = torch.eye(first, dtype=told.dtype, device=told.device)
+        return torch.linalg.solve(unit - told, told)
+
+    def taken(self, first: int) -> Tensor:
+        """Share (n, first) of the information on each of the first latents that others take.
+
+        Within 0 .. 1: near 1, these data cannot tell the latent from what is unknown.
+        """
+        everything = self.jacobian[..., :first].square().sum(1)
+        left = self.alone(first).diagonal(dim1=1, dim2=2)
+        share = 1 - left / everything.clamp(min=torch.finfo(left.dtype).tiny)
+        return torch.where(everything > 0, share.clamp(0, 1), torch.zeros_like(share))
+
     def covariance(self) -> Tensor:
         """Of all latents, (n, latent, latent)."""
-        if not self.wide:
-            return self.half.mT @ self.half
-        unit = torch.eye(self.half.shape[2], dtype=self.half.dtype, device=self.half.device)
-        return unit - self.half.mT @ self.half
+        covariance = self.half.mT @ self.half
+        if self.wide:
+            covariance = torch.eye(covariance.shape[-1], dtype=covariance.dtype) - covariance
+        return covariance * torch.outer(self.widths, self.widths)
 
     def gain(self) -> Tensor:
         """What an undamped step promises, nats (n,)."""
         uphill = (self.jacobian.mT @ self.residual.unsqueeze(-1)).squeeze(-1) - self.now
-        moved = (self.mean - self.now) * self.jacobian.any(1)  # what moves nothing gains nothing
+        moved = (self._mean - self.now) * self.jacobian.any(1)  # what moves nothing gains nothing
         return 0.5 * (moved * uphill).sum(1)
 
     def step(self, damping: Tensor) -> Tensor:
@@ -87,9 +126,9 @@ class LinearGaussian:
         uphill = ((a.mT @ self.residual.unsqueeze(-1)).squeeze(-1) - self.now).unsqueeze(-1)
         if self.wide:
             unit = torch.eye(a.shape[1], dtype=a.dtype, device=a.device)
-            factor = torch.linalg.cholesky(free * unit + a @ a.mT)
+            factor = self._factor(free * unit + a @ a.mT)
             inner = torch.cholesky_solve(a @ uphill, factor)
-            return ((uphill - a.mT @ inner) / free).squeeze(-1)
+            return ((uphill - a.mT @ inner) / free).squeeze(-1) * self.widths
         unit = torch.eye(a.shape[2], dtype=a.dtype, device=a.device)
-        factor = torch.linalg.cholesky(free * unit + a.mT @ a)
-        return torch.cholesky_solve(uphill, factor).squeeze(-1)
+        factor = self._factor(free * unit + a.mT @ a)
+        return torch.cholesky_solve(uphill, factor).squeeze(-1) * self.widths

@@ -1,7 +1,10 @@
 """Gauss-Newton on a model's own decoder: from a guide's answer to the nearest mode.
 
 For each observation, the latents of highest log p(x, z) near a start and the curvature there:
-``H = J^T J / sigma^2 - d2 log p(z)``, with J the decoder's Jacobian in unconstrained latents.
+``H = J^T J - d2 log p(z)``, with J the decoder's Jacobian in unconstrained latents, whitened by
+the noise. It is a finite difference: all of its columns are one solve of a batch so much larger,
+which costs a third to an eighth of the exact sensitivities (``models.sensitivity``) of residuals
+that are not linear in their weights.
 Steps are damped (Levenberg-Marquardt) and no longer than the start's own scale allows. Nothing
 here carries a gradient. Source: Marquardt (1963); Nocedal & Wright (2006), sections 10.3, 4.1.
 """
@@ -32,9 +35,9 @@ class Mode:
 
     ``centre`` (n, L), unconstrained; ``factor`` (n, L, L), the Cholesky factor of the inverse
     curvature there, in which data further off than the noise count for less; ``misfit`` (n, 2),
-    mean squared error over noise variance at the start and at the end; ``fitted`` (n,), how many
+    mean square of the whitened residual at the start and at the end; ``fitted`` (n,), how many
     of the L numbers the data determine rather than the prior; ``samples`` (n,), how many data
-    there are.
+    there are; ``mean`` (n, *event), what the model gives there.
     """
 
     centre: Tensor
@@ -42,15 +45,7 @@ class Mode:
     misfit: Tensor
     fitted: Tensor
     samples: Tensor
-
-    @property
-    def noise_ratio(self) -> float:
-        """Noise variance of largest evidence, over the variance assumed so far.
-
-        Source: MacKay (1992), Bayesian interpolation, eq. 4.10.
-        """
-        left = (self.misfit[:, 1] * self.samples).sum()
-        return float(left / (self.samples - self.fitted).sum())
+    mean: Tensor
 
     @classmethod
     def join(cls, parts: Sequence[Mode]) -> Mode:
@@ -61,9 +56,13 @@ class Mode:
 
 @dataclass(frozen=True)
 class _Point:
-    """One trial: latents, residuals (n, value), Jacobian (n, value, L), both over sigma."""
+    """One trial: latents, log p(x, z) (n,), and whitened residual (n, value) and Jacobian
+    (n, value, L); slope and minus curvature of the log prior (n, L).
+    """
 
     at: Tensor
+    mean: Tensor
+    joint: Tensor
     off: Tensor
     jacobian: Tensor
     slope: Tensor
@@ -93,9 +92,7 @@ class GaussNewton:
     def __init__(self, model: GreyBox, batch: Batch, hyper: Mapping[str, Tensor]) -> None:
         self.model, self.batch, self.hyper = model, batch, hyper
         self.count = len(model.latents)
-        there = torch.ones_like(batch.x) if batch.observed is None else batch.observed.to(batch.x)
-        self.weight = there.flatten(1) / model.noise.scale.detach()
-        self.samples = there.flatten(1).sum(-1)
+        self.samples = batch.samples
 
     @torch.no_grad()
     def __call__(self, start: Tensor, scale: Tensor, rounds: int) -> Mode:
@@ -106,17 +103,15 @@ class GaussNewton:
 
         """
         best = first = self._point(start, scale)
-        value = self._objective(best)
-        damping = torch.full_like(value, DAMPING)
+        damping = torch.full_like(best.joint, DAMPING)
         for _ in range(rounds):
             try:
                 trial = self._point(best.at + self._step(best, scale, damping), scale)
             except NonFiniteError:  # some series ran away: all stay where they are, more careful
                 damping = 10 * damping
                 continue
-            found = self._objective(trial)
-            better = found > value
-            best, value = best.pick(better, trial), torch.where(better, found, value)
+            better = trial.joint > best.joint
+            best = best.pick(better, trial)
             damping = torch.where(better, 0.2 * damping, 5 * damping)
         misfit = torch.stack([first.misfit, best.misfit], -1) / self.samples.unsqueeze(-1)
         fitted = torch.einsum("nij,nji->n", best.gram, _covariance(best.gram, best)).to(start)
@@ -125,7 +120,7 @@ class GaussNewton:
         usual = 1 + CHANCE * (2 / self.samples).sqrt()
         tempered = best.gram / (misfit[:, 1] / usual).clamp(min=1.0).view(-1, 1, 1)
         factor = torch.linalg.cholesky(_covariance(tempered, best)).to(start)
-        return Mode(best.at, factor, misfit, fitted, self.samples)
+        return Mode(best.at, factor, misfit, fitted, self.samples, best.mean)
 
     def _step(self, point: _Point, scale: Tensor, damping: Tensor) -> Tensor:
         damped = point.gram + torch.diag_embed(point.precision + damping.unsqueeze(-1) / scale**2)
@@ -134,26 +129,23 @@ class GaussNewton:
         longest = (step / scale).abs().amax(-1, keepdim=True)
         return step * (REACH / (REACH + longest))
 
-    def _objective(self, point: _Point) -> Tensor:
-        """Log p(x, z) (n,), up to a constant."""
-        return self._log_prior(point.at) - 0.5 * point.misfit
-
     def _point(self, at: Tensor, scale: Tensor) -> _Point:
         """Decode at ``at`` and one finite difference beside it for every latent, at once."""
         steps = STRETCH * torch.diag_embed(scale).movedim(-1, 0)  # (L, n, L)
         seen = self._decode(torch.cat([at.unsqueeze(0), at + steps]))
-        change = (seen[1:] - seen[:1]) / (STRETCH * scale.T.unsqueeze(-1))
-        off = self.weight * (self.batch.x.flatten(1) - seen[0])
-        slope, precision = self._prior_slope(at)
-        jacobian = self.weight.unsqueeze(-1) * change.movedim(0, -1)
-        return _Point(at, off, jacobian, slope, precision)
+        change = (seen[1:] - seen[:1]).flatten(2) / (STRETCH * scale.T.unsqueeze(-1))
+        x, observed, times = self.batch.x, self.batch.observed, self.batch.inputs.get("t")
+        noise = self.model.noise.linearize(x, seen[0], observed, times=times)
+        density = self.model.noise.log_prob(x, seen[0], observed, times=times)
+        jacobian = noise.whiten(change.movedim(0, -1))
+        joint = self._log_prior(at) + density
+        return _Point(at, seen[0], joint, noise.residual, jacobian, *self._prior_slope(at))
 
     def _decode(self, at: Tensor) -> Tensor:
-        """Noiseless observations (..., n, value) of unconstrained latents (..., n, L)."""
+        """Noiseless observations (..., n, *event) of unconstrained latents (..., n, L)."""
         physics, _ = self.model.latents.constrain(at[..., : self.count])
         auxiliary = at[..., self.count :] if self.model.auxiliary else None
-        decoded = self.model.decode(physics, auxiliary, self.batch.inputs, reduced=False)
-        return decoded.full.flatten(at.dim() - 1)
+        return self.model.decode(physics, auxiliary, self.batch.inputs, reduced=False).full
 
     def _log_prior(self, at: Tensor) -> Tensor:
         """Log density (n,) of unconstrained latents (n, L) under the priors."""

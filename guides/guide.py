@@ -68,6 +68,10 @@ class Guide(nn.Module):
         """What is found out of a batch once, however often it is drawn from; here nothing."""
         return None
 
+    def judge(self, found: object) -> dict[str, Tensor]:
+        """What ``examine`` says of each observation by name, (observation,); here nothing."""
+        return {}
+
     @abstractmethod
     def sites(self, latents: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The values of this guide's random sites that give ``latents``."""

@@ -99,10 +99,8 @@ class LaplaceGuide(Guide):
         return (*self.first.learned(fitting), calibrate)
 
     def _calibrated(self, fitting: Fitting, steps: int) -> Descent:
-        noise = fitting.model.noise
-        if noise.log_scale.requires_grad:
-            for _ in range(SHARPENINGS):
-                noise.sharpen(math.sqrt(self.noise_ratio(fitting.train)))
+        for _ in range(SHARPENINGS):
+            self.refit_noise(fitting.train)
         seen = steps * min(fitting.options.batch_size, len(fitting.train))
         loss = CalibrationLoss(fitting, self, seen)
         rate = fitting.options.learning_rate
@@ -139,9 +137,13 @@ class LaplaceGuide(Guide):
             self._features(batch, start, scale, mode), mode.centre, mode.factor
         )
 
-    def noise_ratio(self, batch: Batch) -> float:
-        """By what the model's noise variance should be multiplied, from what the modes leave."""
-        return self._search(batch, *self.first.centre(batch)).noise_ratio
+    @torch.no_grad()
+    def refit_noise(self, batch: Batch) -> None:
+        """Move the model's noise to that of largest evidence, from what the modes leave."""
+        mode = self._search(batch, *self.first.centre(batch))
+        noise, freedom = self._model[0].noise, mode.samples - mode.fitted
+        times = batch.inputs.get("t")
+        noise.refit(batch.x - mode.mean, freedom, batch.observed, times=times)
 
     def _search(self, batch: Batch, start: Tensor, scale: Tensor) -> Mode:
         """The modes, some observations at a time."""

@@ -15,6 +15,7 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor
 from torch.distributions import Transform, constraints
+from torch.types import _size
 
 from groundvae.data.batch import Batch
 from groundvae.guides.circle import refuse_circles
@@ -30,9 +31,9 @@ from groundvae.models.latent import LatentSpec
 from groundvae.models.normalscore import NormalScore
 
 MODE = "mode_standard"
-ROUNDS = 60  # of evidence at most
+TAKEN = "information_taken"
 SERIES = 250  # observations that a population is learned from at most
-TOGETHER = 250  # observations searched at once
+HELD, MOST = 10_000_000, 1000  # numbers of a Jacobian held at once; observations searched at once
 STARTS = 3  # of searches at most; others than the first for what it did not find
 STEPS, LEAST_STEPS = 30, 3  # of a search, once it is held to its prior
 STILL, OWN_STILL = 0.02, 0.03  # nats that a step would gain, and own scores, that count as none
@@ -48,18 +49,36 @@ class Mode:
     """The posterior about where a search ended, for n observations.
 
     ``centre`` (n, latent) and ``factor`` (n, latent, latent), lower triangular, in standard normal
-    latents; ``found`` (n,): whether a mode was reached.
+    latents; ``found`` (n,): whether a mode was reached; ``evidence`` (n,): Laplace's approximation
+    of log p(x), nats; ``taken`` (n, physics): the share of the information on each physics latent
+    that the unknown part takes away.
     """
 
     centre: Tensor
     factor: Tensor
     found: Tensor
+    evidence: Tensor
+    taken: Tensor
 
     @classmethod
     def join(cls, parts: Sequence[Mode]) -> Mode:
         """One of the observations of all ``parts``."""
         names = [field.name for field in fields(cls)]
         return cls(*(torch.cat([getattr(part, name) for part in parts]) for name in names))
+
+
+class DenseNormal(dist.MultivariateNormal):
+    """A multivariate normal whose factor serves all draws at once.
+
+    Torch's own reads the factor (observation, latent, latent) anew for every draw.
+    """
+
+    def rsample(self, sample_shape: _size = torch.Size()) -> Tensor:  # noqa: B008
+        shape = self._extended_shape(sample_shape)
+        factor = self._unbroadcasted_scale_tril
+        unit = torch.randn(shape, dtype=factor.dtype, device=factor.device)
+        draws = unit.reshape(-1, *factor.shape[:-1]).movedim(0, -1)
+        return self.loc + (factor @ draws).movedim(-1, 0).reshape(shape)
 
 
 class OwnShear(Transform):
@@ -107,18 +126,21 @@ class ModeGuide(ReadingGuide):
 
     def phases(self, fitting: Fitting) -> tuple[Phase, ...]:
         """One: rounds of evidence, on so many observations that more would tell little."""
-        return (Phase("evidence", ROUNDS, self, self._begin),)
+        return (Phase("evidence", fitting.options.steps, self, self._begin),)
 
     def _begin(self, fitting: Fitting) -> EvidenceRounds:
         order = torch.randperm(len(fitting.train))[:SERIES]
-        return EvidenceRounds(fitting, self.start(fitting.train[order.sort().values]))
+        search = self.start(fitting.train[order.sort().values])
+        return EvidenceRounds(fitting, search, fitting.options.steps)
 
-    def start(self, batch: Batch, place: int = 0) -> Search:
-        """A search that has not moved: from the middle of the prior, or a place beside it."""
+    def start(self, batch: Batch, places: Tensor | None = None) -> Search:
+        """A search that has not moved: from the middle of the prior, or ``places`` (n,) in it."""
         scores = self.scores(batch.x)
         size = len(scores) + self.auxiliary
-        at = starts(place + 1, len(scores), size, batch.x.dtype)[place]
-        return Search(self._model[0], scores, batch, at.expand(len(batch), -1).clone())
+        at = starts(STARTS, len(scores), size, batch.x.dtype)
+        if places is None:
+            places = torch.zeros(len(batch), dtype=torch.long)
+        return Search(self._model[0], scores, batch, at[places])
 
     def scores(self, like: Tensor) -> list[NormalScore]:
         """Normal scores of the physics latents under their priors, in the precision of ``like``."""
@@ -128,6 +150,15 @@ class ModeGuide(ReadingGuide):
     def examine(self, batch: Batch) -> Mode:
         """The modes."""
         return self.mode(batch)
+
+    def judge(self, found: object) -> dict[str, Tensor]:
+        assert isinstance(found, Mode)
+        shares = zip(self.latents.names, found.taken.unbind(-1), strict=True)
+        return {
+            "log_evidence": found.evidence,
+            "mode_found": found.found,
+            **{f"{TAKEN}_{name}": share for name, share in shares},
+        }
 
     def forward(self, batch: Batch, found: object = None) -> None:
         self.population()
@@ -139,7 +170,7 @@ class ModeGuide(ReadingGuide):
 
     def posterior(self, mode: Mode) -> dist.TorchDistribution:
         """q(z | x) over all latents, standard normal ones, physics first."""
-        base = dist.MultivariateNormal(mode.centre, scale_tril=mode.factor, validate_args=False)
+        base = DenseNormal(mode.centre, scale_tril=mode.factor, validate_args=False)
         shears: list[Transform] = [
             OwnShear(mode.centre[..., p.first], p.first, p.push, p.residual.own_spread.detach())
             for p in parts_of(self._model[0])
@@ -163,25 +194,33 @@ class ModeGuide(ReadingGuide):
     @torch.no_grad()
     def mode(self, batch: Batch) -> Mode:
         """Search a batch, some observations at a time."""
-        rows = range(0, len(batch), TOGETHER)
-        return Mode.join([self._mode(batch[i : i + TOGETHER]) for i in rows])
+        values = batch.x[0].numel() * (len(self.latents.names) + self.auxiliary)
+        size = max(1, min(MOST, HELD // values))
+        rows = range(0, len(batch), size)
+        return Mode.join([self._mode(batch[i : i + size]) for i in rows])
 
     def _mode(self, batch: Batch) -> Mode:
         """The best of a few searches: those after the first for what it did not find."""
         parts = parts_of(self._model[0])
         best = self.start(batch)
         ascend(best, parts)
-        for place in range(1, STARTS):
-            linear = best.linear()
-            rows = (~reached(best, linear)).nonzero().squeeze(-1)
-            if not len(rows):
-                break
-            again = self.start(batch[rows], place)
-            ascend(again, parts)
-            better = again.linear().evidence > linear.evidence[rows] + LITTLE
-            better |= again.alive & ~best.alive[rows]
-            best.put(again.pick(better.nonzero().squeeze(-1)), rows[better])
+        linear = best.linear()
+        rows = (~reached(best, linear)).nonzero().squeeze(-1)
+        if len(rows):
+            self._again(best, rows, linear.evidence[rows])
         return _about(best, parts)
+
+    def _again(self, best: Search, rows: Tensor, evidence: Tensor) -> None:
+        """Search from other places, all at once, and put what is better in its place."""
+        places = torch.arange(1, STARTS)
+        every = rows.repeat(len(places))
+        again = self.start(best.batch[every], places.repeat_interleave(len(rows)))
+        ascend(again, parts_of(self._model[0]))
+        found = again.linear().evidence.masked_fill(~again.alive, -torch.inf)
+        value, place = found.view(len(places), -1).max(0)
+        better = (value > evidence + LITTLE) | (value.isfinite() & ~best.alive[rows])
+        chosen = (place * len(rows) + torch.arange(len(rows)))[better]
+        best.put(again.pick(chosen), rows[better])
 
 
 @torch.no_grad()
@@ -227,4 +266,5 @@ def _about(search: Search, parts: Sequence[Part]) -> Mode:
         centre[:, place] = search.at[:, place]
     unit = torch.eye(covariance.shape[-1], dtype=covariance.dtype)
     factor = torch.linalg.cholesky(covariance + LEAST * unit)
-    return Mode(centre, factor, reached(search, linear))
+    taken = linear.taken(len(search.scores))
+    return Mode(centre, factor, reached(search, linear), search.evidence(linear), taken)

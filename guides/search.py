@@ -21,7 +21,7 @@ from groundvae.models.normalscore import NormalScore
 from groundvae.models.sensitivity import linearize
 
 FIRST, EASIER, HARDER = 1e-2, 0.2, 6.0  # damping, and how it changes
-POINT = ("at", "mean", "jacobian", "states", "alive")
+POINT = ("at", "mean", "jacobian", "alive")
 FAR = 8.0  # standard deviations of the prior beyond which no physics latent is searched
 
 
@@ -30,8 +30,8 @@ class Search:
     """Points of n observations, each with the model near it; moved in place.
 
     ``at`` (n, latent): normal scores of the physics, then ``z_aux``; ``mean`` (n, *event) and
-    ``jacobian`` (n, value, latent) there; ``states`` (n, time, d) or None; ``alive`` (n,): where
-    the model is finite; ``damping`` (n,).
+    ``jacobian`` (n, value, latent) there; ``alive`` (n,): where the model is finite; ``damping``
+    (n,).
     """
 
     model: GreyBox
@@ -51,15 +51,17 @@ class Search:
         self.alive = finite & torch.isfinite(found.jacobian).flatten(1).all(1)
         self.mean = _kept(found.mean, self.alive)
         self.jacobian = _kept(found.jacobian, self.alive)
-        self.states = None if found.states is None else _kept(found.states, self.alive)
 
     @torch.no_grad()
-    def linear(self) -> LinearGaussian:
-        """The linear-Gaussian posterior at the points."""
+    def linear(self, widened: float = 1.0) -> LinearGaussian:
+        """The linear-Gaussian posterior at the points; physics priors ``widened`` by a factor."""
         noise = self.model.noise.linearize(
             self.batch.x, self.mean, self.batch.observed, times=self.batch.inputs.get("t")
         )
-        return LinearGaussian(noise.whiten(self.jacobian), noise.residual, self.at)
+        widths = torch.ones_like(self.at[0])
+        widths[: len(self.scores)] = widened
+        whitened = noise.whiten(self.jacobian)
+        return LinearGaussian(whitened, noise.residual, self.at, widths)
 
     @torch.no_grad()
     def move(self, linear: LinearGaussian | None = None) -> None:
@@ -77,6 +79,13 @@ class Search:
         self.damping = torch.where(better, EASIER * self.damping, HARDER * self.damping)
         self.damping = self.damping.clamp(1e-8, 1e8)
 
+    def evidence(self, linear: LinearGaussian) -> Tensor:
+        """Laplace's approximation of log p(x) (n,), nats, from ``linear`` at the points.
+
+        What is left to the mode counts as far as ``linear`` knows the way.
+        """
+        return self._value() + linear.gain() - 0.5 * linear.log_det
+
     def _value(self) -> Tensor:
         """Log joint (n,)."""
         likelihood = self.model.noise.log_prob(
@@ -87,25 +96,20 @@ class Search:
     def _take(self, other: Search, better: Tensor) -> None:
         """The points of another search where they are ``better`` (n,) bool; not their damping."""
         for name in POINT:
-            own, new = getattr(self, name), getattr(other, name)
-            if own is not None:
-                own[better] = new[better]
+            getattr(self, name)[better] = getattr(other, name)[better]
 
     def pick(self, rows: Tensor) -> Search:
         """A search of some observations (m,) alone, from where they are."""
         some = copy(self)
         some.batch = self.batch[rows]
         for name in (*POINT, "damping"):
-            own = getattr(self, name)
-            setattr(some, name, None if own is None else own[rows].clone())
+            setattr(some, name, getattr(self, name)[rows].clone())
         return some
 
     def put(self, some: Search, rows: Tensor) -> None:
         """Put the points of ``some`` observations in their places, ``rows`` (m,)."""
         for name in (*POINT, "damping"):
-            own = getattr(self, name)
-            if own is not None:
-                own[rows] = getattr(some, name)
+            getattr(self, name)[rows] = getattr(some, name)
 
 
 def _kept(value: Tensor, alive: Tensor) -> Tensor:
@@ -119,7 +123,7 @@ def starts(count: int, physics: int, latents: int, dtype: torch.dtype) -> Tensor
     Halton's points as normal scores; ``z_aux`` begins at zero.
     """
     if not physics:
-        return torch.zeros(1, latents, dtype=dtype)
+        return torch.zeros(count, latents, dtype=dtype)
     from scipy.stats import norm, qmc
 
     shares = qmc.Halton(physics, scramble=False).random(count + 1)[1:]

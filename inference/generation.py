@@ -9,7 +9,6 @@ import pyro
 import torch
 from pyro import poutine
 
-from groundvae.data.batch import Batch
 from groundvae.data.dataset import Dataset
 from groundvae.data.errors import InputError
 from groundvae.inference.run import Run
@@ -32,8 +31,8 @@ def generate(
     fixed = {name: _value(run, name, value, n) for name, value in (chosen or {}).items()}
     with torch.no_grad(), torch.random.fork_rng(), pyro.validation_enabled(False):
         torch.manual_seed(seed)
-        like = Batch.of(own)
-        like = like.with_x(torch.zeros(n, *like.x.shape[1:]))
+        like = run.batch(own)
+        like = like.with_x(like.x.new_zeros(n, *like.x.shape[1:]))
         world = poutine.condition(poutine.uncondition(run.model), data=fixed)
         trace = poutine.trace(world).get_trace(like)
     latents = {name: site_value(trace, name).numpy() for name in run.model.latents.names}

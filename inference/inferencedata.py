@@ -18,7 +18,7 @@ from torch import Tensor
 from groundvae.data.atomic import replacing
 from groundvae.data.dataset import Dataset
 from groundvae.data.input import BASE
-from groundvae.models.greybox import AUXILIARY, OBSERVATION
+from groundvae.models.greybox import AUXILIARY, OBSERVATION, GreyBox
 
 if TYPE_CHECKING:
     from groundvae.inference.run import Run
@@ -58,34 +58,15 @@ def to_inference_data(
     coords: dict[str, Any] = {"observation": np.arange(len(data))}
     coords |= _axes(system, _exact({k: v.cpu().numpy() for k, v in inputs.items()}, data))
     coords |= {axis: list(names) for axis, names in system.labels.items()}
-    units = {z.name: z.unit for z in run.model.latents} | {OBSERVATION: system.unit}
-    meanings = {z.name: z.meaning for z in run.model.latents}
-    periods = {z.name: z.period for z in run.model.latents if z.period is not None}
-
-    def dataset(group: str) -> xr.Dataset:
-        lead = ("chain", "draw") if group in PRIOR_GROUPS else ("chain", "draw", "observation")
-        variables = {}
-        shared = run.model.latents.hyper
-        for name, tensor in groups[group].items():
-            rest = {AUXILIARY: ("z_aux_dim",), OBSERVATION: system.axes}.get(name, ())
-            attrs: dict[str, Any] = {
-                "units": units.get(name, ""),
-                "long_name": meanings.get(name, name),
-            }
-            attrs |= {"period": periods[name]} if name in periods else {}
-            values = tensor.detach().cpu().numpy()
-            if group in ("log_likelihood", "sample_stats") and values.dtype.kind == "f":
-                values = values.astype(float)  # sums over samples, and their exponentials
-            values = values.reshape(1 if group in PRIOR_GROUPS else chains, -1, *values.shape[1:])
-            own = lead[:2] if name in shared else lead
-            variables[name] = xr.Variable((*own, *rest), values, attrs)
-        return _with_coords(variables, coords)
-
-    built = {group: dataset(group) for group in groups}
+    built = {
+        group: _with_coords(_variables(run.model, group, values, chains), coords)
+        for group, values in groups.items()
+    }
     observed = xr.Variable(("observation", *system.axes), data.x, {"units": system.unit})
     built["observed_data"] = _with_coords(
         {OBSERVATION: observed}, coords | _axes(system, data.coordinates)
     )
+    units = {z.name: z.unit for z in run.model.latents}
     truth = {
         name: xr.Variable(("observation",), np.asarray(value), {"units": units.get(name, "")})
         for name, value in data.truth.items()
@@ -103,6 +84,32 @@ def assembled(
 ) -> az.InferenceData:
     """Groups as one InferenceData: what the next version of ArviZ has another class for."""
     return az.InferenceData(**groups, attrs=dict(attrs or {}), warn_on_custom_groups=False)
+
+
+def _variables(
+    model: GreyBox, group: str, values: Mapping[str, Tensor], chains: int
+) -> dict[str, xr.Variable]:
+    """The arrays of one group, each with its axes, its unit and its meaning."""
+    prior = group in PRIOR_GROUPS
+    lead = ("chain", "draw") if prior else ("chain", "draw", "observation")
+    units = {OBSERVATION: model.system.unit} | {z.name: z.unit for z in model.latents}
+    meanings = {z.name: z.meaning for z in model.latents}
+    periods = {z.name: z.period for z in model.latents if z.period is not None}
+    variables = {}
+    for name, tensor in values.items():
+        rest = {AUXILIARY: ("z_aux_dim",), OBSERVATION: model.system.axes}.get(name, ())
+        attrs: dict[str, Any] = {
+            "units": units.get(name, ""),
+            "long_name": meanings.get(name, name),
+        }
+        period = {"period": periods[name]} if name in periods else {}
+        array = tensor.detach().cpu().numpy()
+        if group in ("log_likelihood", "sample_stats") and array.dtype.kind == "f":
+            array = array.astype(float)  # sums over samples, and their exponentials
+        array = array.reshape(1 if prior else chains, -1, *array.shape[1:])
+        own = lead[:2] if name in model.latents.hyper else lead
+        variables[name] = xr.Variable((*own, *rest), array, {**attrs, **period})
+    return variables
 
 
 def _axes(system: System, arrays: Mapping[str, np.ndarray]) -> dict[str, xr.Variable]:

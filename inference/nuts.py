@@ -109,7 +109,7 @@ def nuts(
         prior = simulate(exact.model, batch, options.predictive_draws)
     groups["prior"] = prior.latents
     groups["prior_predictive"] = {OBSERVATION: prior.full.x}
-    marks = reference_marks(scored_by or run, Batch.of(data))
+    marks = reference_marks(scored_by or run, (scored_by or run).batch(data))
     result = to_inference_data(exact, data, groups, batch.inputs, marks, chains=options.chains)
     result.add_groups(
         {"convergence": compute_convergence(result["posterior"])}, warn_on_custom_groups=False

@@ -69,11 +69,19 @@ def learn_reference(
 
 
 def score_observations(
-    ood_reference: OutOfDistributionReference, model: GreyBox, guide: Guide, batch: Batch
+    ood_reference: OutOfDistributionReference,
+    model: GreyBox,
+    guide: Guide,
+    batch: Batch,
+    surprise: Tensor | None = None,
 ) -> dict[str, np.ndarray]:
-    """Both scores (observation,) of a batch; larger is stranger, NaN is none."""
+    """Both scores (observation,) of a batch; larger is stranger, NaN is none.
+
+    ``surprise``: where it is known already.
+    """
     distance = _distance(features(guide, batch), ood_reference.centre, ood_reference.whitening)
-    surprise = measure_surprise(model, guide, batch)
+    if surprise is None:
+        surprise = measure_surprise(model, guide, batch)
     return {"surprise": surprise.numpy(), "feature_distance": distance.numpy()}
 
 
@@ -93,20 +101,28 @@ def features(guide: Guide, batch: Batch) -> Tensor:
     return found.cpu()
 
 
-@torch.no_grad()
 def measure_surprise(model: GreyBox, guide: Guide, batch: Batch) -> Tensor:
-    """Negative IWAE bound of ``DRAWS`` draws over the number of samples seen, (observation,)."""
+    """``surprise_of`` some observations at a time, (observation,)."""
+    chunks = [batch[i : i + CHUNK] for i in range(0, len(batch), CHUNK)]
+    return torch.cat([surprise_of(model, guide, c, guide.examine(c)) for c in chunks])
+
+
+@torch.no_grad()
+def surprise_of(model: GreyBox, guide: Guide, batch: Batch, found: object) -> Tensor:
+    """Negative IWAE bound of ``DRAWS`` draws over the number of samples seen, (observation,).
+
+    ``found``: what the guide has found when it examined the batch.
+    """
     with torch.random.fork_rng(), pyro.validation_enabled(False):
         torch.manual_seed(0)
-        chunks = [batch[i : i + CHUNK] for i in range(0, len(batch), CHUNK)]
-        bounds = torch.cat([_bound(model, guide, chunk) for chunk in chunks])
+        bounds = _bound(model, guide, batch, found)
     surprise = -bounds / batch.samples.clamp(min=1).double().cpu()
     return surprise.nan_to_num(nan=math.inf)  # what the model cannot even decode is strange
 
 
-def _bound(model: GreyBox, guide: Guide, batch: Batch) -> Tensor:
+def _bound(model: GreyBox, guide: Guide, batch: Batch, found: object) -> Tensor:
     with pyro.plate("draw", DRAWS, dim=-2):
-        drawn = poutine.trace(guide).get_trace(batch)
+        drawn = poutine.trace(guide).get_trace(batch, found)
     latents = {name: site_value(drawn, name) for name in model.latent_names}
     world = poutine.condition(model, data=latents)
     with tolerant(), pyro.plate("draw", DRAWS, dim=-2):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import arviz as az
 import numpy as np
@@ -20,7 +19,8 @@ from groundvae.guides.guide import log_prob_of
 from groundvae.guides.simulation import simulate
 from groundvae.inference.bad import each_alone, prior_latents, with_stand_ins
 from groundvae.inference.inferencedata import WEIGHTS, to_inference_data
-from groundvae.inference.outofdistribution import mark, score_observations
+from groundvae.inference.options import PosteriorOptions as PosteriorOptions
+from groundvae.inference.outofdistribution import mark, score_observations, surprise_of
 from groundvae.inference.prediction import predict
 from groundvae.inference.run import Run
 from groundvae.models.greybox import AUXILIARY, OBSERVATION, site_value
@@ -29,29 +29,13 @@ from groundvae.models.intervention import Change
 VALUES = 2_000_000  # decoded samples held at once
 RUNAWAY = 20.0  # times the largest observed value, beyond which a path has run away
 NARROW = 32  # parts of z_aux, beyond which those of decoded draws alone are kept, as weights
-
-
-AWAY = "runaway_draws"
+AWAY, JUDGED, SURPRISE = "runaway_draws", "judged", "surprise"
+APART = ("log_likelihood", "sample_stats", AWAY, JUDGED, SURPRISE)
+"""Groups that the prior has none of."""
+UNKNOWN = ("log_likelihood", JUDGED, SURPRISE)
+"""Of these, those that are not known of an observation without a posterior."""
 Groups = dict[str, dict[str, Tensor]]
 """Arrays (draw, observation, ...) by group and name."""
-
-
-@dataclass(frozen=True)
-class PosteriorOptions:
-    """How much to draw."""
-
-    draws: int = 500
-    """Draws of the latents for each observation."""
-    predictive_draws: int = 100
-    """Of these, how many are decoded: predictions, log-likelihoods, importance weights."""
-    seed: int = 0
-    """Of the draws."""
-
-    def __post_init__(self) -> None:
-        if self.draws < 1 or self.predictive_draws < 1:
-            raise InputError("draws and predictive_draws must be 1 or more")
-        if not 0 <= self.seed < 2**63:
-            raise InputError(f"seed is {self.seed}, expected 0 or more, below 2**63")
 
 
 def posterior(
@@ -69,20 +53,24 @@ def posterior(
         run: the fitted model and guide.
         data: what was observed.
         options: how much to draw.
-        changes: interventions on latents after they are inferred (counterfactuals); all other
-            latents keep their draws.
+        changes: interventions on latents after they are inferred; the others keep their draws.
         until: predict up to this time (s), at the time step of the data.
         scored_by: the run whose guide scores what is unusual, where that of ``run`` was trained on.
 
     Returns:
-        Groups ``posterior``, ``posterior_predictive`` (with noise), ``physics_predictive``
-        (the reduced model), ``log_likelihood`` and ``sample_stats`` (``log_weight`` =
-        log p(x, z) - log q(z | x)) where nothing was changed, ``prior``,
-        ``prior_predictive``, ``observed_data`` and ``constant_data`` (true latents, and where
-        the run knows its data ``out_of_distribution``: whether an observation is unlike them). An
-        observation without samples, or of which the guide has no finite posterior, gets the
-        prior and is marked in ``constant_data.unusable``. Draws whose path ran away are left out
-        and counted in ``constant_data.runaway_draws``, where there are any.
+        Groups, axes (chain, draw, observation, ...): ``posterior``, ``posterior_predictive`` (with
+        noise), ``physics_predictive`` (the reduced model), ``log_likelihood`` and ``sample_stats``
+        (``log_weight`` = log p(x, z) - log q(z | x)) where nothing was changed, ``prior``,
+        ``prior_predictive``, ``observed_data`` and ``constant_data`` (true latents, what the guide
+        says of each observation, and where the run knows its data ``out_of_distribution``: whether
+        an observation is unlike them). An observation without samples, or of which the guide has no
+        finite posterior, gets the prior and is marked in ``constant_data.unusable``. Draws whose
+        path ran away are left out and counted in ``constant_data.runaway_draws``, where there are
+        any.
+
+    Raises:
+        InputError: no such latent to change, or no sense in the change; no such input; ``until``
+            before the data end; no observation can be inferred from.
 
     """
     options = options or PosteriorOptions()
@@ -91,43 +79,47 @@ def posterior(
         known = ", ".join(run.model.latent_names)
         raise InputError(f"no latent {unknown[0]!r} to intervene on, known: {known}")
     data = data.declare(run.model.system.inputs)
-    like = run.model.noise.log_scale
-    batch = Batch.of(data, device=str(like.device), dtype=like.dtype)
+    batch = run.batch(data)
     ahead = batch if until is None else batch.until(until)
     with torch.no_grad(), torch.random.fork_rng(), pyro.validation_enabled(False):
         torch.manual_seed(options.seed)
         hyper = run.guide.population.draw(torch.Size([options.draws, 1]))
         whole, bad = with_stand_ins(batch)
-        chunks = _chunks(run, whole, ahead, options, changes, hyper, bad)
+        own = scored_by is None and run.ood_reference is not None
+        chunks = _chunks(run, whole, ahead, options, changes, hyper, bad, own=own)
         population = {name: value.squeeze(1) for name, value in hyper.items()}
         prior = simulate(run.model, ahead, options.predictive_draws)
     groups = joined(chunks)
-    away = groups.pop(AWAY)[AWAY][0]
+    away, judged = groups.pop(AWAY)[AWAY][0], groups.pop(JUDGED)
+    surprise = groups.pop(SURPRISE).get(SURPRISE, [None])[0]
     groups["posterior"] |= population
     groups["prior"] = prior.latents
     groups["prior_predictive"] = {OBSERVATION: prior.full.x}
-    marks = reference_marks(scored_by or run, batch, bad)
-    if bool(away.any()):
-        counted = xr.Variable(("observation",), away.numpy())
-        marks = (xr.Dataset() if marks is None else marks).assign({AWAY: counted})
+    marks = reference_marks(scored_by or run, batch, bad, surprise)
+    found = {name: value[0] for name, value in judged.items()}
+    found |= {AWAY: away} if bool(away.any()) else {}
+    marks = marks.assign({k: ("observation", v.cpu().numpy()) for k, v in found.items()})
     return to_inference_data(run, data, groups, ahead.inputs, marks)
 
 
-def reference_marks(run: Run, batch: Batch, bad: Tensor | None = None) -> xr.Dataset | None:
+def reference_marks(
+    run: Run, batch: Batch, bad: Tensor | None = None, surprise: Tensor | None = None
+) -> xr.Dataset:
     """Which observations are unlike those that the run knows, where it knows some.
 
     Those that are ``bad`` (observation,) have no scores, and are marked as ``unusable``.
+    ``surprise`` (observation,): where it is known already.
     """
     none = torch.zeros(len(batch), dtype=torch.bool) if bad is None else bad
-    marks = None
+    marks = xr.Dataset()
     if run.ood_reference is not None:
         rows = torch.where(none, (~none).nonzero()[0], torch.arange(len(batch)))
-        scores = score_observations(run.ood_reference, run.model, run.guide, batch[rows])
+        some = batch[rows] if bool(none.any()) else batch
+        scores = score_observations(run.ood_reference, run.model, run.guide, some, surprise)
         scores = {k: np.where(none.numpy(), np.nan, v) for k, v in scores.items()}
         marks = mark(scores, run.ood_reference.known())
     if bool(none.any()):
-        unusable = xr.Variable(("observation",), none.numpy())
-        marks = (xr.Dataset() if marks is None else marks).assign(unusable=unusable)
+        marks = marks.assign(unusable=("observation", none.numpy()))
     return marks
 
 
@@ -139,15 +131,28 @@ def _chunks(
     changes: Mapping[str, Change] | None,
     hyper: Mapping[str, Tensor],
     bad: Tensor,
+    *,
+    own: bool,
 ) -> list[Groups]:
-    """Groups of all observations in their order; ``bad`` is filled in with those that failed."""
+    """Groups of all observations in their order; ``bad`` is filled in with those that failed.
+
+    With their surprise, where the run itself is to score them (``own``).
+    """
     many = VALUES // ahead.x[0].numel()
     size = max(1, many // max(options.draws // 4, options.predictive_draws))
 
     largest = batch.x.abs().max()
 
     def draw(rows: Tensor) -> Groups:
-        return _draw(run, batch[rows], ahead[rows], options, changes, hyper, largest)
+        part = batch[rows]
+        found = run.guide.examine(part)
+        groups = _draw(run, part, found, ahead[rows], options, changes, hyper, largest)
+        groups[JUDGED] = {k: v.unsqueeze(0) for k, v in run.guide.judge(found).items()}
+        groups[SURPRISE] = {}
+        if own:  # while it is at hand: to search again costs as much as all else
+            surprise = surprise_of(run.model, run.guide, part, found)
+            groups[SURPRISE] = {SURPRISE: surprise.unsqueeze(0)}
+        return groups
 
     def give_up(rows: Tensor) -> None:
         bad[rows] = True
@@ -184,9 +189,9 @@ def _with_prior(
     drawn[WEIGHTS] = {AUXILIARY: few[AUXILIARY].float()} if AUXILIARY in few else {}
     for group, values in groups.items():
         for name, value in values.items():
-            told = group not in ("log_likelihood", "sample_stats", AWAY)
-            blank = torch.nan if group == "log_likelihood" else 0.0
-            value[:, rows] = drawn[group][name] if told else blank
+            unknown = group in UNKNOWN and value.is_floating_point()
+            blank = torch.nan if unknown else 0
+            value[:, rows] = blank if group in APART else drawn[group][name]
     return groups
 
 
@@ -201,6 +206,7 @@ def joined(chunks: Sequence[Groups]) -> Groups:
 def _draw(
     run: Run,
     batch: Batch,
+    found: object,
     ahead: Batch,
     options: PosteriorOptions,
     changes: Mapping[str, Change] | None,
@@ -209,7 +215,6 @@ def _draw(
 ) -> Groups:
     """All groups of one chunk, each array (draw, observation, ...)."""
     n = min(options.draws, options.predictive_draws)
-    found = run.guide.examine(batch)
     with pyro.plate("draw", n, dim=-2):
         trace = poutine.trace(run.guide).get_trace(batch, found)
     first = {name: site_value(trace, name) for name in run.model.latent_names}

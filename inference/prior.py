@@ -6,7 +6,6 @@ import arviz as az
 import pyro
 import torch
 
-from groundvae.data.batch import Batch
 from groundvae.data.dataset import Dataset
 from groundvae.data.errors import InputError
 from groundvae.guides.simulation import simulate
@@ -25,8 +24,7 @@ def prior_predictive(
     """
     if draws < 1:
         raise InputError(f"draws is {draws}, expected 1 or more")
-    device = str(next(run.model.parameters()).device)
-    batch = Batch.of(data, device=device)
+    batch = run.batch(data)
     with torch.no_grad(), torch.random.fork_rng(), pyro.validation_enabled(False):
         torch.manual_seed(seed)
         drawn = simulate(run.model, batch, draws)

@@ -69,8 +69,7 @@ def refine(run: Run, data: Dataset, options: RefineOptions | None = None) -> Ref
     model = deepcopy(run.model).requires_grad_(False)
     guide = deepcopy(run.guide)
     guide.attach(model)
-    like = model.noise.log_scale
-    batch = Batch.of(data, device=str(like.device), dtype=like.dtype)
+    batch = run.batch(data)
     with torch.random.fork_rng(), pyro.validation_enabled(False):
         torch.manual_seed(options.seed)
         before = best = _elbo(model, guide, batch)

@@ -26,6 +26,8 @@ from safetensors.torch import save as tensors_as_bytes
 from torch import nn
 
 from groundvae.data.atomic import digest_of, read_together, write_together
+from groundvae.data.batch import Batch
+from groundvae.data.dataset import Dataset
 from groundvae.data.errors import InputError
 from groundvae.guides.catalogue import GuideFactory, build_guide
 from groundvae.guides.guide import Guide
@@ -113,6 +115,11 @@ class Run:
             return find_system(self.config.system)
         except InputError:
             return Entry(self.config.system, self.config.system, type(self.model.system), {})
+
+    def batch(self, data: Dataset) -> Batch:
+        """A data set as this run's model reads it: on its device, in its precision."""
+        like = self.model.noise.log_scale
+        return Batch.of(data, device=str(like.device), dtype=like.dtype)
 
     def loss(self) -> RegularizedELBO:
         """The loss that the config names."""

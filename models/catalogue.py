@@ -7,9 +7,8 @@ from dataclasses import dataclass, field
 
 from pyro.distributions import TorchDistribution
 
-from groundvae.data.dataset import Dataset
 from groundvae.data.errors import InputError, meant
-from groundvae.data.root import Splits
+from groundvae.data.source import Source
 from groundvae.models.greybox import GreyBox
 from groundvae.models.recipe import Recipe
 from groundvae.models.registry import Registry
@@ -24,24 +23,6 @@ class Variant:
     recipe: Recipe = field(default_factory=Recipe)
     knows: str = ""
     """What its residual was told of the shape of what is missing; "" for nothing."""
-
-
-@dataclass(frozen=True)
-class Source:
-    """Where the data of a system come from: a simulator, and measured data where there are any."""
-
-    simulate: Callable[[int, int], Dataset] | None = None
-    """``(n, seed)``; of a system with measured data, a stand-in for them."""
-    references: tuple[str, ...] = ()
-    """Latents and covariates that data files may carry."""
-    splits: Callable[..., Splits] | None = None
-    """Measured data, looked for in a folder."""
-    files: Mapping[str, str] = field(default_factory=dict)
-    """Of measured data: pattern and content."""
-    public: str = ""
-    """Where measured data come from publicly."""
-    classes: Mapping[int, str] = field(default_factory=dict)
-    """Of measured data, one is chosen."""
 
 
 @dataclass(frozen=True)
@@ -83,3 +64,20 @@ class Entry:
 SYSTEMS: Registry[Entry] = Registry(
     "system", "groundvae.systems", source=lambda entry: entry.system
 )
+
+
+def enter(
+    name: str,
+    summary: str,
+    system: type[System],
+    variants: Mapping[str, Variant],
+    source: Source,
+    usual: str = "hybrid-reg",
+) -> None:
+    """Make a system known by its name, variant by variant.
+
+    Raises:
+        InputError: the name is taken by another.
+
+    """
+    SYSTEMS.register(name)(Entry(name, summary, system, variants, source, usual))

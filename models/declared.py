@@ -8,7 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from groundvae.data.dataset import Dataset
-from groundvae.models.catalogue import SYSTEMS, Entry, Source, Variant
+from groundvae.data.source import Source
+from groundvae.models.catalogue import SYSTEMS, Entry, Variant
 from groundvae.models.greybox import GreyBox
 from groundvae.models.noises import Noise
 from groundvae.models.noises.gaussian import Gaussian
@@ -87,6 +88,7 @@ def entry_of(
     if given.recipe is EVIDENCE:
         usual = "hybrid-evidence"
         variants[usual] = Variant(lambda: model(given), EVIDENCE)
+    model(given)  # what cannot be put together is refused by the line that says it
     return Entry(
         name,
         summary or doc,

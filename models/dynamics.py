@@ -15,8 +15,12 @@ from torch import Tensor
 
 from groundvae.data.errors import InputError
 from groundvae.data.input import BASE
+from groundvae.models.place import place_of
+from groundvae.models.solvers import solver_of
 from groundvae.models.system import Outcome, Push, System, filled
+from groundvae.models.trial import Trial, in_words
 from groundvae.models.values import Values
+from groundvae.physics.errors import DivergedError
 from groundvae.physics.hamiltonian import Separable
 from groundvae.physics.signal import Interpolation, Signal
 from groundvae.physics.solver import RK4, ParallelAdjoint, Solver, from_start, solve
@@ -31,15 +35,18 @@ class Dynamics(System):
         states: their names; or, where a state is a field or a vector, names and sizes. Then every
             latent and every input comes with a trailing axis of length one, to broadcast.
         observed: the state that is observed, or several, each a channel.
-        solver: how it is solved; see ``physics.solver``.
+        solver: how it is solved, an object or a name; see ``physics.solver``.
         release: what happens at t = 0, where ``initial`` holds, for errors; None: it holds at the
             first sample, whenever that is.
+
+    Raises:
+        InputError: on declaration, ``observed`` names what is no state.
 
     """
 
     states: ClassVar[tuple[str, ...] | Mapping[str, int]] = ()
     observed: ClassVar[str | tuple[str, ...]] = ""
-    solver: Solver = ParallelAdjoint(RK4(0.05))
+    solver: Solver | str = ParallelAdjoint(RK4(0.05))
     release: ClassVar[str | None] = "the start"
     signals: ClassVar[dict[str, Interpolation]] = {}
 
@@ -66,7 +73,10 @@ class Dynamics(System):
 
     @abstractmethod
     def rate(self, t: Tensor, state: Values, z: Values, inputs: Values) -> Rate:
-        """How every state changes, per s. ``t`` is in s, scalar or broadcast with the states."""
+        """How every state (...) changes, per s; on a grid (..., size).
+
+        ``t``, s, is () or broadcasts with the states.
+        """
 
     def observe(self, state: Values, z: Values, inputs: Values) -> Tensor:
         """What is observed of states (..., time), without noise, (..., *event)."""
@@ -94,7 +104,8 @@ class Dynamics(System):
     def stages(self, inputs: Values) -> Tensor | None:
         """The times (stage,) at which the solver will ask, where they are known and shared."""
         times = inputs["t"]
-        return None if times.dim() > 1 else self.solver.stage_times(self.released(times))
+        known = solver_of(self.solver)  # one that does not exist is refused on any times
+        return None if times.dim() > 1 else known.stage_times(self.released(times))
 
     def trajectory(
         self, z: Values, inputs: Values, pushes: Sequence[Push], lead: torch.Size, ablations: int
@@ -103,6 +114,10 @@ class Dynamics(System):
 
         The pushes act in the first of the ablations only; all are one solve, since a step costs
         the same for twice as many series at these sizes.
+
+        Raises:
+            DivergedError: naming the first sample that left the finite numbers, and its latents.
+
         """
         start = self.begin(z, inputs, lead).expand(ablations, *lead, -1)
         gate = None
@@ -110,8 +125,19 @@ class Dynamics(System):
             gate = start.new_zeros(ablations, *[1] * (len(lead) + self.on_grid))
             gate[0] = 1.0
         times = self.released(inputs["t"])
-        path = solve(self.field(z, inputs, pushes, gate), start, times, self.solver)
+        try:
+            field = self.field(z, inputs, pushes, gate)
+            path = solve(field, start, times, solver_of(self.solver))
+        except DivergedError as error:
+            raise error.with_detail(self._culprit(error, z, lead)) from error
         return path[..., -inputs["t"].shape[-1] :, :]
+
+    def _culprit(self, error: DivergedError, z: Values, lead: torch.Size) -> str:
+        """Which state left the finite numbers first, at which latents, under which law."""
+        names = [name for name, size in self.sizes.items() for _ in range(size)]
+        flat = {k: v.detach().expand(lead).reshape(-1) for k, v in z.items()}
+        at = in_words(flat, error.sample % max(1, lead.numel()))
+        return f"{names[error.component]} first, at {at}, by {place_of(self.rate)}"
 
     def outcomes(
         self, z: Values, inputs: Values, pushes: Sequence[Push], lead: torch.Size, ablations: int
@@ -123,6 +149,20 @@ class Dynamics(System):
             Outcome(observed[i], Values({k: v[i] for k, v in states.items()}, "state"), inputs)
             for i in range(ablations)
         ]
+
+    def attempt(self, trial: Trial) -> None:
+        inputs, behind = trial.inputs, 1 + self.on_grid
+        z, known = self._beside_states(trial.z, inputs)
+        wide = {k: torch.Size([s] if self.on_grid else []) for k, s in self.sizes.items()}
+        shapes = {k: trial.lead + size for k, size in wide.items()}
+        states = Values(trial.states(self.initial, shapes, z, inputs), "state")
+        time = self.released(inputs["t"])[..., 0]
+        at = time.unsqueeze(-1) if self.on_grid and time.dim() else time
+        trial.states(self.rate, shapes, at, states, z, known(time))
+        length = inputs["t"].shape[-1]
+        path = {k: v.unsqueeze(1).expand(*trial.lead, length, *wide[k]) for k, v in states.items()}
+        observed = trial.ask(self.observe, Values(path, "state"), trial.z.with_axes(behind), inputs)
+        trial.shaped(self.observe, observed, trial.lead + trial.event, exact=True)
 
     def field(
         self, z: Values, inputs: Values, pushes: Sequence[Push], gate: Tensor | None
@@ -143,7 +183,12 @@ class Dynamics(System):
         return field
 
     def checked(self, rate: Rate) -> dict[str, Any]:
-        """A rate, or an initial state, of all states and no others."""
+        """A rate, or an initial state, of all states (...) and no others.
+
+        Raises:
+            InputError: it has other names.
+
+        """
         if rate.keys() != self.sizes.keys():
             raise InputError(
                 f"{type(self).__name__}.rate gives {', '.join(rate)}, expected the states "
@@ -170,7 +215,7 @@ class Dynamics(System):
         return z, lambda time: fixed.replaced({k: s(time)[wide] for k, s in signals.items()})
 
     def released(self, times: Tensor) -> Tensor:
-        """The times with that of the start put in front where it is missing."""
+        """Times (time,) or (observation, time), s, the start in front where it is missing."""
         return times if self.release is None else from_start(times, self.release)
 
     def begin(self, z: Values, inputs: Values, lead: torch.Size) -> Tensor:

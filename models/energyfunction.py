@@ -8,6 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from groundvae.models.dynamics import Hamiltonian
+from groundvae.models.values import Values
+
 
 class EnergyFunction(nn.Module):
     """``H = 1/2 sum_i rate_i (p_i^2 + q_i^2) + V(q)``, V a perceptron of one hidden layer.
@@ -39,3 +42,20 @@ class EnergyFunction(nn.Module):
         """``-dV/dq`` of positions (..., dimension)."""
         pull = -(self.height[:, None] * self.hidden.weight).T
         return functional.linear(torch.sigmoid(self.hidden(q)), pull) - self.log_rate.exp() * q
+
+
+class LearnedHamiltonian(Hamiltonian):
+    """Mechanics of which nothing is known but that it keeps an energy: that is learned."""
+
+    keeps_energy = True
+    hamiltonian: EnergyFunction
+
+    def velocity(self, p: Tensor) -> Tensor:
+        return self.hamiltonian.velocity(p)
+
+    def force(self, q: Tensor) -> Tensor:
+        return self.hamiltonian.force(q)
+
+    def energy(self, states: Tensor, z: Values) -> Tensor:
+        energy: Tensor = self.hamiltonian(states)
+        return energy

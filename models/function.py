@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from groundvae.models.system import KINDS, Outcome, Push, System
+from groundvae.models.trial import Trial
 from groundvae.models.values import Values
 
 
@@ -25,6 +26,11 @@ class Function(System):
 
     def pushable(self) -> Mapping[str, int | None]:
         return {**super().pushable(), **dict.fromkeys((*self.inputs, *self.coordinates), 1)}
+
+    def attempt(self, trial: Trial) -> None:
+        latents, known = trial.z.with_axes(len(self.axes)), self._placed(trial.inputs)
+        predicted = trial.ask(self.predict, latents, known)
+        trial.shaped(self.predict, predicted, trial.lead + trial.event)
 
     def outcomes(
         self, z: Values, inputs: Values, pushes: Sequence[Push], lead: torch.Size, ablations: int

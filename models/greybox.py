@@ -7,17 +7,20 @@ Source: Takeishi & Kalousis (2021), section 2.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any, cast
 
 import pyro
 import pyro.distributions as dist
 import torch
-from pyro import poutine
 from pyro.distributions import TorchDistribution
 from torch import Tensor, nn
 
 from groundvae.data.batch import Batch
+from groundvae.models.decoded import Decoded as Decoded
+from groundvae.models.decoded import joined
+from groundvae.models.decoded import returned as returned
+from groundvae.models.decoded import site_value as site_value
 from groundvae.models.latent import LatentSpec
 from groundvae.models.noises import NOISES
 from groundvae.models.noises.gaussian import Gaussian
@@ -26,26 +29,13 @@ from groundvae.models.precision import like
 from groundvae.models.recipe import USUAL, Recipe
 from groundvae.models.residuals.residual import RESIDUALS, Residual, Seen
 from groundvae.models.system import KINDS, Outcome, Push, System
+from groundvae.models.trial import Trial
 from groundvae.models.values import Values
 from groundvae.models.written import build, write
 from groundvae.physics.errors import InputError
 
 AUXILIARY = "z_aux"
 OBSERVATION = "x"
-
-
-@dataclass(frozen=True)
-class Decoded:
-    """Noiseless observations under one draw of the latents, each ``(..., *event)``.
-
-    ``full`` is x_AB of the paper (eq. 6), ``physics`` the reduced model x_P (eq. 7; None where
-    there is no physics), ``partial`` the models in between: with the residuals in the dynamics
-    alone (``"dynamics"``, x_A) and with those on the observation alone (``"observation"``, x_B).
-    """
-
-    full: Tensor
-    physics: Tensor | None = None
-    partial: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 class GreyBox(nn.Module):
@@ -93,7 +83,14 @@ class GreyBox(nn.Module):
         return self.system.latents
 
     def prepare(self, batch: Batch) -> None:
-        """Take sizes and scales from the data, before a guide is built."""
+        """Take sizes and scales from the data, before a guide is built; the law is tried on them.
+
+        Raises:
+            InputError: an input that the data do not have, or a law whose answers will not do.
+
+        """
+        self._known(batch.inputs)
+        self.system.attempt(Trial(self.latents, batch, self.noise.log_scale.dtype))
         for each in self.terms:
             each.prepare(batch)
 
@@ -187,7 +184,7 @@ class GreyBox(nn.Module):
             )
             for part in parts
         ]
-        return _joined(decoded)
+        return joined(decoded)
 
     def _parts(self, lead: torch.Size) -> list[slice]:
         """Slices of the first axis that are computed one after the other, to bound memory."""
@@ -284,7 +281,7 @@ class GreyBox(nn.Module):
         return cls(system, residuals, build(values["noise"], NOISES.values()))
 
     def log_prior(self) -> Tensor | float:
-        """Log density (nats) of learned weights that have a prior of their own."""
+        """Log density (), nats, of learned weights that have a prior of their own."""
         parts = [self.system.log_prior(), *(each.log_prior() for each in self.terms)]
         return sum(parts[1:], parts[0])
 
@@ -295,24 +292,3 @@ def _observed(outcome: Outcome, added: Sequence[tuple[Residual, Seen]]) -> Tenso
     for residual, seen in added:
         total = total + residual.add(replace(seen, inputs=outcome.inputs), outcome.states)
     return total
-
-
-def _joined(parts: Sequence[Decoded]) -> Decoded:
-    """Decoded pieces as one, along their first axis."""
-    first = parts[0]
-    full = torch.cat([part.full for part in parts])
-    if first.physics is None:
-        return Decoded(full)
-    physics = torch.cat([cast(Tensor, part.physics) for part in parts])
-    partial = {k: torch.cat([part.partial[k] for part in parts]) for k in first.partial}
-    return Decoded(full, physics, partial)
-
-
-def site_value(trace: poutine.Trace, name: str) -> Tensor:
-    """The value of one site of a trace."""
-    return cast(Tensor, trace.nodes[name]["value"])
-
-
-def returned(trace: poutine.Trace) -> Decoded:
-    """What ``GreyBox`` returned in a trace of it."""
-    return cast(Decoded, trace.nodes["_RETURN"]["value"])

@@ -24,6 +24,7 @@ class Change:
     shift: float = 0.0
 
     def __call__(self, value: Tensor) -> Tensor:
+        """Values (...) of a latent, changed."""
         return self.factor * value + self.shift
 
 

@@ -43,7 +43,12 @@ class Latent:
             object.__setattr__(self, "name", name)
 
     def check(self) -> None:
-        """Refuse a prior that is no scalar's, or that leaves the support."""
+        """Refuse a prior that is no scalar's, or that leaves the support.
+
+        Raises:
+            InputError: naming the latent, its prior and what was expected.
+
+        """
         if self.prior.batch_shape + self.prior.event_shape != torch.Size():
             shape = tuple(self.prior.batch_shape + self.prior.event_shape)
             raise InputError(f"prior of {self.name} has shape {shape}, expected a scalar")
@@ -68,14 +73,14 @@ class Latent:
         )
 
     def wrapped(self, values: Tensor) -> Tensor:
-        """Angles less the whole periods that they are beyond the circle; others as they are."""
+        """Angles (...) less the whole periods beyond the circle; other values as they are."""
         if self.period is None or not self.circular:
             return values
         within = self.lower + torch.remainder(values - self.lower, self.period)
         return _inside(within, self.prior.support)
 
     def difference(self, a: Tensor, b: Tensor) -> Tensor:
-        """``a - b``, and for a circular latent the short way round."""
+        """``a - b`` (...), and for a circular latent the short way round."""
         if self.period is None or not self.circular:
             return a - b
         return difference(a, b, self.period)
@@ -83,7 +88,7 @@ class Latent:
     def prior_like(
         self, values: Tensor, hyper: Mapping[str, Tensor] | None = None
     ) -> TorchDistribution:
-        """The prior on the device and in the precision of ``values``, given hyperparameters."""
+        """The prior in the precision and on the device of ``values`` (...), given ``hyper``."""
         prior = self.prior
         if isinstance(prior, Hierarchical):
             prior = prior.given(hyper or {})

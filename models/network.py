@@ -8,12 +8,18 @@ import torch
 from torch import Tensor, nn
 
 
+def linear(inputs: int, outputs: int, *, start: float) -> nn.Linear:
+    """A layer whose weights begin at ``start`` times their usual size, and without an offset."""
+    layer = nn.Linear(inputs, outputs)
+    with torch.no_grad():
+        layer.weight.mul_(start)
+        layer.bias.zero_()
+    return layer
+
+
 def perceptron(inputs: int, outputs: int, *, width: int, start: float) -> nn.Sequential:
     """Two hidden layers; the last layer's weights begin at ``start`` times their usual size."""
-    head = nn.Linear(width, outputs)
-    with torch.no_grad():
-        head.weight.mul_(start)
-        head.bias.zero_()
+    head = linear(width, outputs, start=start)
     hidden = (nn.Linear(inputs, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU())
     return nn.Sequential(*hidden, head)
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import sys
-import traceback
 from pathlib import Path
 from types import ModuleType
 
 from groundvae.data.errors import InputError
 from groundvae.models.catalogue import Entry
 from groundvae.models.declared import entry_of
+from groundvae.models.place import line_of
 from groundvae.models.system import KINDS, System
 from groundvae.models.systems import SYSTEMS
 
@@ -81,14 +81,14 @@ def load(path: Path) -> ModuleType:
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
-    except InputError:
-        del sys.modules[name]
-        raise
     except BaseException as error:  # anything can happen in somebody's file, SystemExit included
         del sys.modules[name]
         if isinstance(error, KeyboardInterrupt):
             raise
-        raise InputError(f"{path}: {_place(error, path)}{type(error).__name__}: {error}") from error
+        line, kind = line_of(error, path), type(error).__name__
+        place = f"{path}: " if line is None else f"{path}: line {line}: "
+        told = str(error) if isinstance(error, InputError) else f"{kind}: {error}"
+        raise InputError(place + told) from error
     return module
 
 
@@ -105,12 +105,3 @@ def _own_system(kind: object, module: ModuleType) -> bool:
         and kind.__module__ == module.__name__
         and not abstract
     )
-
-
-def _place(error: BaseException, path: Path) -> str:
-    """The last line of the file that the error came through."""
-    if isinstance(error, SyntaxError):
-        return f"line {error.lineno}: "
-    frames = traceback.extract_tb(error.__traceback__)
-    lines = [f.lineno for f in frames if Path(f.filename) == path.resolve()]
-    return f"line {lines[-1]}: " if lines else ""

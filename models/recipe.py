@@ -11,10 +11,15 @@ from groundvae.data.errors import InputError
 
 @dataclass(frozen=True)
 class FitOptions:
-    """How long and how fast to train. The defaults are the published ones."""
+    """How long and how fast to train. The defaults are the published ones.
+
+    Raises:
+        InputError: a number out of its range.
+
+    """
 
     steps: int = 300
-    """Gradient steps of model and guide together."""
+    """Gradient steps of model and guide together; of a fit by evidence, rounds at most."""
     sleep: float = 8.0
     """Before them, for each of them: steps of the guide alone, on simulations of the model."""
     calibrate: float = 1.0
@@ -80,5 +85,5 @@ USUAL = Recipe(
     options=FitOptions(steps=1200, sleep=0.5, calibrate=0.25, learning_rate=4e-3),
 )
 
-EVIDENCE = Recipe(guide="modes", double=True)
+EVIDENCE = Recipe(guide="modes", options=FitOptions(steps=60), double=True)
 """For residuals of unknown shape: rounds of evidence, no network."""

@@ -20,6 +20,7 @@ from groundvae.data.batch import Batch
 from groundvae.data.errors import InputError
 from groundvae.data.input import Input
 from groundvae.models.latent import Latent, LatentSpec
+from groundvae.models.trial import Trial
 from groundvae.models.values import Values
 from groundvae.models.written import Written
 
@@ -61,6 +62,9 @@ class System(nn.Module, Written):
         on_grid: whether states have an axis of their own: fields, vectors.
         keeps_energy: whether the law keeps ``energy``.
         chunk: how many observations are computed at once where no gradient is asked for.
+
+    Raises:
+        InputError: on declaration, a latent or an input whose name is taken.
 
     """
 
@@ -123,12 +127,20 @@ class System(nn.Module, Written):
         are asked for, without them.
         """
 
+    def attempt(self, trial: Trial) -> None:
+        """What a trial asks of the law, once; it refuses what will not do.
+
+        Raises:
+            InputError: naming file, line, state and latents.
+
+        """
+
     def stages(self, inputs: Values) -> Tensor | None:
         """The times (stage,), s, at which residuals will be asked, where they are known."""
         return None
 
     def log_prior(self) -> Tensor | float:
-        """Log density (nats) of learned weights that have a prior; the others have none."""
+        """Log density (), nats, of learned weights that have a prior; the others have none."""
         return 0.0
 
     def augment(self, batch: Batch) -> Batch:

@@ -18,6 +18,30 @@ class NonFiniteError(ArithmeticError):
     """A computation left the finite numbers; the message names the quantity and the sample."""
 
 
+class DivergedError(NonFiniteError):
+    """A solution left the finite numbers.
+
+    Args:
+        sample: which one, counted over all axes before the state's.
+        component: of its state, the first that did.
+        time: from when on, s.
+        remedy: what to do about it.
+        detail: what is known of the sample beside its number, after a comma.
+
+    """
+
+    def __init__(
+        self, sample: int, component: int, time: float, remedy: str, detail: str = ""
+    ) -> None:
+        told = f"the solution of sample {sample} is not finite from t = {time:g} s on"
+        super().__init__(f"{told}{detail}; {remedy}")
+        self.sample, self.component, self.time, self.remedy = sample, component, time, remedy
+
+    def with_detail(self, detail: str) -> DivergedError:
+        """The same, with more of the sample."""
+        return DivergedError(self.sample, self.component, self.time, self.remedy, f", {detail}")
+
+
 def meant(word: str, known: Iterable[str]) -> str:
     """The end of a sentence about a word that is not known: the one that is nearest to it.
 

@@ -22,6 +22,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -31,7 +32,7 @@ from groundvae.physics.adjoint import linked
 from groundvae.physics.clock import Field, own_step_grid, pick
 from groundvae.physics.clock import from_start as from_start
 from groundvae.physics.clock import step_grid as step_grid
-from groundvae.physics.errors import InputError, NonFiniteError, is_tolerant
+from groundvae.physics.errors import DivergedError, InputError, is_tolerant
 from groundvae.physics.exponential import Exponential as Exponential
 from groundvae.physics.leapfrog import Interpolated as Interpolated
 from groundvae.physics.leapfrog import Leapfrog as Leapfrog
@@ -39,6 +40,19 @@ from groundvae.physics.rungekutta import RK4 as RK4
 from groundvae.physics.rungekutta import Euler as Euler
 from groundvae.physics.rungekutta import FixedStep as FixedStep
 from groundvae.physics.rungekutta import Midpoint as Midpoint
+
+
+class Solver(Protocol):
+    """What a solver is; any object of this shape is one."""
+
+    def __call__(self, field: Field, state: Tensor, times: Tensor, /) -> Tensor:
+        """States (time, ..., dimension) of one (..., dimension) at ``times[0]``.
+
+        ``times``, s, are (time,) or of each observation's own, (observation, time).
+        """
+
+    def stage_times(self, times: Tensor, /) -> Tensor | None:
+        """All times (stage,), s, at which the field will be asked; None: not known before."""
 
 
 @dataclass(frozen=True)
@@ -146,9 +160,6 @@ class ParallelAdjoint:
         return self.solver.stage_times(times)
 
 
-Solver = Interpolated | Euler | Midpoint | RK4 | Leapfrog | ParallelAdjoint | Dopri5 | Exponential
-
-
 def solve(field: Field, state: Tensor, times: Tensor, solver: Solver) -> Tensor:
     """States of shape ``(..., time, dimension)``; refuses a result that is not finite.
 
@@ -161,7 +172,7 @@ def solve(field: Field, state: Tensor, times: Tensor, solver: Solver) -> Tensor:
 
     Raises:
         InputError: other numbers of observations in ``times`` and in ``state``.
-        NonFiniteError: naming the first sample that left the finite numbers, and when.
+        DivergedError: naming the first sample that left the finite numbers, and when.
 
     """
     own = times.dim() == 2
@@ -172,12 +183,10 @@ def solve(field: Field, state: Tensor, times: Tensor, solver: Solver) -> Tensor:
         )
     states = solver(field, state, times)
     if not is_tolerant() and not torch.isfinite(states[-1]).all():
-        finite = torch.isfinite(states).all(dim=-1).reshape(len(states), -1)
-        sample = int((~finite).any(dim=0).nonzero()[0])
+        wrong = ~torch.isfinite(states).reshape(len(states), -1, states.shape[-1])
+        sample = int(wrong.any(dim=-1).any(dim=0).nonzero()[0])
+        when, component = wrong[:, sample].nonzero()[0].tolist()
         clock = times[sample % len(times)] if own else times
-        when = float(clock[int((~finite[:, sample]).nonzero()[0])])
-        raise NonFiniteError(
-            f"the solution of sample {sample} is not finite from t = {when:g} s on; "
-            f"use a smaller step than {solver}"
-        )
+        remedy = f"use a smaller step than {solver}"
+        raise DivergedError(sample, component, float(clock[when]), remedy)
     return torch.movedim(states, 0, -2)

@@ -19,17 +19,18 @@ from groundvae.physics.rungekutta import FixedStep
 
 Field = Callable[[Tensor, Tensor], Tensor]
 Jacobians = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
-"""Takes times (step, 1) and states (step, n, d); gives ``d rate / d state`` (step, n, d, d) and
-``d rate / d parameter`` (step, n, d, parameter)."""
+"""Takes times (step, 1 or n) and states (step, n, d); gives ``d rate / d state`` (step, n, d, d)
+and ``d rate / d parameter`` (step, n, d, parameter)."""
 
 
 @dataclass(frozen=True)
 class Timed:
-    """Parameters whose part in the rate is a function of time alone, the same for all of n.
+    """Parameters whose part in the rate is a function of time alone.
 
     ``rows`` (row,) are the components of the state that they push, ``features`` give at times
-    (step,) what each does to each of these, (step, row, parameter). They cost a product of small
-    matrices a step, however many they are.
+    (step,) what each does to each of these, (step, row, parameter), and at times (step, n) of each
+    one's own (step, n, row, parameter). They cost a product of small matrices a step, however many
+    they are.
     """
 
     rows: Tensor
@@ -49,9 +50,9 @@ def sensitivities(
 
     Args:
         path: states (step + 1, n, d) on the grid, as ``solver`` made them.
-        grid: times (step + 1,), s.
+        grid: times (step + 1,), or (step + 1, n) of each one's own, s.
         begin: ``d state / d parameter`` at the first of them, (n, d, parameter).
-        field: the rate of states (step, n, d) at times (step, 1).
+        field: the rate of states (step, n, d) at times (step, 1 or n).
         jacobians: its derivatives.
         solver: the method.
         timed: further parameters, none of which moves the start.
@@ -77,13 +78,14 @@ def _step_maps(
     timed: Timed | None,
 ) -> tuple[Tensor, Tensor]:
     """Derivatives of all steps by their first state (step, n, d, d), and by the parameters."""
-    length = torch.diff(grid).view(-1, 1, 1)
+    steps = torch.diff(grid, dim=0)
+    length = steps.reshape(len(steps), -1, 1)
     wide = length.unsqueeze(-1)
     slopes: list[Tensor] = []
     by_state: list[Tensor] = []
     by_parameter: list[Tensor] = []
     for i, (share, row) in enumerate(zip(solver.stages, solver.couplings, strict=True)):
-        times = (grid[:-1] + share * torch.diff(grid)).unsqueeze(-1)
+        times = (grid[:-1] + share * steps).reshape(len(steps), -1)
         at = before + length * _mix(row, slopes) if slopes else before
         own, push = jacobians(times, at)
         slopes.append(field(times, at))
@@ -101,8 +103,10 @@ def _step_maps(
         return moved, pushed
     units = len(solver.stages) * len(timed.rows)
     dense, unit = pushed.split([pushed.shape[-1] - units, units], -1)
-    stages = [timed.features(grid[:-1] + c * torch.diff(grid)) for c in solver.stages]
-    spread = unit.flatten(1, 2) @ torch.cat(stages, 1)  # (step, n d, parameter)
+    stages = torch.cat([timed.features(grid[:-1] + c * steps) for c in solver.stages], -2)
+    if grid.dim() > 1:
+        return moved, torch.cat([dense, unit @ stages], -1)
+    spread = unit.flatten(1, 2) @ stages  # (step, n d, parameter)
     return moved, torch.cat([dense, spread.unflatten(1, unit.shape[1:3])], -1)
 
 

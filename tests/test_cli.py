@@ -21,7 +21,8 @@ import tyro
 import xarray as xr
 
 from groundvae.cli import source
-from groundvae.cli.fit import Fit
+from groundvae.cli.commands import Fit
+from groundvae.cli.fit import recipe_of
 from groundvae.cli.main import main
 from groundvae.guides.catalogue import GUIDES
 from groundvae.inference.run import load_run
@@ -55,7 +56,7 @@ def test_a_typed_option_is_kept_and_others_are_the_system_s_own(name: str) -> No
     for typed in ({}, {"steps": usual.steps}, {"sleep": usual.sleep, "batch_size": 7}):
         words = [word for k, v in typed.items() for word in (f"--{k.replace('_', '-')}", str(v))]
         command = tyro.cli(Fit, args=[name, *words])
-        options = command.recipe(entry).options
+        options = recipe_of(command, entry).options
         assert options == replace(own, **typed)  # type: ignore[arg-type]
 
 
@@ -118,7 +119,8 @@ def test_the_same_fit_twice_is_the_same(
     tiny: Tiny, tmp_path: Path, small_fit: tuple[str, ...]
 ) -> None:
     again = tmp_path / "again"
-    assert main(["fit", "pendulum", "--data", str(tiny.data), "--out", str(again), *small_fit]) == 0
+    command = ["fit", "pendulum", "--variant", "hybrid-reg", "--data", str(tiny.data)]
+    assert main([*command, "--out", str(again), *small_fit]) == 0
     name = "weights.safetensors"
     assert (again / name).read_bytes() == (tiny.run / name).read_bytes()
 
@@ -340,6 +342,7 @@ def test_help_goes_to_stdout(command: str, capsys: pytest.CaptureFixture[str]) -
 def test_an_interrupted_fit_is_saved(tiny: Tiny, tmp_path: Path) -> None:
     out = tmp_path / "run"
     command = [sys.executable, str(ROOT / "run.py"), "fit", "pendulum", "--data", str(tiny.data)]
+    command += ["--variant", "hybrid-reg"]
     command += ["--out", str(out), "--steps", "100000", "--sleep", "1e-4", "--batch-size", "10"]
     command += ["--validate-every", "2", "--threads", "1"]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
@@ -379,7 +382,7 @@ def test_reprior_changes_the_posterior_and_tells_who_needs_a_refit(
 def test_paper_loss_fits_with_its_noise_fixed(tmp_path: Path, small_fit: tuple[str, ...]) -> None:
     data, out = str(tmp_path / "d.npz"), tmp_path / "run"
     assert main(["simulate", "pendulum", "--n", "20", "--out", data]) == 0
-    command = ["fit", "pendulum", "--data", data, "--loss", "paper", "--out", str(out)]
-    assert main([*command, *small_fit]) == 0
+    command = ["fit", "pendulum", "--variant", "hybrid-reg", "--data", data, "--out", str(out)]
+    assert main([*command, "--loss", "paper", *small_fit]) == 0
     scale = load_run(out).model.noise.scale
     assert float(scale.detach()) == pytest.approx(np.exp(-4.5), rel=1e-5)

@@ -24,8 +24,9 @@ SHORT = ("--steps", "2", "--sleep", "0", "--calibrate", "0", "--batch-size", "10
 
 
 def fit(tiny: Tiny, out: str | Path, *options: str) -> int:
+    variant = () if "--variant" in options else ("--variant", "hybrid-reg")
     command = ["fit", "pendulum", "--data", str(tiny.data), "--out", str(out), *SHORT]
-    return main([*command, *options])
+    return main([*command, *variant, *options])
 
 
 def test_overwriting_here_leaves_everything_else(

@@ -30,7 +30,7 @@ def test_options_are_saved_with_the_run_and_restored(
     assert len(run.guide.family.flow.layers) == 4  # type: ignore[union-attr]
     # A recipe of before there were options is one with the usual ones.
     plain = tmp_path / "plain"
-    new_run(RunConfig("pendulum", 50)).save(plain)
+    new_run(RunConfig("pendulum", 50, "hybrid-reg")).save(plain)
     config = json.loads((plain / "config.json").read_text())
     del config["recipe"]["guide_options"]
     (plain / "config.json").write_text(json.dumps(config))

@@ -99,7 +99,7 @@ def test_angles_are_compared_on_the_circle() -> None:
 
 def test_a_report_with_mcmc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(context, "SIMULATIONS", 60)
-    run = new_run(RunConfig("pendulum", len(TIMES)))
+    run = new_run(RunConfig("pendulum", len(TIMES), "hybrid-reg"))
     guide = posterior(run, simulate(30, 0), PosteriorOptions(60, 30))
     reference = az.InferenceData(posterior=guide["posterior"].isel(observation=[1, 5, 9, 20, 29]))
     metrics = diagnose(run, guide, tmp_path, reference)

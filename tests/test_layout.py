@@ -18,6 +18,8 @@ MAY_IMPORT = {
     "diagnostics": {"diagnostics", "inference", "guides", "models", "data", "physics"},
     "cli": {"cli", "diagnostics", "inference", "guides", "models", "data", "physics"},
 }
+SYSTEM_LINES, FUNCTION = 120, 60
+"""Most lines of a system's file, and of a function."""
 PYRO_FREE = ("physics", "data")
 FORBIDDEN_CALLS = {"eval", "exec", "compile", "__import__"}
 FORBIDDEN_MODULES = {"pickle", "dill", "cloudpickle", "joblib", "marshal", "shelve"}
@@ -76,6 +78,19 @@ def test_nothing_is_evaluated_or_unpickled(package: str) -> None:
 def test_physics_and_data_know_nothing_of_pyro(package: str) -> None:
     tops = {n.split(".")[0] for _, tree in sources(package) for n in imported(tree)}
     assert "pyro" not in tops
+
+
+def test_a_system_is_short() -> None:
+    for path, _ in sources("models/systems"):
+        assert len(path.read_text(encoding="utf-8").splitlines()) <= SYSTEM_LINES, path
+
+
+@pytest.mark.parametrize("package", MAY_IMPORT)
+def test_functions_are_short(package: str) -> None:
+    for path, tree in sources(package):
+        for node in ast.walk(tree):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                assert (node.end_lineno or 0) - node.lineno < FUNCTION, f"{path}: {node.name}"
 
 
 def test_every_package_is_declared() -> None:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,6 +18,8 @@ import groundvae as gv
 from groundvae.cli.main import main
 from groundvae.data.errors import InputError
 from groundvae.data.pendulum import simulate
+from groundvae.diagnostics.check import CHECKS
+from groundvae.diagnostics.diagnose import diagnose
 from groundvae.guides.catalogue import GUIDES, build_guide
 from groundvae.guides.phase import Ending
 from groundvae.inference.fit import fit
@@ -30,6 +33,7 @@ from groundvae.models.ownfile import entries_of, find_system, load
 from groundvae.models.recipe import FitOptions, Recipe
 from groundvae.models.registry import Registry
 from groundvae.models.residuals import RESIDUALS, Network
+from groundvae.models.solvers import SOLVERS, solver_of
 from groundvae.models.system import KINDS
 from groundvae.models.systems import SYSTEMS
 from groundvae.models.systems.pendulum import Pendulum
@@ -37,7 +41,10 @@ from groundvae.models.systems.pendulum import Pendulum
 OWN = '''
 import numpy as np
 import pyro.distributions as dist
+import torch
+import xarray as xr
 import groundvae as gv
+from groundvae.diagnostics.check import Check, registered
 from groundvae.guides.catalogue import GUIDES, encoder_of
 from groundvae.guides.family import NormalFamily
 from groundvae.guides.joint import JointGuide
@@ -45,6 +52,41 @@ from groundvae.inference.penalty import PENALTIES
 from groundvae.models.noises import NOISES
 from groundvae.models.noises.gaussian import Gaussian
 from groundvae.models.residuals import RESIDUALS
+from groundvae.models.solvers import SOLVERS
+
+
+@SOLVERS.register("own_heun")
+class Heun:
+    """One step of Heun's between two samples."""
+
+    asked = 0
+
+    def __call__(self, field, state, times):
+        Heun.asked += 1
+        states = [state]
+        for start, end in zip(times[:-1], times[1:]):
+            first = field(start, states[-1])
+            second = field(end, states[-1] + (end - start) * first)
+            states.append(states[-1] + (end - start) / 2 * (first + second))
+        return torch.stack(states)
+
+    def stage_times(self, times):
+        return None
+
+
+@registered
+class Sides(Check):
+    """Whether predictions are as often above the data as below."""
+
+    name, title, subject = "own_sides", "Above and below", "sides of {of}"
+    good, doubtful, measured = 0.4, 0.1, "above"
+    sentences = {"good": "On both sides.", "bad": "Only {percent:.0f} % are above."}
+    metric_words = {"own_share": "share of the samples below their prediction"}
+
+    def compute(self, context):
+        mean = context.inference_data["posterior_predictive"]["x"].mean(("chain", "draw"))
+        above = (mean.values > context.x).reshape(len(context.x), -1).mean(1)
+        return xr.Dataset({"above": ("observation", above)}, attrs={"latent": "x"})
 
 
 class Cup(gv.Dynamics):
@@ -54,6 +96,7 @@ class Cup(gv.Dynamics):
     start = gv.Latent(gv.Normal(1.0, 0.3), unit="K", meaning="warmer than the room at first")
     states = ("warmth",)
     observed = "warmth"
+    solver = "own_heun"
 
     def initial(self, z, inputs):
         return {"warmth": z.start}
@@ -111,6 +154,8 @@ def simulate(n, seed):
 
 gv.register("own_cup", Cup, residual=Leak("warmth"), noise=Twice(0.1), simulate=simulate)
 '''
+OPEN: tuple[Registry[Any], ...]
+OPEN = (SYSTEMS, RESIDUALS, NOISES, GUIDES, PENALTIES, SOLVERS, CHECKS)
 TINY = FitOptions(steps=2, sleep=1.0, calibrate=0.0, batch_size=8, validate_every=1)
 SMALL = ("--steps", "2", "--sleep", "1", "--batch-size", "8", "--validate-every", "1")
 
@@ -118,7 +163,7 @@ SMALL = ("--steps", "2", "--sleep", "1", "--batch-size", "8", "--validate-every"
 @pytest.fixture(autouse=True)
 def _as_before(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """What a test registers is forgotten after it."""
-    for known in (SYSTEMS, RESIDUALS, NOISES, GUIDES, PENALTIES):
+    for known in OPEN:
         monkeypatch.setattr(known, "_known", dict(known))
     kinds = dict(KINDS)
     threads = torch.get_num_threads()
@@ -147,14 +192,15 @@ def test_what_a_file_registers_is_found_by_name(own: Path) -> None:
     model = GreyBox(system, residual, noise)
     assert GreyBox.rebuilt(json.loads(json.dumps(model.written()))).written() == model.written()
     assert type(build_guide("own_plain", model, 16)).__name__ == "JointGuide"
-    assert "own_small" in PENALTIES
-    for known in (RESIDUALS, NOISES, GUIDES, PENALTIES, SYSTEMS):
-        assert any(name.startswith("own_") for name in known)
+    for known in OPEN:
+        assert any(name.startswith("own_") for name in known), known.kind
 
 
 def test_the_command_line_takes_all_of_it_and_reads_the_run_again(
-    own: Path, tmp_path: Path
+    own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("groundvae.diagnostics.checks.ORDER", ("standin",))  # ours: one is enough
+    monkeypatch.setattr(CHECKS, "_known", {"standin": CHECKS["standin"]})
     data, folder = str(tmp_path / "d.npz"), tmp_path / "run"
     assert main(["simulate", str(own), "--n", "20", "--out", data]) == 0
     command = ["fit", str(own), "--data", data, "--out", str(folder), "--threads", "1", *SMALL]
@@ -169,10 +215,20 @@ def test_the_command_line_takes_all_of_it_and_reads_the_run_again(
     few = ["--draws", "8", "--predictive-draws", "4", "--threads", "1"]
     out = str(tmp_path / "p.nc")
     assert main(["posterior", str(folder), "--data", data, "--out", out, *few]) == 0
+    asked = load(own).Heun.asked
+    assert main(["diagnose", str(folder), "--data", data, *few]) == 0
+    assert load(own).Heun.asked > asked > 0
+    assert 0 <= json.loads((folder / "metrics.json").read_text())["own_share"] <= 1
+    assert "sides of x" in (folder / "report.html").read_text()
 
 
-def test_an_object_may_stand_where_a_name_may(own: Path) -> None:
+def test_an_object_may_stand_where_a_name_may(
+    own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     module = load(own)
+    monkeypatch.setattr("groundvae.diagnostics.checks.ORDER", ("standin",))
+    monkeypatch.setattr(CHECKS, "_known", {"standin": CHECKS["standin"]})
+    monkeypatch.setattr(module.Cup, "solver", module.Heun())
     data = module.simulate(20, 0)
     model = GreyBox(module.Cup(), module.Leak("warmth"), module.Twice(0.1))
     recipe = Recipe("regularized", options=TINY)
@@ -180,6 +236,10 @@ def test_an_object_may_stand_where_a_name_may(own: Path) -> None:
     assert run.fit.ending is Ending.FINISHED
     assert type(run.guide).__name__ == "JointGuide"
     assert "mine" in run.fit.history[-1]
+    asked = module.Heun.asked
+    drawn = gv.posterior(run, data.subset(slice(3)))
+    assert module.Heun.asked > asked > 0
+    assert "own_share" in diagnose(run, drawn, tmp_path, checks=[module.Sides()])
     named = fit(model=replace_model(module), data=data, recipe=recipe, guide="own_plain")
     assert type(named.guide).__name__ == "JointGuide"
 
@@ -228,12 +288,10 @@ def test_installed_packages_offer_things_by_entry_points(monkeypatch: pytest.Mon
         list(others)
 
 
-@pytest.mark.parametrize(
-    ("known", "kind"), [(RESIDUALS, "residual"), (NOISES, "noise"), (SYSTEMS, "system")]
-)
-def test_a_taken_name_is_refused(known: Registry[object], kind: str) -> None:
+@pytest.mark.parametrize("known", OPEN, ids=lambda known: known.kind)
+def test_a_taken_name_is_refused(known: Registry[object]) -> None:
     first = next(iter(known))
-    with pytest.raises(InputError, match=f"there is a {kind} '{first}' already"):
+    with pytest.raises(InputError, match=f"there is a {known.kind} '{first}' already"):
         known.register(first)(SimpleNamespace(system=None))
     known.register(first)(known[first])  # the same again is no harm
 
@@ -278,6 +336,28 @@ def test_a_rate_of_other_states_is_refused() -> None:
         decode(Bad())
 
 
+@pytest.mark.parametrize(
+    ("solver", "said"),
+    [
+        ("rk5", "no solver 'rk5', known: euler, midpoint, rk4"),
+        (0.05, "the solver 0.05 is a float, expected an object that is called with a field"),
+    ],
+)
+def test_a_solver_that_is_none_is_refused(solver: object, said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        decode(type("Unsolved", (Pendulum,), {"solver": solver})())
+
+
+@pytest.mark.parametrize("name", SOLVERS)
+def test_a_solver_by_name_is_one_of_ours(name: str) -> None:
+    start, times = torch.tensor([1.0, 0.0]), torch.linspace(0.0, 1.0, 41)
+    if name == "exponential":  # of fields that are linear in the state
+        times = times[:2]
+    solution = solver_of(name)(lambda t, y: torch.stack([y[..., 1], -y[..., 0]], -1), start, times)
+    assert solution.shape == (len(times), 2)
+    torch.testing.assert_close(solution[-1, 0], torch.cos(times[-1]), atol=0.03, rtol=0.0)
+
+
 def test_what_a_law_misspells_is_refused() -> None:
     class Typo(Pendulum):
         def rate(self, t: object, state: object, z: object, inputs: object) -> dict[str, float]:  # type: ignore[override]
@@ -309,10 +389,10 @@ def test_two_files_may_name_a_class_alike(tmp_path: Path) -> None:
         folder = tmp_path / f"run{factor:g}"
         new_run(RunConfig(str(path), 16)).save(folder)
         runs.append(folder)
-    z, t = {"pace": torch.ones(1), "start": torch.ones(1)}, {"t": torch.tensor([0.0, 1.0])}
+    z, t = {"pace": torch.ones(1), "start": torch.ones(1)}, {"t": torch.linspace(0, 1, 51)}
     for folder, factor in zip(runs, (1.0, 3.0), strict=True):
         decoded = load_run(folder).model.decode(z, torch.zeros(1, 1), t)
-        assert float(decoded.physics[0, 1]) == pytest.approx(np.exp(-factor), abs=1e-3)  # type: ignore[index]
+        assert float(decoded.physics[0, -1]) == pytest.approx(np.exp(-factor), abs=1e-3)  # type: ignore[index]
 
 
 @pytest.mark.parametrize(

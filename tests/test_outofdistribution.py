@@ -29,7 +29,7 @@ FEW = PosteriorOptions(draws=5, predictive_draws=5)
 @pytest.fixture(scope="module")
 def run() -> Run:
     """Unfitted: conformal thresholds hold for any score, a bad one is only blind."""
-    run = new_run(RunConfig("pendulum", len(TIMES)))
+    run = new_run(RunConfig("pendulum", len(TIMES), "hybrid-reg"))
     train, valid = Batch.of(simulate(300, 1)), Batch.of(simulate(500, 2))
     run.guide.prepare(train)
     run.ood_reference = learn_reference(run.model, run.guide, train, valid)

@@ -39,8 +39,8 @@ def shell(line: str, folder: Path, **environment: str) -> subprocess.CompletedPr
 
 
 def fit(tiny: Tiny) -> str:
-    words = [str(ROOT / "run.py"), "fit", "pendulum", "--data", str(tiny.data), "--out", "run"]
-    return " ".join([*words, *SHORT])
+    words = [str(ROOT / "run.py"), "fit", "pendulum", "--variant", "hybrid-reg"]
+    return " ".join([*words, "--data", str(tiny.data), "--out", "run", *SHORT])
 
 
 def test_a_reader_that_goes_away_stops_no_fit(tiny: Tiny, tmp_path: Path) -> None:

@@ -33,6 +33,7 @@ from groundvae.inference.inferencedata import (
 from groundvae.models.dynamics import Dynamics, Rate
 from groundvae.models.latent import Latent
 from groundvae.models.values import Values
+from groundvae.physics.errors import NonFiniteError
 from groundvae.physics.exponential import Exponential
 from groundvae.physics.hamiltonian import Separable
 from groundvae.physics.signal import Signal
@@ -43,7 +44,6 @@ from groundvae.physics.solver import (
     Interpolated,
     Leapfrog,
     Midpoint,
-    NonFiniteError,
     ParallelAdjoint,
     Solver,
     from_start,

@@ -65,6 +65,12 @@ def test_the_wheel_claims_no_common_name(wheel: Path) -> None:
     assert {top for top in tops if not top.endswith(".dist-info")} == {"groundvae"}
 
 
+def test_the_wheel_holds_what_is_no_module(wheel: Path) -> None:
+    names = set(zipfile.ZipFile(wheel).namelist())
+    for name in ("__init__.pyi", "py.typed", "cli/catalogue.txt"):
+        assert f"groundvae/{name}" in names
+
+
 def test_the_wheel_declares_its_command(wheel: Path) -> None:
     archive = zipfile.ZipFile(wheel)
     name = next(n for n in archive.namelist() if n.endswith("entry_points.txt"))

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from groundvae.cli.fit import Fit
+from groundvae.cli.commands import Fit
+from groundvae.cli.fit import recipe_of
 from groundvae.cli.main import main
 from groundvae.cli.source import read_data
 from groundvae.inference.fit import fit
@@ -78,5 +79,7 @@ def test_what_is_fitted_without_a_word_is_the_usual_recipe() -> None:
     """The command's own defaults change nothing of it."""
     for name, entry in SYSTEMS.items():
         for variant in entry.variants:
-            command = Fit(name, variant=variant)
-            assert command.recipe(entry) == entry.variant(variant).recipe, (name, variant)
+            assert recipe_of(Fit(name, variant=variant), entry) == entry.variant(variant).recipe, (
+                name,
+                variant,
+            )

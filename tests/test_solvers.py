@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from groundvae.physics.errors import NonFiniteError
 from groundvae.physics.pendulum import energy, gravity
 from groundvae.physics.solver import (
     RK4,
@@ -15,7 +16,6 @@ from groundvae.physics.solver import (
     Euler,
     Leapfrog,
     Midpoint,
-    NonFiniteError,
     ParallelAdjoint,
     Solver,
     solve,

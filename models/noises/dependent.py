@@ -130,7 +130,12 @@ class Dependent(Noise):
         return mean + (colored if self.has_channels else colored.squeeze(-1))
 
     def folded(self, values: Tensor) -> Tensor:
-        """Values with an axis of channels."""
+        """Values (..., *axes) with an axis of channels, (..., *axes, channel).
+
+        Raises:
+            InputError: they have too few axes, or other channels.
+
+        """
         values = values if self.has_channels else values.unsqueeze(-1)
         if values.dim() <= len(self.axes) or values.shape[-1] != self.channels.count:
             raise InputError(

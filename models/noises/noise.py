@@ -82,7 +82,12 @@ class Noise(nn.Module, Written, ABC):
         observed: Tensor | None = None,
         times: Tensor | None = None,
     ) -> TorchDistribution:
-        """The distribution of ``x``; samples that are not ``observed`` add nothing."""
+        """The distribution of ``x``; samples that are not ``observed`` add nothing.
+
+        Raises:
+            InputError: a mean whose shape or values the noise cannot have.
+
+        """
 
     @abstractmethod
     def linearize(

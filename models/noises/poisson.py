@@ -39,6 +39,12 @@ class Poisson(White):
         self.register_buffer("log_scale", torch.tensor(self._log(scale)))
 
     def hold(self, scale: float) -> None:
+        """Refuse: a rate has no scale of its own.
+
+        Raises:
+            InputError: always.
+
+        """
         raise InputError(f"the scale of Poisson noise follows from its rate: it cannot be {scale}")
 
     def sharpen(self, factor: float) -> None:

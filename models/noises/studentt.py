@@ -49,11 +49,12 @@ class StudentT(White):
 
     @property
     def df(self) -> Tensor:
+        """Degrees of freedom, ()."""
         return LEAST + self.log_excess.exp()
 
     @property
     def width(self) -> Tensor:
-        """The scale parameter of the distribution, below its standard deviation."""
+        """The scale parameter () of the distribution, below its standard deviation."""
         return self.scale * (self.log_excess.exp() / self.df).sqrt()
 
     def each(self, mean: Tensor, observed: Tensor | None = None) -> dist.TorchDistribution:

@@ -62,7 +62,11 @@ class LinearResidual(Residual):
 
     @abstractmethod
     def scales(self, auxiliary: Tensor) -> Tensor:
-        """``d weight / d z`` (..., state * feature) of the part of ``z_aux`` that is weights."""
+        """``d weight / d z`` (..., state * feature) of each weight by the part of z that is its."""
+
+    @abstractmethod
+    def stretched(self, columns: Tensor, auxiliary: Tensor) -> Tensor:
+        """Derivatives (..., value, state * feature) by raw weights, made those by whitened ones."""
 
     def bind(self, seen: Seen) -> Push:
         weights = self.weights(seen.auxiliary)  # (..., state, feature)

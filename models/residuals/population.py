@@ -42,7 +42,7 @@ class PopulationResidual(LinearResidual):
     @property
     @abstractmethod
     def own_spread(self) -> Tensor:
-        """Standard deviation of the log of the observations' own variances."""
+        """Standard deviation () of the log of the observations' own variances."""
 
     @abstractmethod
     def blank(self) -> None:
@@ -54,11 +54,15 @@ class PopulationResidual(LinearResidual):
 
     @abstractmethod
     def admit(self, scales: Tensor, rates: Tensor) -> None:
-        """Take the scales of the states seen, and of the rates acted on; variances are one."""
+        """Take scales of states seen (seen,) and of rates acted on (state,); variances are one."""
 
     @abstractmethod
     def enter(self, effects: Tensor, spread: float) -> None:
-        """First variances of the features of states."""
+        """First variances of the features of states, from the same (weight,) and spread."""
+
+    @abstractmethod
+    def settle(self) -> None:
+        """From here on, what is not known of the population counts as the observations' own."""
 
     @abstractmethod
     def refit_own(self, statistics: Statistics) -> tuple[Tensor, Tensor]:

@@ -49,6 +49,9 @@ class Residual(nn.Module, Written):
         units: a method of the system that gives the unit of the push; "" for none.
         recipe: how a model with it is fitted where nothing else is said.
 
+    Raises:
+        InputError: it acts on nothing.
+
     """
 
     acts_on: tuple[str, ...]
@@ -114,7 +117,7 @@ class Residual(nn.Module, Written):
         raise NotImplementedError(f"{type(self).__name__} does not act on the observation")
 
     def log_prior(self) -> Tensor | float:
-        """Log density (nats) of learned weights that have a prior; the others have none."""
+        """Log density (), nats, of learned weights that have a prior; the others have none."""
         return 0.0
 
 

@@ -14,7 +14,6 @@ MacKay (1992), Bayesian interpolation; Tipping (2001), Sparse Bayesian learning.
 
 from __future__ import annotations
 
-import itertools
 import math
 
 import torch
@@ -22,6 +21,7 @@ from torch import Tensor, nn
 
 from groundvae.data.batch import Batch
 from groundvae.data.errors import InputError
+from groundvae.models.residuals.features import Feature, dictionary
 from groundvae.models.residuals.population import PopulationResidual, Statistics
 from groundvae.models.residuals.residual import RESIDUALS
 from groundvae.models.system import System
@@ -31,12 +31,11 @@ STRETCH = 1.5  # of the window over the data's span
 TOP = 1.25  # highest frequency over that of Nyquist: jumps have harmonics beyond it
 MOST = 96  # frequencies, where data are long
 KNOT = 3  # frequencies from one knot of the spectrum to the next
-SIGN = 0.05  # of a state's scale, over which dry friction changes its sign
 DEGREE = 3
 START = 0.1  # of the data's spread, the effect of each feature at first
 SILENT = -40.0  # log variance of features that are not let in yet
 WIDE = 3.0  # times the usual rate, the first prior of a mean
-IMITATES = 0.5  # share of what a feature does, above which the physics could be it
+IMITATES = 0.98  # share of what a feature does, above which it is the physics by another name
 HELD = 0.02  # an observation, how strongly such features are held to small scales
 OLD = 0.1  # observations that a scale's old value is worth
 FASTEST = 2.0  # most that the log of an own variance moves at once
@@ -55,11 +54,16 @@ class Unknown(PopulationResidual):
         frequencies: how many; from the data where None.
         degree: of the polynomials of the states.
 
+    Raises:
+        InputError: a degree below 0.
+
     """
 
     scale_of: Tensor
     imitated: Tensor
     admitted: Tensor
+    settled: Tensor
+    uncertainty: Tensor
 
     def __init__(
         self,
@@ -80,8 +84,13 @@ class Unknown(PopulationResidual):
         if not self.given:
             self.sees = tuple(name for name in system.pushable() if name != "observation")
         super().attach(system)
+        self.features = self._features()
         if self.span is not None:
             self._build()
+
+    def _features(self) -> list[Feature]:
+        """Functions of the states."""
+        return dictionary(self.sees, self.degree)
 
     def prepare(self, batch: Batch) -> None:
         """Take the window from the data, where it was not given."""
@@ -104,36 +113,24 @@ class Unknown(PopulationResidual):
         targets = len(self.acts_on)
         knots = math.ceil((self.frequencies - 1) / KNOT) + 1
         self.register_buffer("scale_of", torch.ones(len(self.sees)))
-        self.log_power = nn.Parameter(torch.zeros(targets, knots))  # log variance at knots
+        # Silent, until a fit has learned them: the log of variances, of the spectrum at its knots.
+        self.log_power = nn.Parameter(torch.full((targets, knots), SILENT))
         self.log_own_spread = nn.Parameter(torch.tensor(0.0))
-        self.log_constant = nn.Parameter(torch.zeros(targets))
-        self.log_variance = nn.Parameter(torch.zeros(targets, len(self.terms)))
-        self.mean = nn.Parameter(torch.zeros(targets, len(self.terms)))
-        self.mean_variance = nn.Parameter(torch.ones(targets, len(self.terms)))
-        self.register_buffer("imitated", torch.ones(targets, len(self.terms)))
+        self.log_constant = nn.Parameter(torch.full((targets,), SILENT))
+        self.log_variance = nn.Parameter(torch.full((targets, len(self.names)), SILENT))
+        self.mean = nn.Parameter(torch.zeros(targets, len(self.names)))
+        self.mean_variance = nn.Parameter(torch.ones(targets, len(self.names)))
+        self.register_buffer("imitated", torch.ones(targets, len(self.names)))
         self.register_buffer("admitted", torch.tensor(0.0))
+        self.register_buffer("settled", torch.tensor(0.0))
+        size = targets * len(self.names)
+        self.register_buffer("uncertainty", torch.zeros(size, size))  # covariance of the means
         self.auxiliary = 1 + targets * self.count
-
-    @property
-    def terms(self) -> list[tuple[int, ...]]:
-        """Monomials of the states, as the places of their factors."""
-        places = range(len(self.sees))
-        degrees = range(1, self.degree + 1)
-        return [
-            term for d in degrees for term in itertools.combinations_with_replacement(places, d)
-        ] + [(i, -kind) for kind in (1, 2) for i in places if self.degree]
 
     @property
     def names(self) -> list[str]:
         """What the features of the states are, each over its state's scale."""
-        found = []
-        for term in self.terms:
-            if term[-1] >= 0:
-                found.append(" ".join(self.sees[i] for i in term))
-            else:
-                name = self.sees[term[0]]
-                found.append(f"|{name}| {name}" if term[-1] == -1 else f"sign {name}")
-        return found
+        return [feature.name for feature in self.features]
 
     @property
     def timed(self) -> int:
@@ -142,7 +139,7 @@ class Unknown(PopulationResidual):
 
     @property
     def count(self) -> int:
-        return self.timed + len(self.terms)
+        return self.timed + len(self.names)
 
     def of_time(self, times: Tensor) -> Tensor:
         assert self.span is not None
@@ -151,31 +148,26 @@ class Unknown(PopulationResidual):
         return torch.cat([torch.ones_like(phase[..., :1]), torch.cos(phase), torch.sin(phase)], -1)
 
     def of_states(self, times: Tensor, states: Values) -> Tensor:
+        assert self.span is not None
         seen = [states[name] / s for name, s in zip(self.sees, self.scale_of, strict=True)]
-        features = []
-        for term in self.terms:
-            first = seen[term[0]]
-            if term[-1] < 0:
-                bent = first.abs() * first if term[-1] == -1 else torch.tanh(first / SIGN)
-                features.append(bent)
-                continue
-            for i in term[1:]:
-                first = first * seen[i]
-            features.append(first)
+        share = times * (STRETCH / self.span)
+        found = [feature.of(share, seen) for feature in self.features]
         lead = next(iter(states.values())).shape
-        return torch.stack(features, -1) if features else torch.ones(*lead, 0, dtype=times.dtype)
+        return torch.stack(found, -1) if found else torch.ones(*lead, 0, dtype=times.dtype)
 
     def weights(self, auxiliary: Tensor) -> Tensor:
-        z = auxiliary[..., 1:].unflatten(-1, (len(self.acts_on), self.count))
-        return self._centre() + self._spread(auxiliary) * z
-
-    def _centre(self) -> Tensor:
-        """Means (state, feature) of the weights: a push has none."""
-        return torch.cat([self.mean.new_zeros(len(self.acts_on), self.timed), self.mean], -1)
+        timed, states = self._parts(auxiliary)
+        states = (states.flatten(-2) @ self.root.mT).unflatten(-1, self.mean.shape)
+        own = self.own(auxiliary).sqrt()[..., None, None]
+        return torch.cat([own * self._sd_timed * timed, self.mean + states], -1)
 
     def whitened(self, weights: Tensor, own: Tensor) -> Tensor:
         score = (torch.log(own) / self.own_spread).unsqueeze(-1)
-        z = (weights - self._centre()) / self._spread(score)
+        timed, states = weights.split([self.timed, len(self.names)], -1)
+        timed = timed / (own.sqrt()[..., None, None] * self._sd_timed)
+        states = (states - self.mean).flatten(-2).unsqueeze(-1)
+        states = torch.linalg.solve_triangular(self.root, states, upper=False)
+        z = torch.cat([timed, states.squeeze(-1).unflatten(-1, self.mean.shape)], -1)
         return torch.cat([score, z.flatten(-2)], -1)
 
     def own(self, auxiliary: Tensor) -> Tensor:
@@ -183,17 +175,40 @@ class Unknown(PopulationResidual):
 
     @property
     def own_spread(self) -> Tensor:
-        """Standard deviation of the log of the observations' own variances."""
+        """Standard deviation () of the log of the observations' own variances."""
         return self.log_own_spread.exp()
 
-    def scales(self, auxiliary: Tensor) -> Tensor:
-        return self._spread(auxiliary).flatten(-2)
+    def stretched(self, columns: Tensor, auxiliary: Tensor) -> Tensor:
+        timed, states = columns.unflatten(-1, (-1, self.count)).split(
+            [self.timed, len(self.names)], -1
+        )
+        own = self.own(auxiliary).sqrt()[..., None, None, None]
+        states = (states.flatten(-2) @ self.root).unflatten(-1, self.mean.shape)
+        return torch.cat([own * self._sd_timed * timed, states], -1).flatten(-2)
 
-    def _spread(self, auxiliary: Tensor) -> Tensor:
-        """Standard deviations (..., state, feature) of weights, given the own scale."""
+    def _parts(self, auxiliary: Tensor) -> tuple[Tensor, Tensor]:
+        """Whitened weights of features of time and of the states, (..., state, feature) each."""
+        z = auxiliary[..., 1:].unflatten(-1, (len(self.acts_on), self.count))
+        timed, states = z.split([self.timed, len(self.names)], -1)
+        return timed, states
+
+    @property
+    def _sd_timed(self) -> Tensor:
+        """Standard deviations (state, feature) of weights of time, of a usual observation."""
+        return self.variance[:, : self.timed].sqrt()
+
+    @property
+    def root(self) -> Tensor:
+        """Lower factor of the covariance of all weights of states, (weight, weight)."""
+        variance = self.variance[:, self.timed :].flatten()
+        if not self.settled:
+            return torch.diag(variance.sqrt())
+        return torch.linalg.cholesky(torch.diag(variance) + self.uncertainty)
+
+    def scales(self, auxiliary: Tensor) -> Tensor:
         own = self.own(auxiliary).sqrt()[..., None, None]
-        timed, states = self.variance.sqrt().split([self.timed, len(self.terms)], -1)
-        return torch.cat([own * timed, states.expand(*own.shape[:-2], *states.shape)], -1)
+        states = self.root.diagonal().view(self.mean.shape).expand(*own.shape[:-2], -1, -1)
+        return torch.cat([own * self._sd_timed, states], -1).flatten(-2)
 
     @property
     def variance(self) -> Tensor:
@@ -206,7 +221,11 @@ class Unknown(PopulationResidual):
     def blank(self) -> None:
         for parameter in (self.log_power, self.log_constant, self.log_variance, self.mean):
             parameter.data.zero_()
-        self.admitted.zero_()
+        for flag in (self.admitted, self.settled, self.uncertainty):
+            flag.zero_()
+
+    def settle(self) -> None:
+        self.settled.fill_(1.0)
 
     def begin(self, effects: Tensor, spread: float) -> None:
         square = effects.view(len(self.acts_on), self.count).square()
@@ -278,7 +297,7 @@ class Unknown(PopulationResidual):
         if not free.any():
             return
         places = torch.arange(len(self.acts_on)).unsqueeze(-1) * self.count + self.timed
-        columns = (places + torch.arange(len(self.terms))).flatten()[free]
+        columns = (places + torch.arange(len(self.names))).flatten()[free]
         size, usual = scales[0, columns], statistics.usual
         pull = statistics.mean[usual][:, columns].sum(0) / size
         gram = statistics.information(columns)[usual].sum(0) / torch.outer(size, size)
@@ -294,13 +313,15 @@ class Unknown(PopulationResidual):
             variance = (variance * ratio.clamp(0.1, 10)).clamp(1e-12, 1e6)
         where = free.view_as(self.mean)
         self.mean.data[where], self.mean_variance.data[where] = new, variance
+        self.uncertainty.zero_()
+        self.uncertainty[torch.outer(free, free)] = covariance.flatten()
 
     @property
     def _sections(self) -> list[int]:
         """Sizes of constant, cosines, sines and features of states."""
         assert self.frequencies is not None
         waves = self.frequencies
-        return [1 if waves else 0, waves, waves, len(self.terms)]
+        return [1 if waves else 0, waves, waves, len(self.names)]
 
     @property
     def hats(self) -> Tensor:

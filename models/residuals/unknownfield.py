@@ -31,10 +31,6 @@ class UnknownField(Unknown):
         self.spacing, self.ends = spacing, ends
 
     @property
-    def terms(self) -> list[tuple[int, ...]]:
-        return [(i,) for i in range(len(self.names))]
-
-    @property
     def names(self) -> list[str]:
         y = self.sees[0]
         return [y, f"{y}_s", f"{y} {y}_s", f"{y} {y}", f"{y} {y} {y}"]

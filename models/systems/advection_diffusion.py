@@ -11,7 +11,7 @@ from pyro.distributions import Uniform
 from torch.distributions import constraints
 
 from groundvae.data import advection_diffusion as data
-from groundvae.models.catalogue import SYSTEMS, Entry, Source, Variant
+from groundvae.models.catalogue import Variant, enter
 from groundvae.models.dynamics import Dynamics, Rate
 from groundvae.models.function import Nothing
 from groundvae.models.greybox import GreyBox
@@ -22,7 +22,6 @@ from groundvae.models.residuals import Network, Residual, Stencil, UnknownField
 from groundvae.models.system import System
 from groundvae.models.values import Values
 from groundvae.physics.advection_diffusion import curvature, half_sine
-from groundvae.physics.exponential import Exponential
 from groundvae.physics.solver import RK4, ParallelAdjoint, Solver
 
 
@@ -36,8 +35,7 @@ class Line(Dynamics):
     quantity, unit = "concentration", "1"
     release = "the initial time"
     physics = False
-    # Exact; a residual that is not linear in y needs RK4(0.02).
-    solver: Solver = Exponential()
+    solver: Solver | str = "exponential"  # exact; what is not linear in y needs RK4(0.02)
     magnitude = Latent(
         Uniform(0.25, 2.0),
         unit="1",
@@ -92,7 +90,7 @@ def nn_only() -> GreyBox:
 class NonlinearLine(AdvectionDiffusion):
     """The same law, solved step by step: what is missing need not be linear."""
 
-    solver: Solver = ParallelAdjoint(RK4(0.02))
+    solver = ParallelAdjoint(RK4(0.02))
 
 
 def unknown() -> GreyBox:
@@ -100,25 +98,22 @@ def unknown() -> GreyBox:
     return _model(NonlinearLine(), UnknownField("y", spacing=data.SPACING))
 
 
-OPTIONS = FitOptions(
-    steps=3000, batch_size=100, learning_rate=4e-3, warmup=0.3, sleep=0.0, calibrate=0.0
-)
+OPTIONS = FitOptions(3000, 0.0, 0.0, batch_size=100, learning_rate=4e-3, warmup=0.3)
 EXACT, REGULARIZED = Recipe(options=OPTIONS), Recipe("regularized", options=OPTIONS)
 ODD = "that it is odd and linear: a flow"
 
-SYSTEMS.register("advection_diffusion")(
-    Entry(
-        name="advection_diffusion",
-        summary="advection and diffusion on a line; known: diffusion; left out: advection",
-        system=AdvectionDiffusion,
-        variants={
-            "nn-only": Variant(nn_only, EXACT),
-            "nn-solver": Variant(nn_solver, EXACT),
-            "physics-only": Variant(lambda: _model(AdvectionDiffusion(), ()), EXACT),
-            "hybrid": Variant(hybrid, EXACT, ODD),
-            "hybrid-reg": Variant(hybrid, REGULARIZED, ODD),
-            "hybrid-evidence": Variant(unknown, EVIDENCE),
-        },
-        source=Source(data.simulate, tuple(data.RANGES)),
-    )
+enter(
+    "advection_diffusion",
+    "advection and diffusion on a line; known: diffusion; left out: advection",
+    AdvectionDiffusion,
+    {
+        "nn-only": Variant(nn_only, EXACT),
+        "nn-solver": Variant(nn_solver, EXACT),
+        "physics-only": Variant(lambda: _model(AdvectionDiffusion(), ()), EXACT),
+        "hybrid": Variant(hybrid, EXACT, ODD),
+        "hybrid-reg": Variant(hybrid, REGULARIZED, ODD),
+        "hybrid-evidence": Variant(unknown, EVIDENCE),
+    },
+    data.SOURCE,
+    "hybrid-evidence",
 )

@@ -10,15 +10,16 @@ import math
 
 import torch
 from pyro.distributions import Normal
-from torch import Tensor, nn
+from torch import Tensor
 
 from groundvae.data import gait as data
-from groundvae.models.catalogue import SYSTEMS, Entry, Source, Variant
-from groundvae.models.dynamics import Dynamics, Hamiltonian, Rate
-from groundvae.models.energyfunction import EnergyFunction
+from groundvae.models.catalogue import Variant, enter
+from groundvae.models.dynamics import Dynamics, Rate
+from groundvae.models.energyfunction import EnergyFunction, LearnedHamiltonian
 from groundvae.models.function import Nothing
 from groundvae.models.greybox import GreyBox
 from groundvae.models.latent import Latent
+from groundvae.models.network import linear
 from groundvae.models.noises.gaussian import Gaussian
 from groundvae.models.recipe import FitOptions, Recipe
 from groundvae.models.residuals import Network, Residual, Waveform
@@ -44,16 +45,13 @@ class Walk(Dynamics):
     quantity, unit, limits = "flexion", "rad", (-math.pi, math.pi)
     physics = False
     release = None
-    solver: Solver = Midpoint(0.02)
+    solver: Solver | str = Midpoint(0.02)
     q1, q2, q3 = (_start("position", i + 1) for i in range(DIMENSION))
     p1, p2, p3 = (_start("momentum", i + 1) for i in range(DIMENSION))
 
     def __init__(self) -> None:
         super().__init__()
-        self.joints = nn.Linear(DIMENSION, len(data.JOINTS))
-        with torch.no_grad():
-            self.joints.weight.mul_(0.5)
-            self.joints.bias.zero_()
+        self.joints = linear(DIMENSION, len(data.JOINTS), start=0.5)
 
     def initial(self, z: Values, inputs: Values) -> Rate:
         q, p = torch.cat([z.q1, z.q2, z.q3], -1), torch.cat([z.p1, z.p2, z.p3], -1)
@@ -67,28 +65,18 @@ class Walk(Dynamics):
         return angles
 
 
-class Gait(Walk, Hamiltonian):
+class Gait(Walk, LearnedHamiltonian):
     """Mechanics whose energy is learned; the samples between its steps are interpolated."""
 
-    physics = keeps_energy = True
-    solver: Solver = Interpolated(Leapfrog(0.04))  # s
+    physics = True
+    solver = Interpolated(Leapfrog(0.04))  # s
 
     def __init__(self, *, width: int = 128) -> None:
         super().__init__()
         harmonics = 2 * math.pi / STRIDE * torch.arange(1.0, DIMENSION + 1)
         self.hamiltonian = EnergyFunction(harmonics, width=width)
 
-    rate = Hamiltonian.rate
-
-    def velocity(self, p: Tensor) -> Tensor:
-        return self.hamiltonian.velocity(p)
-
-    def force(self, q: Tensor) -> Tensor:
-        return self.hamiltonian.force(q)
-
-    def energy(self, states: Tensor, z: Values) -> Tensor:
-        energy: Tensor = self.hamiltonian(states)
-        return energy
+    rate = LearnedHamiltonian.rate
 
 
 def _model(system: System, residual: Residual | tuple[()]) -> GreyBox:
@@ -116,20 +104,16 @@ EXACT = Recipe(guide="laplace-normal", options=OPTIONS)
 # 400 strides are few for a guide.
 REGULARIZED = Recipe("regularized", {"hybrid_simulation": 5.0}, "laplace-normal", options=OPTIONS)
 
-SYSTEMS.register("gait")(
-    Entry(
-        name="gait",
-        summary="joint angles over a stride; known: Hamilton's equations, H itself is learned",
-        system=Gait,
-        variants={
-            "nn-only": Variant(lambda: _model(Nothing(Walk), _waveform(21)), EXACT),
-            "nn-solver": Variant(nn_solver, EXACT),
-            "physics-only": Variant(lambda: _model(Gait(), ()), EXACT),
-            "hybrid": Variant(hybrid, EXACT),
-            "hybrid-reg": Variant(hybrid, REGULARIZED),
-        },
-        source=Source(
-            data.simulate, data.COVARIATES, splits=data.splits, files=data.FILES, public=data.SOURCE
-        ),
-    )
+enter(
+    "gait",
+    "joint angles over a stride; known: Hamilton's equations, H itself is learned",
+    Gait,
+    {
+        "nn-only": Variant(lambda: _model(Nothing(Walk), _waveform(21)), EXACT),
+        "nn-solver": Variant(nn_solver, EXACT),
+        "physics-only": Variant(lambda: _model(Gait(), ()), EXACT),
+        "hybrid": Variant(hybrid, EXACT),
+        "hybrid-reg": Variant(hybrid, REGULARIZED),
+    },
+    data.SOURCE,
 )

@@ -14,7 +14,7 @@ from torch.distributions import constraints
 
 from groundvae.data import galaxy as data
 from groundvae.data.batch import Batch
-from groundvae.models.catalogue import SYSTEMS, Entry, Source, Variant
+from groundvae.models.catalogue import Variant, enter
 from groundvae.models.function import Function, Nothing
 from groundvae.models.greybox import GreyBox
 from groundvae.models.latent import Latent
@@ -105,25 +105,16 @@ EXACT = Recipe(options=OPTIONS)
 # The penalty keeps the disc that of the image: without, the residual paints its edge on.
 REGULARIZED = Recipe("regularized", {"ppc": 0.05, "hybrid_simulation": 1.0}, options=OPTIONS)
 
-SYSTEMS.register("galaxy")(
-    Entry(
-        name="galaxy",
-        summary="images of galaxies; known: an exponential disc; left out: all else they show",
-        system=Galaxy,
-        variants={
-            "nn-only": Variant(lambda: _model(Sky(Galaxy), FreeImage(auxiliary=8)), EXACT),
-            "nn-solver": Variant(lambda: _model(Sky(Galaxy), FreeProfile(auxiliary=8)), EXACT),
-            "physics-only": Variant(lambda: _model(Galaxy()), EXACT),
-            "hybrid": Variant(hybrid, EXACT),
-            "hybrid-reg": Variant(hybrid, REGULARIZED),
-        },
-        source=Source(
-            data.simulate,
-            data.REFERENCES,
-            splits=data.splits,
-            files=data.FILES,
-            public=data.SOURCE,
-            classes=data.CLASSES,
-        ),
-    )
+enter(
+    "galaxy",
+    "images of galaxies; known: an exponential disc; left out: all else they show",
+    Galaxy,
+    {
+        "nn-only": Variant(lambda: _model(Sky(Galaxy), FreeImage(auxiliary=8)), EXACT),
+        "nn-solver": Variant(lambda: _model(Sky(Galaxy), FreeProfile(auxiliary=8)), EXACT),
+        "physics-only": Variant(lambda: _model(Galaxy()), EXACT),
+        "hybrid": Variant(hybrid, EXACT),
+        "hybrid-reg": Variant(hybrid, REGULARIZED),
+    },
+    data.SOURCE,
 )

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.distributions import constraints
 
 from groundvae.data import pendulum as data
-from groundvae.models.catalogue import SYSTEMS, Entry, Source, Variant
+from groundvae.models.catalogue import Variant, enter
 from groundvae.models.dynamics import Dynamics, Rate
 from groundvae.models.function import Nothing
 from groundvae.models.greybox import GreyBox
@@ -22,8 +22,8 @@ from groundvae.models.noises.gaussian import Gaussian
 from groundvae.models.recipe import EVIDENCE, FitOptions, Recipe
 from groundvae.models.residuals import Network, Unknown, Waveform, Waves
 from groundvae.models.values import Values
-from groundvae.physics.solver import Midpoint
 
+NOISE = 0.1  # rad, where it starts
 REFERENCE_OMEGA = 2.0  # rad/s, the middle of the prior: there a residual's stiffness is 1
 
 
@@ -71,39 +71,30 @@ class Pendulum(Release):
 class DrivenPendulum(Release):
     """The same frame, solved in the coarse: where no law is known there is none to be true to."""
 
-    solver = Midpoint(0.05)
-
-
-def _noise() -> Gaussian:
-    return Gaussian(0.1)  # rad, where it starts
+    solver = "midpoint"
 
 
 def hybrid() -> GreyBox:
-    """Gravity and a residual that is told the shape of what is missing: a wave and a friction.
-
-    A residual on the observation is left out on purpose: measured, it improves the
-    reconstruction little and takes over part of the physics (docs/pendulum.md).
-    """
-    return GreyBox(Pendulum(), Waves("velocity", units="stiffness"), _noise())
+    """Gravity, a wave and a friction; on the observation nothing, and why: docs/pendulum.md."""
+    return GreyBox(Pendulum(), Waves("velocity", units="stiffness"), Gaussian(NOISE))
 
 
 def nn_solver() -> GreyBox:
     """As in the public code: without the part on the observation it stays on a plateau."""
-    network = Network(
-        ("velocity", "observation"), ("theta", "velocity", "t"), auxiliary=5, scale=10.0
-    )
-    return GreyBox(DrivenPendulum(), network, _noise())
+    sees = ("theta", "velocity", "t")
+    network = Network(("velocity", "observation"), sees, auxiliary=5, scale=10.0)
+    return GreyBox(DrivenPendulum(), network, Gaussian(NOISE))
 
 
 def nn_only() -> GreyBox:
     """A waveform that knows nothing."""
     waveform = Waveform(auxiliary=6, highest=8.0, length=1.5, spread=1.0)
-    return GreyBox(Nothing(Pendulum), waveform, _noise())
+    return GreyBox(Nothing(Pendulum), waveform, Gaussian(NOISE))
 
 
 def unknown() -> GreyBox:
     """Gravity, and a push of which nothing is known."""
-    return GreyBox(Pendulum(), Unknown("velocity"), _noise())
+    return GreyBox(Pendulum(), Unknown("velocity"), Gaussian(NOISE))
 
 
 AWAKE = Recipe(
@@ -112,19 +103,18 @@ AWAKE = Recipe(
 )
 REGULARIZED = Recipe("regularized", guide="laplace-normal")
 
-SYSTEMS.register("pendulum")(
-    Entry(
-        name="pendulum",
-        summary="a forced damped pendulum; known: gravity; left out: forcing and friction",
-        system=Pendulum,
-        variants={
-            "nn-only": Variant(nn_only, AWAKE),
-            "nn-solver": Variant(nn_solver, AWAKE),
-            "physics-only": Variant(lambda: GreyBox(Pendulum(), (), _noise()), AWAKE),
-            "hybrid": Variant(hybrid, AWAKE),
-            "hybrid-reg": Variant(hybrid, REGULARIZED),
-            "hybrid-evidence": Variant(unknown, EVIDENCE),
-        },
-        source=Source(data.simulate, tuple(data.RANGES)),
-    )
+enter(
+    "pendulum",
+    "a forced damped pendulum; known: gravity; left out: forcing and friction",
+    Pendulum,
+    {
+        "nn-only": Variant(nn_only, AWAKE),
+        "nn-solver": Variant(nn_solver, AWAKE),
+        "physics-only": Variant(lambda: GreyBox(Pendulum(), (), Gaussian(NOISE)), AWAKE),
+        "hybrid": Variant(hybrid, AWAKE),
+        "hybrid-reg": Variant(hybrid, REGULARIZED),
+        "hybrid-evidence": Variant(unknown, EVIDENCE),
+    },
+    data.SOURCE,
+    "hybrid-evidence",
 )

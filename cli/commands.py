@@ -1,0 +1,236 @@
+"""What can be typed: every command and its options. None of what does them is imported here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from groundvae.cli.usual import usual_options
+from groundvae.guides.options import GuideOptions
+from groundvae.inference.options import PosteriorOptions
+from groundvae.models.recipe import FitOptions
+
+Options = Annotated[PosteriorOptions, tyro.conf.arg(name="")]
+
+
+@dataclass(frozen=True)
+class Simulate:
+    """Simulate observations of a system, true latents included; or generate from a fitted run."""
+
+    system: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="SYSTEM")]
+    """Name of the system, see `list`."""
+    out: Path | None = None
+    """The .npz file to write: x, t and the true latents; or a .png, for images (the default with
+    --run: RUN/sheet.png)."""
+    n: int = 1000
+    """Number of observations."""
+    seed: int = 1
+    """Same seed, same file. The defaults train on 1, validate on 2 and test on 3."""
+    run_folder: Annotated[Path | None, tyro.conf.arg(name="run")] = None
+    """A fitted run to generate from, instead of the system's own simulator."""
+    set: tuple[str, ...] = ()
+    """With --run: physics latents at chosen values, such as 'position_angle=0.5'."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """Check before a fit whether the priors allow the data (prior predictive check)."""
+
+    system: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="SYSTEM")]
+    """Name of the system, see `list`."""
+    data: Path | None = None
+    """An .npz to check against. Without: the system's own training data."""
+    root: Path | None = None
+    """Folder of measured data, for systems that have them; see the command `data`."""
+    variant: str = ""
+    """nn-only, nn-solver, physics-only, hybrid, or hybrid-reg; default the usual one."""
+    prior: tuple[str, ...] = ()
+    """Priors to swap, such as 'omega=LogNormal(0.5, 0.4)'."""
+    draws: int = 500
+    """Draws of the prior."""
+    seed: int = 0
+    """Of the draws, and of the residual that is not fitted yet."""
+    out: Path | None = None
+    """The figure to write, a .png; a .svg appears beside it. Default SYSTEM-prior.png."""
+    threads: int | None = None
+    """Processor threads; default one, or a few where observations are large."""
+
+
+@dataclass(frozen=True)
+class Fit:
+    """Fit a grey-box model and its guide to observations, and save the run."""
+
+    system: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="SYSTEM")] = ""
+    """Name of the system, see `list`."""
+    data: Path | None = None
+    """An .npz to fit; a fifth of it validates. Without: the system's own simulated data."""
+    root: Path | None = None
+    """Folder of measured data, for systems that have them; see the command `data`."""
+    variant: str = ""
+    """nn-only, nn-solver, physics-only, hybrid, or hybrid-reg (with the penalties); the default is
+    the system's usual one."""
+    guide: str | None = None
+    """Structure and family of the posterior, see `list`; the default is the system's usual one."""
+    guide_options: Annotated[GuideOptions, tyro.conf.arg(name="guide")] = field(
+        default_factory=GuideOptions
+    )
+    prior: tuple[str, ...] = ()
+    """Priors to swap, such as 'omega=LogNormal(0.5, 0.4)'. Hierarchical: 'omega=LogNormal(mu, s)'
+    'mu=Normal(0.5, 1)' 's=HalfNormal(0.5)'."""
+    priors_file: Annotated[Path | None, tyro.conf.arg(name="priors")] = None
+    """A TOML file of priors, a line each: omega = "LogNormal(0.5, 0.4)"; `--prior` goes first."""
+    loss: str | None = None
+    """exact, regularized or paper; the default is regularized for hybrid-reg, else exact."""
+    weight: tuple[str, ...] = ()
+    """Weights of penalties to change, such as ppc=0.001; 0 switches one off."""
+    refuse_missing: bool = False
+    """Stop if observations have missing samples (NaN) instead of masking them."""
+    device: str = "cpu"
+    """Where to compute, cpu or cuda."""
+    threads: int | None = None
+    """Processor threads; default one, or a few where observations are large. The same numbers come
+    back only under the same count."""
+    out: Path | None = None
+    """Folder of the run; default runs/SYSTEM."""
+    overwrite: bool = False
+    """Replace a run that is there already; one that ended well only by one that does too."""
+    resume: Path | None = None
+    """Go on with a fit that was stopped, from the last checkpoint in its folder, with all that
+    it was begun with."""
+    options: Annotated[FitOptions, tyro.conf.arg(name="")] = field(default_factory=usual_options)
+
+
+@dataclass(frozen=True)
+class Posterior:
+    """Infer the latents of observations: an ArviZ InferenceData as NetCDF."""
+
+    run_folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
+    """Folder that `fit` wrote."""
+    data: Path
+    """The .npz with the observations."""
+    out: Path
+    """The .nc file to write."""
+    reprior: tuple[str, ...] = ()
+    """Priors to put in place of the fitted ones without a refit: 'omega=LogNormal(0.5, 0.3)'."""
+    weighted: bool = False
+    """Weight the guide's draws by the model (Pareto-smoothed), observation by observation."""
+    refine: int | None = None
+    """Train the guide further for these observations alone, by so many steps; RUN is kept."""
+    nuts: int | None = None
+    """Sample by NUTS on the fitted model, in so many chains; takes minutes for a handful."""
+    warmup: int = 300
+    """Draws of each chain of NUTS before those that are kept (`--draws` of each chain)."""
+    mix: tuple[Path, ...] = ()
+    """Further runs of the same system: draws of all, each run weighted by stacking."""
+    held_out: Path | None = None
+    """With `--mix`: the .npz whose density weighs the runs; default the system's own
+    validation data."""
+    only: tuple[int, ...] = ()
+    """Which observations, counted from 0; default all."""
+    refuse_missing: bool = False
+    """Stop if observations have missing samples (NaN) instead of masking them."""
+    threads: int | None = None
+    """Processor threads; default one, or a few where observations are large."""
+    options: Options = field(default_factory=PosteriorOptions)
+
+
+@dataclass(frozen=True)
+class Predict:
+    """Predict under interventions and beyond the data's last time, as NetCDF."""
+
+    run_folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
+    """Folder that `fit` wrote."""
+    data: Path
+    """The .npz with the observations to infer from."""
+    out: Path
+    """The .nc file to write."""
+    do: tuple[str, ...] = ()
+    """Changes of latents after they are inferred: 'omega*=2', 'omega+=0.1' or 'omega=1.5'."""
+    until: float | None = None
+    """Predict up to this time in seconds."""
+    refuse_missing: bool = False
+    """Stop if observations have missing samples (NaN) instead of masking them."""
+    threads: int | None = None
+    """Processor threads; default one, or a few where observations are large."""
+    options: Options = field(default_factory=PosteriorOptions)
+
+
+@dataclass(frozen=True)
+class Diagnose:
+    """Measure a run on held-out observations: metrics.json, figures, report.html."""
+
+    run_folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
+    """Folder that `fit` wrote; the results go there too."""
+    data: Path | None = None
+    """An .npz to measure on. Without: the system's own test data, simulated or measured."""
+    root: Path | None = None
+    """Folder of measured data, for systems that have them; see the command `data`."""
+    keep_posterior: bool = False
+    """Store the posterior as RUN/posterior.nc as well, and that of --nuts as RUN/nuts.nc."""
+    nuts: int = 0
+    """Compare the guide with NUTS on so many of the observations; takes minutes."""
+    threads: int | None = None
+    """Processor threads; default one, or a few where observations are large."""
+    options: Options = field(default_factory=PosteriorOptions)
+
+
+@dataclass(frozen=True)
+class Compare:
+    """Fit and measure every combination; goes on where it stopped; writes a table, a figure."""
+
+    system: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="SYSTEM")]
+    """Name of the system, see `list`."""
+    out: Path
+    """Folder for the runs and the tables."""
+    variants: tuple[str, ...] = ("nn-only", "nn-solver", "physics-only", "hybrid", "hybrid-reg")
+    """Variants to cross."""
+    guides: tuple[str, ...] = ()
+    """Guides to cross; the default is the system's usual one."""
+    priors: tuple[str, ...] = ("default",)
+    """Priors to cross, each 'default' or such as 'omega=LogNormal(0.5, 0.4)'; several latents in
+    one: 'omega=LogNormal(mu, 0.4); mu=Normal(0.5, 1)'."""
+    seeds: tuple[int, ...] = (0, 1, 2)
+    """Seeds to cross; the tables give mean and standard deviation over them."""
+    root: Path | None = None
+    """Folder of measured data, for systems that have them; see the command `data`."""
+    threads: int | None = None
+    """Processor threads; default one, or a few where observations are large."""
+    options: Annotated[FitOptions, tyro.conf.arg(name="")] = field(default_factory=usual_options)
+
+
+@dataclass(frozen=True)
+class Data:
+    """Say what measured data of a system are found where, and what is missing."""
+
+    system: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="SYSTEM")]
+    """Name of the system, see `list`."""
+    root: Path | None = None
+    """Folder to look in, instead of GROUNDVAE_DATA and the user's cache folder."""
+    number: int | None = None
+    """The class to take, where measured data come in classes (galaxy: those of Galaxy10)."""
+    out: Path | None = None
+    """Write what is found as one data file, .npz, to be fitted with `fit --data`."""
+
+
+@dataclass(frozen=True)
+class List:
+    """List the systems with their latents and variants, guides, penalties and losses; or a run."""
+
+    run_folder: Annotated[Path | None, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")] = None
+    """A run to tell about instead: what was fitted, and under which priors."""
+
+
+Command = (
+    Annotated[Simulate, tyro.conf.subcommand("simulate")]
+    | Annotated[Check, tyro.conf.subcommand("check")]
+    | Annotated[Fit, tyro.conf.subcommand("fit")]
+    | Annotated[Posterior, tyro.conf.subcommand("posterior")]
+    | Annotated[Predict, tyro.conf.subcommand("predict")]
+    | Annotated[Diagnose, tyro.conf.subcommand("diagnose")]
+    | Annotated[Compare, tyro.conf.subcommand("compare")]
+    | Annotated[Data, tyro.conf.subcommand("data")]
+    | Annotated[List, tyro.conf.subcommand("list")]
+)

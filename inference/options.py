@@ -1,0 +1,25 @@
+"""Options of a posterior: how much is drawn. A command reads them without what draws."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from groundvae.data.errors import InputError
+
+
+@dataclass(frozen=True)
+class PosteriorOptions:
+    """How much to draw."""
+
+    draws: int = 500
+    """Draws of the latents for each observation."""
+    predictive_draws: int = 100
+    """Of these, how many are decoded: predictions, log-likelihoods, importance weights."""
+    seed: int = 0
+    """Of the draws."""
+
+    def __post_init__(self) -> None:
+        if self.draws < 1 or self.predictive_draws < 1:
+            raise InputError("draws and predictive_draws must be 1 or more")
+        if not 0 <= self.seed < 2**63:
+            raise InputError(f"seed is {self.seed}, expected 0 or more, below 2**63")

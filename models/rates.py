@@ -1,0 +1,147 @@
+"""Rates of a law and their derivatives, at all steps of a path at once, with what residuals add."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from groundvae.models.dynamics import Dynamics
+from groundvae.models.greybox import GreyBox
+from groundvae.models.residuals.linear import LinearResidual
+from groundvae.models.values import Values
+from groundvae.physics.tangents import Timed
+
+
+class Rates:
+    """Rates and their derivatives at many steps at once, for the latents of n observations."""
+
+    def __init__(
+        self, model: GreyBox, latents: Tensor, slope: Tensor, auxiliary: Tensor, known: Values
+    ) -> None:
+        self.model, self.latents, self.slope = model, latents, slope
+        self.auxiliary, self.known = auxiliary, known
+        self.residuals = [r for r in model.residuals if isinstance(r, LinearResidual)]
+        self.parts = auxiliary.split([r.auxiliary for r in self.residuals], -1)
+        assert isinstance(model.system, Dynamics)
+        self.system = model.system
+        self.bound = model.bound(Values({}, "latent"), auxiliary, known, stages=None)
+
+    def field(self, times: Tensor, states: Tensor) -> Tensor:
+        """``d state / dt`` of states (step, n, d) at times (step, 1 or n)."""
+        return self._field(values_of(self.model, self.latents))(times, states)
+
+    def _field(self, z: Values) -> Callable[[Tensor, Tensor], Tensor]:
+        return self.system.field(z, self.known, self.bound, None)
+
+    def begin(self) -> Tensor:
+        """``d state / d parameter`` at the start, (n, d, parameter)."""
+        leaf = self.latents.detach().requires_grad_()
+        lead = torch.Size([len(leaf)])
+        with torch.enable_grad():
+            start = self.system.begin(values_of(self.model, leaf), self.known, lead)
+        rows = rows_of(start, [leaf])[0]
+        return torch.cat([rows, rows.new_zeros(*rows.shape[:-1], self.dense)], -1)
+
+    @property
+    def dense(self) -> int:
+        """Number of weights of features of the states."""
+        return sum(len(r.acts_on) * (r.count - r.timed) for r in self.residuals)
+
+    def timed(self) -> Timed | None:
+        """The features of time alone, in the rows that they act on."""
+        blocks = [
+            (residual, self._rows_of(name))
+            for residual in self.residuals
+            for name in residual.acts_on
+            if residual.timed
+        ]
+        if not blocks:
+            return None
+
+        def features(times: Tensor) -> Tensor:
+            made = []
+            for i, (residual, _) in enumerate(blocks):
+                found = residual.of_time(times.unsqueeze(-1)).flatten(times.dim(), -2)
+                others = [_blank(found, rows) for _, rows in blocks]  # (..., size, K)
+                made.append([*others[:i], found, *others[i + 1 :]])
+            return torch.cat([torch.cat(column, -2) for column in made], -1)
+
+        return Timed(torch.cat([rows for _, rows in blocks]), features)
+
+    def _rows_of(self, name: str) -> Tensor:
+        """The components of the state that a named state is."""
+        sizes = self.system.sizes
+        first = sum(_before(sizes, name))
+        return torch.arange(first, first + sizes[name])
+
+    def jacobians(self, times: Tensor, states: Tensor) -> tuple[Tensor, Tensor]:
+        """By state, (step, n, d, d), and by physics latents and raw weights, (step, n, d, ...)."""
+        with torch.enable_grad():
+            at = states.detach().requires_grad_()
+            leaf = self.latents.detach().expand(len(states), *self.latents.shape)
+            leaf = leaf.clone().requires_grad_()
+            rate = self._field(values_of(self.model, leaf))(times, at)
+        own, by_latent = rows_of(rate, [at, leaf])
+        return own, torch.cat([by_latent, self._features(times, states.detach())], -1)
+
+    def _features(self, times: Tensor, states: Tensor) -> Tensor:
+        """``d rate / d weight`` of features of states: themselves, in the rows they act on."""
+        named = self.system.named(states)
+        columns = []
+        for residual in self.residuals:
+            value = residual.of_states(times, named)
+            value = value if self.system.on_grid else value.unsqueeze(-2)  # (step, n, size, J)
+            for name in residual.acts_on:
+                block = states.new_zeros(*states.shape, value.shape[-1])
+                block[..., self._rows_of(name), :] = value
+                columns.append(block)
+        return torch.cat(columns, -1) if columns else states.new_zeros(*states.shape, 0)
+
+    def stretched(self, jacobian: Tensor) -> Tensor:
+        """From derivatives by raw parameters to those by scores and ``z_aux``."""
+        count = self.slope.shape[-1]
+        columns = [jacobian[..., :count] * self.slope.unsqueeze(1)]
+        dense = count
+        late = count + self.dense
+        for residual, part in zip(self.residuals, self.parts, strict=True):
+            weights = []
+            for _ in residual.acts_on:
+                weights.append(jacobian[..., late : late + residual.timed])
+                weights.append(jacobian[..., dense : dense + residual.count - residual.timed])
+                late, dense = late + residual.timed, dense + residual.count - residual.timed
+            own = torch.cat(weights, -1)
+            columns.append(jacobian.new_zeros(*own.shape[:-1], residual.auxiliary - own.shape[-1]))
+            columns.append(residual.stretched(own, part))
+        return torch.cat(columns, -1)
+
+
+def values_of(model: GreyBox, latents: Tensor) -> Values:
+    """Latents (..., physics) by name."""
+    return Values(dict(zip(model.latents.names, latents.unbind(-1), strict=True)), "latent")
+
+
+@torch.enable_grad()
+def rows_of(value: Tensor, leaves: Sequence[Tensor]) -> list[Tensor]:
+    """``d value_j / d leaf`` (..., j, leaf) of values (..., j) that depend on their own row."""
+    found: list[list[Tensor]] = [[] for _ in leaves]
+    for component in value.unbind(-1):
+        grads: Sequence[Tensor | None] = [None] * len(leaves)
+        if component.requires_grad:
+            grads = torch.autograd.grad(
+                component.sum(), list(leaves), retain_graph=True, allow_unused=True
+            )
+        for kept, grad, leaf in zip(found, grads, leaves, strict=True):
+            kept.append(torch.zeros_like(leaf) if grad is None else grad)
+    return [torch.stack(each, -2).detach() for each in found]
+
+
+def _before(sizes: Mapping[str, int], name: str) -> list[int]:
+    """Sizes of the states in front of one."""
+    names = list(sizes)
+    return [sizes[each] for each in names[: names.index(name)]]
+
+
+def _blank(like: Tensor, rows: Tensor) -> Tensor:
+    return like.new_zeros(*like.shape[:-2], len(rows), like.shape[-1])

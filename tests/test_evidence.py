@@ -1,0 +1,317 @@
+"""Evidence, unknown residuals and the guide of modes: exact answers, what is found, what fails."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pyro.distributions as dist
+import pytest
+import torch
+from scipy.integrate import solve_ivp
+from scipy.special import logsumexp
+from torch import Tensor
+
+from groundvae.data.batch import Batch
+from groundvae.data.dataset import Dataset
+from groundvae.guides import modes
+from groundvae.guides.catalogue import build_guide
+from groundvae.guides.follow import parts_of
+from groundvae.guides.gaussian import LinearGaussian
+from groundvae.guides.modes import ModeGuide
+from groundvae.guides.search import Search
+from groundvae.inference.discovery import discovered
+from groundvae.inference.fit import fit
+from groundvae.inference.posterior import PosteriorOptions, posterior
+from groundvae.inference.run import Run
+from groundvae.models import sensitivity
+from groundvae.models.dynamics import Dynamics, Rate
+from groundvae.models.function import Function
+from groundvae.models.greybox import GreyBox
+from groundvae.models.latent import Latent
+from groundvae.models.noises.gaussian import Gaussian
+from groundvae.models.recipe import EVIDENCE
+from groundvae.models.residuals import Unknown
+from groundvae.models.values import Values
+
+TIMES = np.linspace(0.0, 3.0, 31)
+NOISE = 0.02  # m
+
+
+class Spring(Dynamics):
+    """A mass on a spring."""
+
+    omega = Latent(dist.LogNormal(0.5, 0.5), "rad/s", "sqrt(k / m)")
+    start = Latent(dist.Normal(0.0, 1.0), "m", "where the mass is let go")
+    states = ("position", "velocity")
+    observed = "position"
+
+    def initial(self, z: Values, inputs: Values) -> Rate:
+        return {"position": z.start, "velocity": 0.0}
+
+    def rate(self, t: Tensor, state: Values, z: Values, inputs: Values) -> Rate:
+        return {"position": state.velocity, "velocity": -(z.omega**2) * state.position}
+
+
+class StifferPrior(Spring):
+    """The same, under a prior that the data contradict: their omega are 0.4 of its log too low."""
+
+    omega = Latent(dist.LogNormal(1.0, 0.5), "rad/s", "sqrt(k / m)")
+
+
+def dragged(n: int, seed: int) -> Dataset:
+    """Springs with a quadratic drag, ``-drag |v| v``."""
+    random = np.random.default_rng(seed)
+    omega = random.uniform(1.0, 3.0, n)
+    start = random.uniform(0.3, 1.0, n) * random.choice([-1.0, 1.0], n)
+    drag = random.uniform(0.0, 1.0, n)
+
+    def law(_: float, state: np.ndarray) -> np.ndarray:
+        q, v = state.reshape(2, n)
+        return np.concatenate([v, -(omega**2) * q - drag * np.abs(v) * v])
+
+    begin = np.concatenate([start, np.zeros(n)])
+    solved = solve_ivp(law, (0, 3), begin, t_eval=TIMES, rtol=1e-8, atol=1e-8).y[:n]
+    x = solved + NOISE * random.standard_normal(solved.shape)
+    return Dataset(x, {"t": TIMES}, {"omega": omega, "start": start})
+
+
+def learned(data: Dataset, system: type[Spring] = Spring) -> Run:
+    model = GreyBox(system(), Unknown("velocity"), Gaussian())
+    return fit(model, data, valid=dragged(8, 9), recipe=EVIDENCE, seed=0)
+
+
+@pytest.fixture(scope="module")
+def spring() -> Run:
+    return learned(dragged(80, 1))
+
+
+def mode_guide(run: Run) -> ModeGuide:
+    assert isinstance(run.guide, ModeGuide)
+    return run.guide
+
+
+def covered(run: Run, data: Dataset, level: float = 0.9) -> float:
+    draws = posterior(run, data, PosteriorOptions(draws=200, predictive_draws=2))["posterior"]
+    low, high = np.quantile(draws["omega"].values[0], [(1 - level) / 2, (1 + level) / 2], axis=0)
+    truth = data.truth["omega"]
+    return float(((truth >= low) & (truth <= high)).mean())
+
+
+class Slope(Function):
+    """x = a + b t, a and b normal: everything is known exactly."""
+
+    a = Latent(dist.Normal(0.3, 2.0), "", "height")
+    b = Latent(dist.Normal(-1.0, 0.5), "", "slope")
+
+    def predict(self, z: Values, inputs: Values) -> Tensor:
+        return z.a + z.b * inputs["t"]
+
+
+def test_evidence_of_a_linear_model_is_exact() -> None:
+    model = GreyBox(Slope(), (), Gaussian(0.4)).double().requires_grad_(False)
+    guide = build_guide("modes", model, 7)
+    times = torch.linspace(0, 2, 7).double()
+    x = 0.3 - times + 0.4 * torch.randn(5, 7, generator=torch.Generator().manual_seed(0)).double()
+    guide.double().prepare(Batch(x, {"t": times}))
+    found = guide.examine(Batch(x, {"t": times}))
+    assert isinstance(found, modes.Mode)
+    centre = 0.3 - 1.0 * times
+    covariance = 4.0 + 0.25 * torch.outer(times, times) + 0.16 * torch.eye(7).double()
+    exact = dist.MultivariateNormal(centre, covariance).log_prob(x)
+    torch.testing.assert_close(found.evidence, exact, rtol=1e-7, atol=0)
+    assert found.found.all()
+
+
+def test_evidence_of_a_series_is_what_importance_sampling_says(spring: Run) -> None:
+    """Laplace's error on one series is a fraction of a nat; 20,000 weighted draws know 0.05."""
+    data = dragged(1, 5)
+    drawn = posterior(spring, data, PosteriorOptions(draws=20_000, predictive_draws=20_000))
+    weight = drawn["sample_stats"]["log_weight"].values.ravel()
+    sampled = logsumexp(weight) - np.log(len(weight))
+    laplace = drawn["constant_data"]["log_evidence"].item()
+    assert abs(laplace - sampled) < 0.5
+
+
+def test_tangents_are_those_of_differentiation(spring: Run) -> None:
+    """Two ways that share no code: the solver's own tangents, and forward mode."""
+    guide, batch = mode_guide(spring), Batch.of(dragged(3, 4), dtype=torch.float64)
+    scores = guide.scores(batch.x)
+    at = 0.5 * torch.randn(3, 2 + guide.auxiliary, generator=torch.Generator().manual_seed(1))
+    at = at.double()
+    by_tangents = sensitivity.linearize(spring.model, scores, at, batch)
+    with torch.no_grad():
+        forward = sensitivity._forward(spring.model, scores, at, batch)
+    torch.testing.assert_close(by_tangents.mean, forward.mean, rtol=0, atol=1e-10)
+    off = by_tangents.jacobian - forward.jacobian
+    off[..., 2] = 0.0  # an own variance is moved by a fixed point of its own, not by steps
+    assert off.abs().max() < 1e-9 * forward.jacobian.abs().max()
+
+
+def test_what_is_missing_is_found_and_nothing_else(spring: Run) -> None:
+    terms = discovered(spring).terms.set_index("feature")
+    drag = terms.loc["|velocity| velocity"]
+    assert drag["mean"] < 0
+    rest = terms.drop(index="|velocity| velocity")
+    size = np.hypot(rest["mean"], rest["scale"])
+    assert size.max() < 0.35 * np.hypot(drag["mean"], drag["scale"])
+
+
+def test_what_is_the_physics_by_another_name_stays_zero(spring: Run) -> None:
+    terms = discovered(spring).terms.set_index("feature")
+    assert terms.loc["position", "mean"] == 0
+    assert terms.loc["position", "imitated"] > 0.98
+    assert terms.loc["position", "scale"] < 1e-2
+
+
+def test_noise_is_learned(spring: Run) -> None:
+    assert spring.model.noise.scale.item() == pytest.approx(NOISE, rel=0.05)
+
+
+@pytest.mark.slow
+def test_intervals_hold_where_nothing_was_told(spring: Run) -> None:
+    """200 series: a share of 0.9 is known to 0.02."""
+    assert 0.82 < covered(spring, dragged(200, 2)) < 0.99
+
+
+@pytest.mark.slow
+def test_a_prior_that_the_data_contradict_moves_no_mean() -> None:
+    run = learned(dragged(80, 1), StifferPrior)
+    assert 0.82 < covered(run, dragged(200, 2)) < 0.99
+
+
+def test_a_spoiled_series_does_not_set_the_noise() -> None:
+    data = dragged(40, 1)
+    x = data.x.copy()
+    x[7] = 30.0 * np.random.default_rng(0).standard_normal(x.shape[1])
+    noises = [learned(d).model.noise.scale.item() for d in (data, replace(data, x=x))]
+    assert noises[1] == pytest.approx(noises[0], rel=0.05)
+
+
+def test_order_and_chunks_do_not_matter(spring: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    guide, batch = mode_guide(spring), Batch.of(dragged(6, 3), dtype=torch.float64)
+    whole = guide.mode(batch)
+    order = torch.tensor([3, 0, 5, 1, 4, 2])
+    turned = guide.mode(batch[order])
+    monkeypatch.setattr(modes, "MOST", 2)
+    apart = guide.mode(batch)
+    torch.testing.assert_close(turned.centre, whole.centre[order], rtol=0, atol=1e-6)
+    torch.testing.assert_close(apart.centre, whole.centre, rtol=0, atol=1e-6)
+
+
+def test_a_series_that_cannot_be_fitted_costs_only_itself(spring: Run) -> None:
+    guide, data = mode_guide(spring), dragged(4, 3)
+    alone = guide.mode(Batch.of(data, dtype=torch.float64))
+    x = data.x.copy()
+    x[1] = 1e6
+    beside = guide.mode(Batch.of(replace(data, x=x), dtype=torch.float64))
+    good = torch.tensor([0, 2, 3])
+    torch.testing.assert_close(beside.centre[good], alone.centre[good], rtol=0, atol=1e-6)
+    assert not beside.found[1]
+    assert beside.factor.isfinite().all()
+
+
+def test_of_a_series_without_samples_nothing_is_judged(spring: Run) -> None:
+    data = dragged(4, 3)
+    data.x[1] = np.nan
+    said = posterior(spring, data, PosteriorOptions(draws=4, predictive_draws=2))["constant_data"]
+    bad = np.array([False, True, False, False])
+    assert (said["unusable"].values == bad).all()
+    assert (said["mode_found"].values == ~bad).all()
+    for name in ("log_evidence", "information_taken_omega", "surprise"):
+        assert (np.isnan(said[name].values) == bad).all()
+    assert not said["out_of_distribution"].values[bad].any()
+
+
+def linear_gaussian(
+    change: Callable[[Tensor], Tensor] = lambda a: a, size: int = 3
+) -> LinearGaussian:
+    random = torch.Generator().manual_seed(3)
+    a = change(torch.randn(4, 10, size, generator=random).double())
+    e = torch.randn(4, 10, generator=random).double()
+    return LinearGaussian(a, e, torch.zeros(4, size).double())
+
+
+@pytest.mark.parametrize("size", [3, 14])  # fewer latents than samples, and more
+def test_a_linear_gaussian_is_that_of_the_textbook(size: int) -> None:
+    found = linear_gaussian(size=size)
+    precision = torch.eye(size).double() + found.jacobian.mT @ found.jacobian
+    covariance = torch.linalg.inv(precision)
+    mean = (covariance @ found.jacobian.mT @ found.residual.unsqueeze(-1)).squeeze(-1)
+    torch.testing.assert_close(found.covariance(), covariance)
+    torch.testing.assert_close(found.mean, mean)
+    assert torch.allclose(found.told, 1 - covariance.diagonal(dim1=1, dim2=2))
+
+
+@pytest.mark.parametrize("size", [3, 14])
+def test_an_observation_without_a_factor_is_told_nothing(size: int) -> None:
+    def spoil(a: Tensor) -> Tensor:
+        a[2] = 1e200
+        return a
+
+    found, sound = linear_gaussian(spoil, size), linear_gaussian(size=size)
+    assert (found.told[2] == 0).all()
+    assert (found.mean[2] == 0).all()
+    torch.testing.assert_close(found.mean[:2], sound.mean[:2])
+
+
+def test_share_of_information_that_the_unknown_takes() -> None:
+    """One latent that another does exactly, with a prior sd of s: 1 / (1 + n s^2) is left."""
+    a = torch.ones(1, 10, 2).double()
+    a[..., 1] *= 3.0
+    found = LinearGaussian(a, torch.zeros(1, 10).double(), torch.zeros(1, 2).double())
+    assert float(found.taken(1)) == pytest.approx(1 - 1 / (1 + 10 * 9))
+    a[..., 1] = 0.0
+    found = LinearGaussian(a, torch.zeros(1, 10).double(), torch.zeros(1, 2).double())
+    assert float(found.taken(1)) == pytest.approx(0.0, abs=1e-12)
+
+
+@dataclass
+class Pushed:
+    """A model with a known population, and series drawn from it."""
+
+    model: GreyBox
+    batch: Batch
+
+
+def pushed(n: int) -> Pushed:
+    """Springs braked by ``(-0.5 +- 0.3) v``, drawn from the program itself."""
+    torch.manual_seed(0)
+    residual = Unknown("velocity", ("velocity",), span=4.5, frequencies=6, degree=1)
+    model = GreyBox(Spring(), residual, Gaussian(NOISE)).double().requires_grad_(False)
+    residual.blank()
+    residual.admit(torch.ones(1).double(), torch.ones(1).double())
+    residual.log_power.data.fill_(-40.0)
+    residual.log_constant.data.fill_(-40.0)
+    residual.log_variance.data.fill_(-40.0)
+    residual.mean.data[0, 0], residual.log_variance.data[0, 0] = -0.5, 2 * np.log(0.3)
+    blank = Batch(torch.zeros(n, 31).double(), {"t": torch.as_tensor(TIMES)})
+    latents = {
+        "omega": dist.LogNormal(0.5, 0.5).sample((n,)).double(),
+        "start": dist.Normal(0.0, 1.0).sample((n,)).double(),
+    }
+    z = torch.randn(n, model.auxiliary).double()
+    path = model.decode(latents, z, blank.inputs, reduced=False).full
+    return Pushed(model, blank.with_x(path + NOISE * torch.randn_like(path)))
+
+
+def test_scales_of_a_population_are_recovered() -> None:
+    """150 series: a scale is known to about 0.02, a mean to 0.03."""
+    made = pushed(150)
+    data = Dataset(made.batch.x.numpy(), {"t": TIMES})
+    model = GreyBox(Spring(), Unknown("velocity", ("velocity",), degree=1), Gaussian())
+    run = fit(model, data, valid=dragged(8, 9), recipe=EVIDENCE, seed=0)
+    (part,) = parts_of(run.model)
+    size = float(part.residual.scale_of)  # features are over it
+    terms = discovered(run).terms.set_index("feature")
+    assert terms.loc["velocity", "mean"] / size == pytest.approx(-0.5, abs=0.1)
+    assert terms.loc["velocity", "scale"] / size == pytest.approx(0.3, abs=0.08)
+
+
+def test_a_search_that_is_told_where_to_go_stays(spring: Run) -> None:
+    """At a mode an undamped step promises next to nothing."""
+    guide, batch = mode_guide(spring), Batch.of(dragged(4, 3), dtype=torch.float64)
+    mode = guide.mode(batch)
+    search = Search(spring.model, guide.scores(batch.x), batch, mode.centre.clone())
+    assert (search.linear().gain() < 0.1).all()
