@@ -83,7 +83,7 @@ def write_data(data: Dataset, folder: Path, name: str) -> None:
     """A split in the form that the public code reads."""
     np.savetxt(folder / f"data_{name}.txt", data.x)
     step = float(np.diff(data.coordinates["t"])[0])
-    (folder / f"args_{name}.json").write_text(json.dumps({"dt": step}))
+    (folder / f"args_{name}.json").write_text(json.dumps({"dt": step}), encoding="utf-8")
 
 
 def run_reference(options: Options, train: Dataset, valid: Dataset) -> list[tuple[float, float]]:

@@ -138,7 +138,7 @@ def measure(guide: str, seed: int, options: Options) -> Row:
 def write(rows: Sequence[Row], folder: Path) -> None:
     """Every cell as csv; mean and standard deviation over seeds as a table."""
     columns = list(rows[0])
-    with (folder / "guides.csv").open("w", newline="") as stream:
+    with (folder / "guides.csv").open("w", newline="", encoding="utf-8") as stream:
         writer = csv.DictWriter(stream, columns)
         writer.writeheader()
         writer.writerows(rows)
@@ -148,7 +148,7 @@ def write(rows: Sequence[Row], folder: Path) -> None:
         group = [row for row in rows if row["guide"] == guide]
         cells = [spread(float(row[n]) for row in group) for n in numbers]
         lines.append(f"| {guide} | {len(group)} | " + " | ".join(cells) + " |")
-    (folder / "guides.md").write_text("\n".join(lines) + "\n")
+    (folder / "guides.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def main(options: Options) -> None:
@@ -162,7 +162,7 @@ def main(options: Options) -> None:
         for seed in options.seeds:
             rows.append(measure(guide, seed, options))
             write(rows, options.out)
-    console.print((options.out / "guides.md").read_text(), markup=False)
+    console.print((options.out / "guides.md").read_text(encoding="utf-8"), markup=False)
 
 
 if __name__ == "__main__":

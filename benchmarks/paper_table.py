@@ -78,14 +78,14 @@ def read(path: Path) -> list[Row]:
     """The rows that are there already."""
     if not path.is_file():
         return []
-    with path.open(newline="") as stream:
+    with path.open(newline="", encoding="utf-8") as stream:
         return list(csv.DictReader(stream))
 
 
 def write(rows: Sequence[Row], path: Path) -> None:
     """All rows, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as temporary, temporary.open("w", newline="") as stream:
+    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.DictWriter(stream, list(dict.fromkeys(key for row in rows for key in row)))
         writer.writeheader()
         writer.writerows(rows)

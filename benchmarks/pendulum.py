@@ -91,7 +91,7 @@ def main(options: Options) -> None:
     train, test = entry.source.simulate(*TRAIN), entry.source.simulate(*TEST)
     rows = [measure(options, seed, test) for seed in options.seeds]
     options.out.mkdir(parents=True, exist_ok=True)
-    with (options.out / f"{options.variant}.csv").open("w", newline="") as stream:
+    with (options.out / f"{options.variant}.csv").open("w", newline="", encoding="utf-8") as stream:
         writer = csv.DictWriter(stream, list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)

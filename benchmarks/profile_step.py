@@ -23,7 +23,7 @@ from rich.table import Table
 
 from groundvae.cli.source import TRAIN
 from groundvae.data.batch import Batch
-from groundvae.guides.descent import batches
+from groundvae.guides.descent import Batches
 from groundvae.guides.guide import asleep, awake
 from groundvae.guides.laplace import LaplaceGuide
 from groundvae.guides.phase import Fitting
@@ -66,7 +66,7 @@ def parts(run: Run, train: Batch, options: Options) -> dict[str, float]:
     guide = getattr(run.guide, "first", run.guide)  # the part of it that learns with the model
     loss, simulator = run.loss(), Simulator(run.model, population=guide.population)
     fitting = Fitting(run.model, loss, train, settings, simulator)
-    batch, penalties = next(batches(fitting)), loss.active(run.model, guide)
+    batch, penalties = next(Batches(fitting)), loss.active(run.model, guide)
 
     def step_parts() -> dict[str, float]:
         made = Step(run.model, guide, batch, simulator)

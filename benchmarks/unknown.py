@@ -171,7 +171,7 @@ def table(options: Options) -> pd.DataFrame:
     rows = []
     for path in sorted(options.out.glob("*.json")):
         law, method, seed = path.stem.split("__")
-        values = json.loads(path.read_text())
+        values = json.loads(path.read_text(encoding="utf-8"))
         for key in values:
             if key.endswith("_cov90"):
                 name = key.removesuffix("_cov90")
@@ -222,7 +222,7 @@ def main(options: Options) -> None:
                 except ArithmeticError as error:
                     print(f"{law} {method} {seed}: failed, {error}", flush=True)
                     continue
-                path.write_text(json.dumps(row, indent=2) + "\n")
+                path.write_text(json.dumps(row, indent=2) + "\n", encoding="utf-8")
                 shown = {k: round(v, 4) for k, v in row.items()}
                 print(law, method, seed, shown, flush=True)
     found = table(options)
@@ -232,7 +232,7 @@ def main(options: Options) -> None:
     lines = ["| law | method | latent | " + " | ".join(columns) + " |", "|" + " --- |" * 10]
     for key, row in means.iterrows():
         lines.append("| " + " | ".join([*key, *(f"{v:.3g}" for v in row)]) + " |")
-    (options.out / "table.md").write_text("\n".join(lines) + "\n")
+    (options.out / "table.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
     plot(found, options.out / "coverage.png")
 
 

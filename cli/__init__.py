@@ -1,6 +1,12 @@
 """The commands: each a typed dataclass whose fields are its options."""
 
+import os
 import warnings
 
-# Before any command imports ArviZ: once a day it announces its next version to everybody.
+from groundvae.data.cache import ensure_cache
+
+ensure_cache()  # before ArviZ is imported, which needs one
+# Once a day it announces its next version to everybody.
 warnings.filterwarnings("ignore", category=FutureWarning, module="arviz")
+# Before torch is imported: threads that have nothing to do sleep, and leave the machine to others.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

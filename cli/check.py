@@ -10,6 +10,7 @@ from groundvae.cli.source import assigned, default_splits, read_data
 from groundvae.data.atomic import check_writable
 from groundvae.data.dataset import Dataset
 from groundvae.data.errors import InputError
+from groundvae.data.unusable import usable
 from groundvae.diagnostics.priorpredictive import PriorPredictive, compute_priorpredictive
 from groundvae.diagnostics.style import save_figure
 from groundvae.inference.fit import prepare
@@ -26,8 +27,8 @@ def run(asked: Check) -> None:
     if path.suffix != ".png":
         raise InputError(f"{path}: expected a name that ends in .png")
     check_writable(path)
-    set_threads(asked.threads)
     data = load(asked, entry)
+    set_threads(asked.threads, data.x[0].size)
     drawn = prior_predictive(build(asked, data), data, draws=asked.draws, seed=asked.seed)
     result = compute_priorpredictive(drawn)
     verdict = PriorPredictive().judge(result)
@@ -42,7 +43,8 @@ def run(asked: Check) -> None:
 def load(asked: Check, entry: Entry) -> Dataset:
     """What to check against."""
     if asked.data is not None:
-        return read_data(asked.data, entry)
+        data = read_data(asked.data, entry)
+        return data.subset(usable(data))
     splits = default_splits(entry, asked.root)
     note(f"checking against the training data: {splits.source}")
     return splits.train

@@ -55,15 +55,15 @@ class Check:
     """Of the draws, and of the residual that is not fitted yet."""
     out: Path | None = None
     """The figure to write, a .png; a .svg appears beside it. Default SYSTEM-prior.png."""
-    threads: int = 2
-    """Processor threads."""
+    threads: int | None = None
+    """Processor threads; default one, or a few where observations are large."""
 
 
 @dataclass(frozen=True)
 class Fit:
     """Fit a grey-box model and its guide to observations, and save the run."""
 
-    system: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="SYSTEM")]
+    system: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="SYSTEM")] = ""
     """Name of the system, see `list`."""
     data: Path | None = None
     """An .npz to fit; a fifth of it validates. Without: the system's own simulated data."""
@@ -90,12 +90,16 @@ class Fit:
     """Stop if observations have missing samples (NaN) instead of masking them."""
     device: str = "cpu"
     """Where to compute, cpu or cuda."""
-    threads: int = 2
-    """Processor threads; the same numbers come back only under the same count."""
+    threads: int | None = None
+    """Processor threads; default one, or a few where observations are large. The same numbers come
+    back only under the same count."""
     out: Path | None = None
     """Folder of the run; default runs/SYSTEM."""
     overwrite: bool = False
-    """Replace a run that is there already."""
+    """Replace a run that is there already; one that ended well only by one that does too."""
+    resume: Path | None = None
+    """Go on with a fit that was stopped, from the last checkpoint in its folder, with all that
+    it was begun with."""
     options: Annotated[FitOptions, tyro.conf.arg(name="")] = field(default_factory=usual_options)
 
 
@@ -128,8 +132,8 @@ class Posterior:
     """Which observations, counted from 0; default all."""
     refuse_missing: bool = False
     """Stop if observations have missing samples (NaN) instead of masking them."""
-    threads: int = 2
-    """Processor threads."""
+    threads: int | None = None
+    """Processor threads; default one, or a few where observations are large."""
     options: Options = field(default_factory=PosteriorOptions)
 
 
@@ -149,8 +153,8 @@ class Predict:
     """Predict up to this time in seconds."""
     refuse_missing: bool = False
     """Stop if observations have missing samples (NaN) instead of masking them."""
-    threads: int = 2
-    """Processor threads."""
+    threads: int | None = None
+    """Processor threads; default one, or a few where observations are large."""
     options: Options = field(default_factory=PosteriorOptions)
 
 
@@ -168,8 +172,8 @@ class Diagnose:
     """Store the posterior as RUN/posterior.nc as well, and that of --nuts as RUN/nuts.nc."""
     nuts: int = 0
     """Compare the guide with NUTS on so many of the observations; takes minutes."""
-    threads: int = 2
-    """Processor threads."""
+    threads: int | None = None
+    """Processor threads; default one, or a few where observations are large."""
     options: Options = field(default_factory=PosteriorOptions)
 
 
@@ -192,8 +196,8 @@ class Compare:
     """Seeds to cross; the tables give mean and standard deviation over them."""
     root: Path | None = None
     """Folder of measured data, for systems that have them; see the command `data`."""
-    threads: int = 2
-    """Processor threads."""
+    threads: int | None = None
+    """Processor threads; default one, or a few where observations are large."""
     options: Annotated[FitOptions, tyro.conf.arg(name="")] = field(default_factory=usual_options)
 
 

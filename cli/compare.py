@@ -5,28 +5,31 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from itertools import product
 from pathlib import Path
 from statistics import mean, stdev
 
+import torch
+
 from groundvae.cli.commands import Compare, Fit
 from groundvae.cli.comparison import plot_comparison
 from groundvae.cli.console import note, say, set_threads
-from groundvae.cli.fit import check_converged, fit_and_save
-from groundvae.cli.source import assigned, default_splits, usual_recipe
+from groundvae.cli.fit import check_converged, fit_and_save, unfitted
+from groundvae.cli.source import assigned, default_splits, once, usual_recipe
 from groundvae.cli.usual import tuned
-from groundvae.data.atomic import check_writable, replacing
+from groundvae.data.atomic import check_writable, digest_of, replacing
+from groundvae.data.dataset import Dataset
 from groundvae.data.errors import InputError
 from groundvae.diagnostics import standin
 from groundvae.diagnostics.metrics import compute_metrics
 from groundvae.guides.catalogue import GUIDES
-from groundvae.guides.phase import Ending
+from groundvae.inference.checkpoint import FILE as CHECKPOINT
 from groundvae.inference.posterior import posterior
 from groundvae.inference.run import Run, load_run
 from groundvae.models.ownfile import find_system
 from groundvae.models.prior import parse_priors
-from groundvae.models.recipe import FitOptions
 
 KEYS = ("variant", "guide", "prior", "seed")
 
@@ -47,19 +50,40 @@ class Cell:
         return "".join(c if c.isalnum() or c in "-_." else "-" for c in text)
 
 
+class Shared:
+    """What all cells are fitted to and measured on."""
+
+    def __init__(self, asked: Compare) -> None:
+        self.entry = find_system(asked.system)
+        self.splits = default_splits(self.entry, asked.root)
+
+    @cached_property
+    def digest(self) -> str:
+        """Of every value of the data."""
+        return "".join(getattr(self.splits, part).digest() for part in ("train", "valid", "test"))
+
+    def digest_of_fit(self, command: Fit) -> str:
+        """Of all that makes a cell: the whole config of its run, and the data."""
+        run = unfitted(command, self.entry, self.splits.train, self.splits.source)
+        return digest_of((json.dumps(asdict(run.config)) + self.digest).encode())
+
+
 def run(asked: Compare) -> None:
     check(asked)
-    set_threads(asked.threads)
+    shared = Shared(asked)
+    note(set_threads(asked.threads, shared.splits.train.x[0].size))
     rows = []
     cells = list(cells_of(asked))
     for i, cell in enumerate(cells, 1):
         note(f"[{i}/{len(cells)}] {cell.variant} {cell.guide} {cell.prior} seed {cell.seed}")
-        rows.append(measure(asked, cell))
+        rows.append(measure(asked, cell, shared))
         write_tables(rows, asked.out)
     drawn = plot_comparison(rows, KEYS[:3], asked.out / "comparison.png", units(asked))
     figure = f" and {asked.out / 'comparison.png'}" if drawn else "; no cell to draw"
     say(f"wrote {asked.out / 'table.csv'}, {asked.out / 'table.md'}{figure}")
-    say((asked.out / "table.md").read_text().rstrip())
+    say((asked.out / "table.md").read_text(encoding="utf-8").rstrip())
+    if all(row["failure"] for row in rows):
+        raise InputError(f"every cell failed, the first: {rows[0]['failure']}")
 
 
 def units(asked: Compare) -> dict[str, str]:
@@ -79,6 +103,10 @@ def units(asked: Compare) -> dict[str, str]:
 def check(asked: Compare) -> None:
     """Refuse unknown names before hours of work."""
     entry = find_system(asked.system)
+    for option in ("variants", "guides", "priors", "seeds"):
+        once(f"--{option}", ((str(value), value) for value in getattr(asked, option)))
+    for seed in asked.seeds:
+        replace(asked.options, seed=seed)  # one out of range is refused
     for variant in asked.variants:
         entry.build(variant)
     for guide in asked.guides:
@@ -97,65 +125,63 @@ def cells_of(asked: Compare) -> Iterator[Cell]:
             yield Cell(variant, guide, prior, seed)
 
 
-def measure(asked: Compare, cell: Cell) -> dict[str, str | float]:
+def measure(asked: Compare, cell: Cell, shared: Shared) -> dict[str, str | float]:
     """Fit (unless that is done), measure (likewise); a failure becomes part of the row."""
     identity = {key: getattr(cell, key) for key in KEYS}
-    folder = asked.out / cell.folder
-    cache = folder / "metrics.json"
     try:
-        run = _fitted(asked, cell, folder)
+        command = command_of(asked, cell)
+        folder = asked.out / f"{cell.folder}_{shared.digest_of_fit(command)[:12]}"
+        cache = folder / "cell.json"
+        run = _fitted(replace(command, out=folder), folder)
         if not cache.is_file():
-            data = default_splits(find_system(asked.system), asked.root).test
-            metrics = compute_metrics(posterior(run, data))
-            metrics["fit_seconds"] = run.fit.seconds
-            if standin.is_stand_in(run):
-                metrics[standin.METRIC] = 1.0
             with replacing(cache) as temporary:
-                temporary.write_text(json.dumps(metrics, indent=2) + "\n")
-        measured: dict[str, float] = json.loads(cache.read_text())
+                text = json.dumps(_metrics(run, shared.splits.test), indent=2) + "\n"
+                temporary.write_text(text, encoding="utf-8")
+        measured: dict[str, float] = json.loads(cache.read_text(encoding="utf-8"))
         return identity | measured | {"failure": ""}
     except (InputError, ArithmeticError, RuntimeError, ValueError) as error:
         note(f"  failed: {error}")
         return identity | {"failure": str(error)}
 
 
-def _fitted(asked: Compare, cell: Cell, folder: Path) -> Run:
+def _metrics(run: Run, test: Dataset) -> dict[str, float]:
+    metrics = compute_metrics(posterior(run, test))
+    metrics["fit_seconds"] = run.fit.seconds
+    if standin.is_stand_in(run):
+        metrics[standin.METRIC] = 1.0
+    return metrics
+
+
+def command_of(asked: Compare, cell: Cell) -> Fit:
+    """The fit of a cell."""
     usual = usual_recipe(find_system(asked.system), cell.variant, None)
-    options = replace(tuned(usual.options, asked.options), seed=cell.seed)
-    again = False
-    if (folder / "config.json").is_file():
-        run = load_run(folder)
-        if run.config.options != options:
-            raise InputError(f"{folder}: was fitted with other options, expected a new --out")
-        again = run.fit.ending is Ending.INTERRUPTED
-        if not again:
-            return check_converged(run, folder)
-    run = _fit(asked, cell, folder, options, again)
-    if run.fit.ending is Ending.INTERRUPTED:
-        raise KeyboardInterrupt
-    return run
-
-
-def _fit(asked: Compare, cell: Cell, folder: Path, options: FitOptions, overwrite: bool) -> Run:
-    return fit_and_save(
-        Fit(
-            system=asked.system,
-            variant=cell.variant,
-            guide=cell.guide,
-            prior=() if cell.prior == "default" else tuple(cell.prior.split(";")),
-            root=asked.root,
-            threads=asked.threads,
-            out=folder,
-            overwrite=overwrite,
-            options=options,
-        )
+    return Fit(
+        system=asked.system,
+        variant=cell.variant,
+        guide=cell.guide,
+        prior=() if cell.prior == "default" else tuple(cell.prior.split(";")),
+        root=asked.root,
+        threads=torch.get_num_threads(),
+        options=replace(tuned(usual.options, asked.options), seed=cell.seed),
     )
+
+
+def _fitted(command: Fit, folder: Path) -> Run:
+    """The run of a cell: as it is, or gone on with, or fitted."""
+    if (folder / CHECKPOINT).is_file():
+        return fit_and_save(Fit(resume=folder))
+    if (folder / "config.json").is_file():
+        return check_converged(load_run(folder), folder)
+    return fit_and_save(command)
 
 
 def write_tables(rows: Sequence[dict[str, str | float]], folder: Path) -> None:
     """``table.csv``: every cell; ``table.md``: mean and standard deviation over seeds."""
     columns = list(dict.fromkeys(key for row in rows for key in row))
-    with replacing(folder / "table.csv") as temporary, temporary.open("w", newline="") as stream:
+    with (
+        replacing(folder / "table.csv") as temporary,
+        temporary.open("w", newline="", encoding="utf-8") as stream,
+    ):
         writer = csv.DictWriter(stream, columns)
         writer.writeheader()
         writer.writerows(rows)
@@ -172,7 +198,7 @@ def write_tables(rows: Sequence[dict[str, str | float]], folder: Path) -> None:
             "| " + " | ".join([*key, str(len(good)), *cells, str(len(group) - len(good))]) + " |"
         )
     with replacing(folder / "table.md") as temporary:
-        temporary.write_text("\n".join(lines) + "\n")
+        temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def _mean_and_spread(values: Sequence[float]) -> str:

@@ -8,6 +8,9 @@ from collections.abc import Mapping
 from rich.console import Console
 from rich.table import Table
 
+LARGE = 4096  # values of an observation, from which on one operation is worth several threads
+MOST = 4  # threads that are taken unasked
+
 out = Console()
 err = Console(stderr=True)
 
@@ -30,8 +33,24 @@ def show_metrics(title: str, metrics: Mapping[str, float]) -> None:
     out.print(table)
 
 
-def set_threads(count: int) -> None:
-    """Threads of the tensor library; results repeat only under the same count."""
+def set_threads(asked: int | None, values: int = 0) -> str:
+    """Set the threads of the tensor library, and say in words how many they are.
+
+    Results repeat only under the same count.
+
+    Args:
+        asked: by the user; None: one, unless an observation is so large that more are worth
+            their waiting for each other and the machine has them to spare.
+        values: of one observation.
+
+    """
     import torch
 
-    torch.set_num_threads(max(1, min(count, os.cpu_count() or 1)))
+    cores = os.cpu_count() or 1
+    count = asked
+    if count is None:
+        spare = int(cores - os.getloadavg()[0]) if hasattr(os, "getloadavg") else cores
+        count = min(MOST, spare) if values >= LARGE else 1
+    count = max(1, min(count, cores))
+    torch.set_num_threads(count)
+    return f"on {count} of {cores} processor threads"

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import arviz as az
+import numpy as np
 
 from groundvae.cli.commands import Diagnose
 from groundvae.cli.console import note, say, set_threads, show_metrics
+from groundvae.cli.doubts import warn_of_run
 from groundvae.cli.posterior import told
 from groundvae.cli.source import default_splits, read_data
 from groundvae.data.dataset import Dataset
 from groundvae.data.errors import InputError
+from groundvae.data.unusable import usable
 from groundvae.diagnostics.diagnose import diagnose, read_verdicts
 from groundvae.diagnostics.report import summary
 from groundvae.diagnostics.style import choose
-from groundvae.inference.inferencedata import save_inference_data
+from groundvae.inference.inferencedata import assembled, save_inference_data
 from groundvae.inference.nuts import NutsOptions, nuts
 from groundvae.inference.posterior import posterior
 from groundvae.inference.run import Run, load_run
@@ -22,7 +25,6 @@ from groundvae.inference.run import Run, load_run
 def run(asked: Diagnose) -> None:
     if asked.nuts < 0:
         raise InputError(f"--nuts is {asked.nuts}, expected 0 or more")
-    set_threads(asked.threads)
     run = load_run(asked.run_folder)
     if asked.data is None:
         splits = default_splits(run.entry, asked.root)
@@ -30,7 +32,15 @@ def run(asked: Diagnose) -> None:
         note(f"diagnosing on {len(data)} observations: {splits.source}")
     else:
         data = read_data(asked.data, run.entry)
+        data = data.subset(usable(data))
+    warn_of_run(run, asked.run_folder, data)
+    note(set_threads(asked.threads, data.x[0].size))
     inference_data = posterior(run, data, asked.options)
+    if "unusable" in inference_data["constant_data"]:  # their prior says nothing of the run
+        good = ~inference_data["constant_data"]["unusable"].values
+        note(f"WARNING: {(~good).sum()} observations without a finite posterior are left out")
+        data = data.subset(np.flatnonzero(good))
+        inference_data = posterior(run, data, asked.options)
     inference_data.attrs["source"] = splits.source if asked.data is None else str(asked.data)
     if asked.keep_posterior:
         save_inference_data(inference_data, asked.run_folder / "posterior.nc")
@@ -56,4 +66,4 @@ def reference_of(asked: Diagnose, run: Run, data: Dataset) -> az.InferenceData:
         sampled = drawn.assign_coords(observation=chosen)
         save_inference_data(sampled, asked.run_folder / "nuts.nc")
     posterior = drawn["posterior"].assign_coords(observation=chosen)
-    return az.InferenceData(posterior=posterior)
+    return assembled({"posterior": posterior})

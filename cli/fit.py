@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -21,10 +22,15 @@ from groundvae.cli.source import (
 from groundvae.cli.usual import tuned
 from groundvae.data.dataset import Dataset
 from groundvae.data.errors import InputError
+from groundvae.data.unusable import usable
 from groundvae.guides.catalogue import build_guide
 from groundvae.guides.options import guide_options
 from groundvae.guides.phase import Ending
-from groundvae.inference.fit import execute, prepare
+from groundvae.inference.checkpoint import Checkpoint
+from groundvae.inference.fit import prepare
+from groundvae.inference.interruption import stopped_by
+from groundvae.inference.keeping import fit_in, resume
+from groundvae.inference.plateau import told
 from groundvae.inference.preset import build_loss
 from groundvae.inference.run import Run, check_folder
 from groundvae.models.catalogue import Entry
@@ -32,6 +38,9 @@ from groundvae.models.ownfile import find_system
 from groundvae.models.prior import parse_priors
 from groundvae.models.priorfile import read_priors
 from groundvae.models.recipe import Recipe
+
+# Of a fit's options, those that a checkpoint keeps beside the config of the run.
+BEGUN = ("system", "data", "root", "refuse_missing", "device", "threads")
 
 
 def run(asked: Fit) -> None:
@@ -41,19 +50,35 @@ def run(asked: Fit) -> None:
 
 def fit_and_save(asked: Fit) -> Run:
     """Fit and save; the run stands in its folder even if this raises."""
+    if asked.resume is not None:
+        return go_on(asked, asked.resume)
+    if not asked.system:
+        raise InputError("SYSTEM is missing, expected its name (see `list`) or --resume RUN")
     entry = find_system(asked.system)
     folder = asked.out or Path("runs") / asked.system
     check_folder(folder, overwrite=asked.overwrite)
     check_first(asked, entry)
-    set_threads(asked.threads)
     train, valid, source = load(asked, entry)
-    run = fit(asked, entry, train, valid, source)
-    run.save(folder, overwrite=asked.overwrite)
-    say(
-        f"{run.fit.stop}: {run.fit.steps} steps in {run.fit.seconds:.0f} s, validation ELBO "
-        f"{run.fit.best_elbo:.4g}, run saved to {folder}"
-    )
-    return check_converged(run, folder)
+    threads = set_threads(asked.threads, train.x[0].size)
+    run = unfitted(asked, entry, train, source)
+    what = f"{asked.system} ({run.config.variant}, {run.config.how.guide})"
+    note(f"fitting {what} on {len(train)} observations, {threads}")
+    return fit(replace(asked, threads=torch.get_num_threads()), run, train, valid, folder)
+
+
+def go_on(asked: Fit, folder: Path) -> Run:
+    """The rest of a fit that was stopped."""
+    if asked != Fit(resume=folder):
+        raise InputError("--resume goes on as the fit was begun, expected no other option")
+    run, checkpoint = resume(folder)
+    known = {k: checkpoint.values["begun"][k] for k in BEGUN}
+    paths = {k: known[k] and Path(known[k]) for k in ("data", "root")}
+    begun = Fit(**known | paths)
+    check_device(begun.device)
+    set_threads(begun.threads)
+    train, valid, _ = load(begun, find_system(begun.system))
+    note(f"going on with {folder} at step {checkpoint.values['fit']['steps']}")
+    return fit(begun, run, train, valid, folder, checkpoint)
 
 
 def check_first(asked: Fit, entry: Entry) -> None:
@@ -90,25 +115,62 @@ def load(asked: Fit, entry: Entry) -> tuple[Dataset, Dataset, str]:
         splits = default_splits(entry, asked.root)
         return splits.train, splits.valid, splits.source
     data = read_data(asked.data, entry, refuse_missing=asked.refuse_missing)
-    train, valid = data.split(0.8, seed=0)
+    train, valid = data.subset(usable(data)).split(0.8, seed=0)
     return train, valid, asked.data.name
 
 
-def fit(asked: Fit, entry: Entry, train: Dataset, valid: Dataset, source: str) -> Run:
-    """The run, fitted by the same call as ``gv.fit``, with progress on stderr."""
-    recipe = recipe_of(asked, entry)
-    run = prepare(
+def unfitted(asked: Fit, entry: Entry, train: Dataset, source: str) -> Run:
+    """The run that ``gv.fit`` would fit."""
+    return prepare(
         asked.system,
         train,
         variant=asked.variant,
-        recipe=recipe,
+        recipe=recipe_of(asked, entry),
         priors=swapped_priors(asked),
         trained_on=source,
     )
-    what = f"{asked.system} ({run.config.variant}, {recipe.guide})"
-    note(f"fitting {what} on {len(train)} observations")
+
+
+def begun_with(asked: Fit) -> dict[str, str | int | bool | None]:
+    """What it takes to find the data again, as plain values."""
+    known = {name: getattr(asked, name) for name in BEGUN}
+    paths = {k: known[k] and str(known[k].resolve()) for k in ("data", "root")}
+    return known | paths
+
+
+def fit(
+    asked: Fit,
+    run: Run,
+    train: Dataset,
+    valid: Dataset,
+    folder: Path,
+    resumed: Checkpoint | None = None,
+) -> Run:
+    """Fit a run, kept in its folder, with progress on stderr; then say how it ended."""
     with reporting(err) as report:
-        return execute(run, train, valid, device=asked.device, report=report)
+        place = fit_in(
+            folder,
+            run,
+            train,
+            valid,
+            device=asked.device,
+            report=report,
+            begun=begun_with(asked),
+            warn=note,
+            resumed=resumed,
+        )
+    kept = f", {folder} is kept as it was" if place != folder else ""
+    say(
+        f"{run.fit.stop}: {run.fit.steps} steps in {run.fit.seconds:.0f} s, validation ELBO "
+        f"{run.fit.best_elbo:.4g}, run saved to {place}{kept}"
+    )
+    if run.fit.ending is Ending.INTERRUPTED:
+        note(f"fit --resume {place} goes on from there")
+        raise stopped_by(run.fit.why)
+    check_converged(run, place)
+    if plateau := told(run, valid):
+        note(f"WARNING: {plateau}")
+    return run
 
 
 def check_converged(run: Run, folder: Path) -> Run:

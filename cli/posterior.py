@@ -12,6 +12,7 @@ from pyro.distributions import TorchDistribution
 
 from groundvae.cli.commands import Posterior
 from groundvae.cli.console import note, say, set_threads
+from groundvae.cli.doubts import warn_of_run, warn_of_unusable, warn_of_unusual
 from groundvae.cli.source import assigned, default_splits, read_data
 from groundvae.data.atomic import check_writable
 from groundvae.data.dataset import Dataset
@@ -26,7 +27,6 @@ from groundvae.inference.run import Run, load_run
 from groundvae.inference.stacking import stack, stacking_weights
 from groundvae.models.prior import parse_prior
 
-SHOWN = 10  # observations named in a warning
 CONVERGED = 1.01
 REMEDY = {
     "new priors": "the new priors needs a refit",
@@ -44,12 +44,13 @@ def run(asked: Posterior) -> None:
         raise InputError("--held-out weighs runs against each other, expected --mix")
     refinement = None if asked.refine is None else RefineOptions(steps=asked.refine)
     sampling = None if asked.nuts is None else nuts_options(asked, asked.nuts)
-    set_threads(asked.threads)
     texts = assigned("--reprior", asked.reprior)
     priors = {name: parse_prior(text) for name, text in texts.items()}
     run = load_run(asked.run_folder)
     run.model.latents.with_priors(priors)  # a prior that does not fit stops here
     data = read_data(asked.data, run.entry, refuse_missing=asked.refuse_missing)
+    warn_of_run(run, asked.run_folder, data)
+    threads = set_threads(asked.threads, data.x[0].size)
     chosen = chosen_observations(asked.only, len(data))
     data = data.subset(chosen)
     scored_by = run  # scores by the guide that saw validation data
@@ -66,8 +67,9 @@ def run(asked: Posterior) -> None:
         result = drawn(asked, run, data, priors, scored_by)
     result = result.assign_coords(observation=chosen)
     warn_of_unusual(result)
+    warn_of_unusable(result)
     save_inference_data(result, asked.out)
-    say(f"wrote the posterior of {len(data)} observations to {asked.out}")
+    say(f"wrote the posterior of {len(data)} observations to {asked.out}, {threads}")
 
 
 def drawn(
@@ -120,24 +122,6 @@ def nuts_options(asked: Posterior, chains: int) -> NutsOptions:
         warmup=asked.warmup,
         predictive_draws=asked.options.predictive_draws,
         seed=asked.options.seed,
-    )
-
-
-def warn_of_unusual(result: az.InferenceData) -> None:
-    """Say on stderr how many observations are unlike those that the run knows, if any."""
-    if "constant_data" not in result or "out_of_distribution" not in result["constant_data"]:
-        return
-    marked = result["constant_data"]
-    unusual = np.flatnonzero(marked["out_of_distribution"].values)
-    if not len(unusual):
-        return
-    usual = sum(float(v.attrs.get("rate", 0.0)) for v in marked.values())
-    names = marked["observation"].values[unusual[:SHOWN]]
-    which = ", ".join(str(i) for i in names) + (", ..." if len(unusual) > SHOWN else "")
-    note(
-        f"WARNING: {len(unusual)} of {marked.sizes['observation']} observations are unlike those "
-        f"that the run was validated on (of which {100 * usual:.1f} % would be): {which}; their "
-        "posteriors are extrapolations; constant_data.out_of_distribution marks them"
     )
 
 

@@ -19,6 +19,7 @@ from groundvae.guides.phase import Phase
 from groundvae.inference.optimize import Report
 
 HIDDEN = {"step", "seconds"}
+NEEDED = 58  # columns of phase, bar, count, rate and time left, which go before the terms
 
 
 @contextmanager
@@ -31,11 +32,13 @@ def reporting(console: Console) -> Iterator[Report]:
             highlight=False,
         )
         return
+    room = console.width - NEEDED
     columns = (
         TextColumn("{task.description}"),
-        BarColumn(),
+        BarColumn(bar_width=12),
         MofNCompleteColumn(),
-        TimeRemainingColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(compact=True),
         TextColumn("{task.fields[terms]}"),
     )
     with Progress(*columns, console=console) as progress:
@@ -43,11 +46,22 @@ def reporting(console: Console) -> Iterator[Report]:
 
         def report(phase: Phase, step: int, terms: dict[str, float]) -> None:
             if phase.name not in tasks:
-                tasks[phase.name] = progress.add_task(phase.name, terms="", total=phase.steps)
-            progress.update(tasks[phase.name], completed=step, terms=_terms(terms))
+                tasks[phase.name] = progress.add_task(
+                    phase.name, terms="", rate="", total=phase.steps
+                )
+            speed = progress.tasks[tasks[phase.name]].speed
+            rate = f"{speed:.3g}/s" if speed else ""
+            progress.update(tasks[phase.name], completed=step, rate=rate, terms=_cut(terms, room))
 
         yield report
 
 
 def _terms(terms: dict[str, float]) -> str:
     return "  ".join(f"{k} {v:.4g}" for k, v in terms.items() if k not in HIDDEN)
+
+
+def _cut(terms: dict[str, float], room: int) -> str:
+    """As many terms as there is room for, the validation ELBO first."""
+    ordered = sorted(terms.items(), key=lambda term: term[0] != "valid_elbo")
+    text = _terms(dict(ordered))
+    return text if len(text) <= room else text[: max(room, 0)].rpartition("  ")[0]

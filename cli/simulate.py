@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from groundvae.cli.commands import Simulate
 from groundvae.cli.console import note, say
-from groundvae.cli.source import once, simulated
+from groundvae.cli.source import IMAGE_RANK, once, simulated
 from groundvae.data.atomic import check_writable
 from groundvae.data.dataset import Dataset
 from groundvae.data.errors import InputError
@@ -22,8 +22,6 @@ from groundvae.inference.run import load_run
 from groundvae.models.catalogue import Entry
 from groundvae.models.intervention import parse_intervention
 from groundvae.models.ownfile import find_system
-
-IMAGE_RANK = 3  # row, column, band
 
 
 def run(asked: Simulate) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -13,14 +13,18 @@ import numpy as np
 from groundvae.cli.console import note
 from groundvae.data.dataset import Dataset, load_dataset
 from groundvae.data.errors import InputError
+from groundvae.data.npz import look_into
 from groundvae.data.reading import read
 from groundvae.data.root import Splits
+from groundvae.data.unusable import find_unusable, told, without_values
 from groundvae.models.catalogue import Entry
 from groundvae.models.prior import split_assignment
 from groundvae.models.recipe import Recipe
 
 TRAIN, VALID, TEST = (1000, 1), (500, 2), (1000, 3)
 """Size and seed of the default splits."""
+
+IMAGE_RANK = 3  # row, column, band
 
 TABLES = (".csv", ".tsv", ".txt", ".parquet", ".nc", ".zarr")
 """Kinds of data files beside ``.npz``."""
@@ -126,6 +130,7 @@ def read_data(path: Path, entry: Entry, *, refuse_missing: bool = False) -> Data
     else:
         names = tuple(system.coordinates)
         data = load_dataset(path, coordinates=names, latents=entry.source.references)
+        data = _doubted(data, look_into(path), entry, path)
     rank = 1 + len(entry.system.axes)
     if data.x.ndim != rank:
         shape = ", ".join(("observation", *entry.system.axes))
@@ -137,17 +142,47 @@ def read_data(path: Path, entry: Entry, *, refuse_missing: bool = False) -> Data
             f"{path}: x has {int(missing.sum())} missing samples, the first in observation "
             f"{where}, expected none with --refuse-missing"
         )
-    if missing.reshape(len(data), -1).all(axis=1).any():
-        where = int(missing.reshape(len(data), -1).all(axis=1).argmax())
-        raise InputError(f"{path}: observation {where} has no samples at all, expected some")
-    low, high = np.nanmin(data.x), np.nanmax(data.x)
+    return _with_coordinates(_cleared(data, entry, path), entry, path)
+
+
+def _doubted(data: Dataset, arrays: Mapping[str, np.ndarray], entry: Entry, path: Path) -> Dataset:
+    """The data as they are meant: whole numbers of images scaled, arrays nobody uses named."""
+    kind = arrays["x"].dtype if "x" in arrays else data.x.dtype
+    if kind.kind in "iu" and len(entry.system.axes) == IMAGE_RANK:
+        most = np.iinfo(kind).max
+        note(f"{path}: x holds whole numbers ({kind}), taken as 0 .. {most} for 0 .. 1")
+        data = replace(data, x=data.x / np.float32(most))
+    if "time" not in entry.system.axes:
+        return data
+    steps = data.x.shape[1 + entry.system.axes.index("time")]
+    used = {"x", *data.arrays(), *entry.system.coordinates}
+    for name, array in arrays.items():
+        if name not in used and array.ndim in (1, 2) and array.shape[-1] == steps:
+            note(
+                f"WARNING: {path}: the array {name!r} is as long as the time axis and is not used; "
+                "times are read from 't'"
+            )
+    return data
+
+
+def _cleared(data: Dataset, entry: Entry, path: Path) -> Dataset:
+    """Data of which observations that cannot be used have no samples; they are named on stderr."""
     least, most = entry.system.limits
-    if low < least or high > most:
-        expected = f"{entry.system.quantity} within {least:.3g} .. {most:.3g} {entry.system.unit}"
-        raise InputError(
-            f"{path}: x reaches from {low:.3g} to {high:.3g}, expected {expected}".rstrip()
-        )
-    return _with_coordinates(data, entry, path)
+    unusable = find_unusable(data.x, (least, most))
+    if not unusable:
+        return data
+    if 2 * len(unusable) > len(data):  # not some are wrong, but the whole file
+        there = data.x[~np.isnan(data.x)]
+        low, high = (there.min(), there.max()) if there.size else (least, most)
+        if low < least or high > most:
+            expected = f"{entry.system.quantity} within {least:.3g} .. {most:.3g} "
+            raise InputError(
+                f"{path}: x reaches from {low:.3g} to {high:.3g}, expected "
+                f"{expected}{entry.system.unit}".rstrip()
+            )
+        raise InputError(f"{path}: {told(unusable)}, expected most of {len(data)} to be good")
+    note(f"WARNING: {path}: {told(unusable)}; the others are not touched by it")
+    return without_values(data, unusable)
 
 
 def _with_coordinates(data: Dataset, entry: Entry, path: Path) -> Dataset:

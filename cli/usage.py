@@ -8,17 +8,18 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr
 
-from groundvae.data.errors import InputError
+from groundvae.data.errors import InputError, meant
 from groundvae.guides.options import KNOWN
 
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
 INNER = re.compile(r"Error parsing __tyro-dummy-inner__[\w.-]*: ")
-LISTS = ("--do", "--prior", "--reprior", "--weight", "--set", "--only")
+UNKNOWN = re.compile(r"Unrecognized options: (\w+).*Available subcommands: ([\w, ]+)$")
+CROSSED = ("--variants", "--guides", "--priors", "--seeds")
+LISTS = ("--do", "--prior", "--reprior", "--weight", "--set", "--only", "--mix", *CROSSED)
 ADVICE = (
     "Argument helptext",
     "Arguments are applied",
     "Got errors",
-    "Perhaps you meant",
     "For full helptext",
 )
 
@@ -63,6 +64,9 @@ def advised(told: str) -> str:
     'Unrecognized options: --guide.depth, 3; guide options: width,'
     """
     told = INNER.sub("", told)
+    word = UNKNOWN.search(told)
+    if word:
+        return told + meant(word[1], word[2].split(", "))
     if told.startswith("Unrecognized") and "--guide." in told:
         return f"{told}; guide options: {', '.join(KNOWN)}"
     return told
@@ -76,10 +80,18 @@ def flatten(box: str) -> str:
     """
     blocks: list[list[str]] = [[]]
     for line in ANSI.sub("", box).splitlines():
-        text = line.strip("│ ")
-        if not text or set(text) == {"─"}:
+        text = line.strip("│| ")  # the latter where there are no letters but ASCII
+        if not text or set(text) <= {"─", "-"}:
             blocks.append([])
-        elif text[0] not in "╭╰":
+        elif text[0] not in "╭╰+":
             blocks[-1].append(text)
+    blocks = [_suggested(lines) for lines in blocks]
     told = [" ".join(lines) for lines in blocks if lines and not lines[0].startswith(ADVICE)]
     return "; ".join(part.removesuffix(".").rstrip() for part in told) or "cannot be read"
+
+
+def _suggested(lines: list[str]) -> list[str]:
+    """Of options that may have been meant, the first."""
+    if len(lines) > 1 and lines[0].startswith("Perhaps you meant"):
+        return [f"did you mean {lines[1].split()[0]}?"]
+    return lines

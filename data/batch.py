@@ -46,16 +46,14 @@ class Batch:
     @staticmethod
     def of(data: Dataset, *, device: str = "cpu", dtype: torch.dtype = torch.float32) -> Batch:
         """The whole Dataset as one Batch."""
-        x = torch.tensor(data.x, dtype=dtype, device=device)
+        x = _tensor(data.x, dtype, device)
         padded = ({"t"} if data.own_times else set()) | set(data.inputs)
         inputs = {
-            name: torch.as_tensor(
-                held(value) if name in padded and value.ndim else value, dtype=dtype, device=device
-            )
+            name: _tensor(held(value) if name in padded and value.ndim else value, dtype, device)
             for name, value in {**data.coordinates, **data.inputs}.items()
         }
         error, censored = (
-            None if v is None else torch.as_tensor(np.nan_to_num(v), dtype=dtype, device=device)
+            None if v is None else _tensor(np.nan_to_num(v), dtype, device)
             for v in (data.error, data.censored)
         )
         batch = Batch(x, inputs, None, data.own, error, censored, data.signals)
@@ -119,6 +117,24 @@ class Batch:
         x = x.masked_fill(~observed, 0.0)
         return Batch(x, self.inputs, observed, self.own, signals=self.signals)
 
+    def tensors(self) -> dict[str, Tensor]:
+        """All that it holds, by name; with ``with_tensors`` the way there and back."""
+        marks = {"observed": self.observed, "error": self.error, "censored": self.censored}
+        held = {name: value for name, value in marks.items() if value is not None}
+        return {"x": self.x, **held, **{f"input.{k}": v for k, v in self.inputs.items()}}
+
+    def with_tensors(self, tensors: Mapping[str, Tensor]) -> Batch:
+        """Other observations of the same kind, which ``tensors`` gave."""
+        there = {name: value.to(self.x.device) for name, value in tensors.items()}
+        return replace(
+            self,
+            x=there["x"],
+            inputs={name: there[f"input.{name}"] for name in self.inputs},
+            observed=there.get("observed"),
+            error=there.get("error"),
+            censored=there.get("censored"),
+        )
+
     def until(self, end: float) -> Batch:
         """All times carried on to ``end`` (s); the new samples are missing.
 
@@ -146,6 +162,13 @@ class Batch:
         blank = torch.zeros_like(torch.cat([self.x, more], 1))
         observed = torch.zeros_like(blank, dtype=torch.bool)
         return Batch(blank, inputs, observed, self.own, signals=self.signals)
+
+
+def _tensor(values: np.ndarray, dtype: torch.dtype, device: str) -> Tensor:
+    """A copy; torch itself takes neither other byte orders nor strides that run backwards."""
+    array = np.asarray(values)
+    plain = np.array(array, dtype=array.dtype.newbyteorder("="), order="C")
+    return torch.as_tensor(plain, dtype=dtype, device=device)
 
 
 def _carried_on(times: Tensor, end: float) -> Tensor:

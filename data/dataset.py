@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -211,13 +212,22 @@ class Dataset:
                 )
         return declared_data
 
+    def digest(self) -> str:
+        """SHA-256 of all values and names: of equal data alone it is the same."""
+        found = hashlib.sha256()
+        for name, value in sorted(self.arrays().items()):
+            array = np.ascontiguousarray(value)
+            found.update(f"{name} {array.dtype} {array.shape}".encode())
+            found.update(array.tobytes())
+        return found.hexdigest()
+
     def arrays(self) -> dict[str, np.ndarray]:
         """Everything by name as a data file holds it, of the shapes (...) that the class tells."""
         marks = {"error": self.error, "censored": self.censored}
         own = {name: value for name, value in marks.items() if value is not None}
         return {"x": self.x, **self.coordinates, **self.truth, **self.inputs, **own}
 
-    def save(self, path: Path) -> None:
+    def save(self, path: Path | str) -> None:
         """Write an ``.npz`` (no pickles) with ``x``, the coordinates and all else.
 
         Raises:
@@ -241,7 +251,9 @@ class Dataset:
         }
 
 
-def load_dataset(path: Path, *, coordinates: tuple[str, ...], latents: tuple[str, ...]) -> Dataset:
+def load_dataset(
+    path: Path | str, *, coordinates: tuple[str, ...], latents: tuple[str, ...]
+) -> Dataset:
     """Read an ``.npz``: ``x``, the named coordinates and true latents; the rest is ignored.
 
     Raises:

@@ -3,3 +3,4 @@
 from __future__ import annotations
 
 from groundvae.physics.errors import InputError as InputError
+from groundvae.physics.errors import meant as meant

@@ -27,7 +27,7 @@ UNREADABLE = (
 )
 
 
-def read_npz(path: Path, names: tuple[str, ...] | None = None) -> dict[str, np.ndarray]:
+def read_npz(path: Path | str, names: tuple[str, ...] | None = None) -> dict[str, np.ndarray]:
     """The arrays of a file by name, of any shapes: those of ``names`` that it has.
 
     ``None`` reads all that are plain; pickled ones are left out.
@@ -36,6 +36,7 @@ def read_npz(path: Path, names: tuple[str, ...] | None = None) -> dict[str, np.n
         InputError: no such file, not an ``.npz``, damaged, or one of ``names`` is pickled.
 
     """
+    path = Path(path)
     if not path.is_file():
         raise InputError(f"{path}: no such file, expected an .npz with an array 'x'")
     try:
@@ -57,6 +58,18 @@ def read_npz(path: Path, names: tuple[str, ...] | None = None) -> dict[str, np.n
         raise InputError(f"{path}: cannot be read as .npz ({error})") from error
     except UNREADABLE as error:
         raise InputError(f"{path}: cannot be read as .npz ({error})") from error
+
+
+def look_into(path: Path | str) -> dict[str, np.ndarray]:
+    """The plain arrays of a file that can be read by name, of any shapes; none of another file.
+
+    >>> look_into("none.npz")
+    {}
+    """
+    try:
+        return read_npz(path)
+    except InputError:
+        return {}
 
 
 def _pickled(archive: np.lib.npyio.NpzFile, name: str) -> bool:

@@ -108,7 +108,7 @@ def _sentence(error: Exception) -> str:
 
 def read_verdicts(folder: Path) -> list[Verdict]:
     """The verdicts that ``diagnose`` wrote."""
-    rows = json.loads((folder / "verdicts.json").read_text())
+    rows = json.loads((folder / "verdicts.json").read_text(encoding="utf-8"))
     missing = {"value": math.nan, "threshold": math.nan}
     return [Verdict(**(row | {k: v for k, v in missing.items() if row[k] is None})) for row in rows]
 
@@ -135,7 +135,7 @@ def _plain(verdict: Verdict) -> dict[str, str | float | None]:
 
 def _write_json(path: Path, value: object) -> None:
     with replacing(path) as temporary:
-        temporary.write_text(json.dumps(value, indent=2) + "\n")
+        temporary.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
 
 
 def _meanings(checks: Iterable[Check], context: Context) -> dict[str, str]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from groundvae.data.batch import Batch
 from groundvae.guides.phase import Fitting, Terms
+from groundvae.guides.state import State, joined, part
 from groundvae.physics.errors import NonFiniteError
 
 HUGE = 1e10  # of a gradient's entry: the squares of some million such are finite
@@ -51,7 +52,7 @@ class Descent:
             self.optimizer, lambda step: rate_at(step, steps)
         )
         self.rising = warmup * steps
-        self.batches = batches(fitting)
+        self.batches = Batches(fitting)
         self.done = False
 
     def step(self, number: int) -> dict[str, float]:
@@ -70,6 +71,32 @@ class Descent:
         self.schedule.step()
         return record
 
+    def state(self) -> State:
+        """Moments of the optimizer, gradient steps taken and the order of batches."""
+        moments = {
+            f"{i}.{name}": value
+            for i, parameter in enumerate(self.parameters)
+            for name, value in self.optimizer.state.get(parameter, {}).items()
+        }
+        taken = {"taken": torch.tensor(self.schedule.last_epoch)}
+        return joined(moments=moments, schedule=taken, batches=self.batches.state())
+
+    def restore(self, state: State) -> None:
+        """Go on from a ``state``."""
+        for key, value in part(state, "moments").items():
+            place, _, name = key.partition(".")
+            parameter = self.parameters[int(place)]
+            self.optimizer.state[parameter][name] = value.to(parameter.device)
+        self.schedule.last_epoch = int(state["schedule/taken"])
+        for group, base, scale in zip(
+            self.optimizer.param_groups,
+            self.schedule.base_lrs,
+            self.schedule.lr_lambdas,
+            strict=True,
+        ):
+            group["lr"] = base * scale(self.schedule.last_epoch)
+        self.batches.restore(part(state, "batches"))
+
     def _worst(self, batch: Batch, kl_weight: float) -> str:
         """The first term of the loss whose own gradient is not finite, in words."""
         for name, term in self.loss(batch, kl_weight).items():
@@ -81,13 +108,33 @@ class Descent:
         return "the loss (no single term)"
 
 
-def batches(fitting: Fitting) -> Iterator[Batch]:
+class Batches:
     """Shuffled batches without end; every observation once an epoch."""
-    train, size = fitting.train, min(fitting.options.batch_size, len(fitting.train))
-    while True:
-        order = torch.randperm(len(train), device=train.x.device)
-        for start in range(0, len(order) - size + 1, size):
-            yield fitting.model.system.augment(train[order[start : start + size]])
+
+    def __init__(self, fitting: Fitting) -> None:
+        self.train, self.system = fitting.train, fitting.model.system
+        self.size = min(fitting.options.batch_size, len(fitting.train))
+        self.order, self.place = torch.empty(0, dtype=torch.long), 0
+
+    def __iter__(self) -> Batches:
+        return self
+
+    def __next__(self) -> Batch:
+        if self.place + self.size > len(self.order):
+            self.order = torch.randperm(len(self.train), device=self.train.x.device)
+            self.place = 0
+        rows = self.order[self.place : self.place + self.size]
+        self.place += self.size
+        return self.system.augment(self.train[rows])
+
+    def state(self) -> State:
+        """The order of this epoch, and how far it is."""
+        return {"order": self.order, "place": torch.tensor(self.place)}
+
+    def restore(self, state: State) -> None:
+        """Go on from a ``state``."""
+        self.order = state["order"].to(self.train.x.device)
+        self.place = int(state["place"])
 
 
 def finite(terms: Terms) -> dict[str, float]:

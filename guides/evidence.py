@@ -18,7 +18,8 @@ from torch import Tensor
 from groundvae.guides.follow import Part, carry, follow, parts_of
 from groundvae.guides.gaussian import LinearGaussian
 from groundvae.guides.phase import Fitting
-from groundvae.guides.search import Search
+from groundvae.guides.search import POINT, Search
+from groundvae.guides.state import State
 from groundvae.models.residuals.population import PopulationResidual
 from groundvae.models.sensitivity import states_of
 
@@ -76,6 +77,18 @@ class EvidenceRounds:
             "noise": float(self.model.noise.scale.mean()),
             "failed": float(n - int(usual.sum())),
         }
+
+    def state(self) -> State:
+        """The points of the search, which no other search would find to the last bit."""
+        points = {name: getattr(self.search, name) for name in (*POINT, "damping")}
+        evidence = torch.tensor(self.history, dtype=torch.double)
+        return points | {"evidence": evidence, "done": torch.tensor(self.done)}
+
+    def restore(self, state: State) -> None:
+        """Go on from a ``state``."""
+        for name in (*POINT, "damping"):
+            setattr(self.search, name, state[name].clone())
+        self.history, self.done = state["evidence"].tolist(), bool(state["done"])
 
     def _restart(self) -> None:
         """Search anew for the observations that are far off, and keep what is better."""

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from groundvae.data.batch import Batch
 from groundvae.guides.simulation import Simulator
+from groundvae.guides.state import State
 from groundvae.models.greybox import GreyBox
 from groundvae.models.recipe import FitOptions
 
@@ -75,6 +76,12 @@ class Steps(Protocol):
 
         """
 
+    def state(self) -> State:
+        """What it takes to go on from here, beside the parameters of model and guide."""
+
+    def restore(self, state: State) -> None:
+        """Go on from a ``state``; this is the phase as it began, model and guide as they were."""
+
 
 @dataclass(frozen=True)
 class Phase:
@@ -82,7 +89,8 @@ class Phase:
 
     ``guide`` answers in validation. A ``validated`` phase trains the model too: its states are
     compared by validation ELBO, and it ends early where none is better, once ``rising`` steps
-    are taken. ``begin`` is called once, before its first step, and may set the model up.
+    are taken. ``begin`` is called before its first step, and may set the model up; a fit that is
+    resumed calls it again, with the model and the random numbers as they were.
     """
 
     name: str

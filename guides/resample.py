@@ -39,6 +39,8 @@ def resample(series: Tensor, times: Tensor, grid: Tensor, observed: Tensor | Non
         return _resample_own(series, times, grid, observed)
     if observed is None and _same(times, grid):
         return series
+    if len(times) > LONG * len(grid):  # a solve in the space of all samples costs their cube
+        return _resample_own(series, times.expand(len(series), -1), grid, observed)
     unit = (grid[-1] - grid[0]) / max(len(grid) - 1, 1)
     cross = _kernel(grid, times, unit)
     gram = _kernel(times, times, unit)

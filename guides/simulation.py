@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import torch
 from pyro import poutine
-from torch import Tensor
+from torch import Tensor, nn
 
 from groundvae.data.batch import Batch
 from groundvae.guides.population import Population
+from groundvae.guides.state import State, copied, joined, part, random_state, set_random_state
 from groundvae.models.greybox import OBSERVATION, GreyBox, returned, site_value
 from groundvae.physics.errors import NonFiniteError, tolerant
 
@@ -85,14 +85,49 @@ class Simulator:
     ) -> None:
         self.model, self.population = model, population
         self.ahead = ahead
-        self._waiting: Iterator[Simulation] = iter(())
+        self._drawn: list[Simulation] = []
+        self._served = 0
+        self._origin: State = {}
 
     def draw(self, like: Batch) -> Simulation:
         """As many simulations as ``like`` has observations."""
-        simulation = next(self._waiting, None)
-        if simulation is None or len(simulation.full) != len(like):
-            n = len(like)
-            many = simulate(self.model, like, self.ahead * n, self.population)
-            self._waiting = iter([many[i * n : (i + 1) * n] for i in range(self.ahead)])
-            simulation = next(self._waiting)
-        return simulation
+        waiting = self._served < len(self._drawn)
+        if not waiting or len(self._drawn[self._served].full) != len(like):
+            self._origin = joined(
+                learned=copied(self._learned().state_dict()),
+                random=random_state(),
+                like=like.tensors(),
+            )
+            self._simulate(like)
+        self._served += 1
+        return self._drawn[self._served - 1]
+
+    def state(self) -> State:
+        """From what the simulations were drawn, and how many were served.
+
+        They are drawn again from that, to the last bit: they would take more room than all else.
+        """
+        return self._origin | {"served": torch.tensor(self._served)}
+
+    def restore(self, state: State, template: Batch) -> None:
+        """Go on from a ``state``; ``template`` is any batch of the data."""
+        self._origin = {name: value for name, value in state.items() if name != "served"}
+        if not self._origin:
+            return
+        now, random = copied(self._learned().state_dict()), random_state()
+        self._learned().load_state_dict(part(self._origin, "learned"))
+        set_random_state(part(self._origin, "random"))
+        self._simulate(template.with_tensors(part(self._origin, "like")))
+        self._served = int(state["served"])
+        self._learned().load_state_dict(now)
+        set_random_state(random)
+
+    def _simulate(self, like: Batch) -> None:
+        n = len(like)
+        many = simulate(self.model, like, self.ahead * n, self.population)
+        self._drawn = [many[i * n : (i + 1) * n] for i in range(self.ahead)]
+        self._served = 0
+
+    def _learned(self) -> nn.ModuleList:
+        """All that simulations are drawn by."""
+        return nn.ModuleList([self.model, *([self.population] if self.population else [])])

@@ -11,8 +11,10 @@ from pyro.distributions import TorchDistribution
 from groundvae.data.batch import Batch
 from groundvae.data.dataset import Dataset
 from groundvae.data.errors import InputError
+from groundvae.data.likeness import describe
 from groundvae.guides.catalogue import GUIDES, GuideFactory
 from groundvae.guides.phase import Ending
+from groundvae.inference.checkpoint import Checkpoints
 from groundvae.inference.optimize import Report, optimize
 from groundvae.inference.outofdistribution import learn_reference
 from groundvae.inference.penalty import Penalty
@@ -104,7 +106,8 @@ def prepare(
         )
     given = model if not isinstance(model, str) else _built(model, variant, recipe)
     given.prepare(Batch.of(data.declare(given.system.inputs)))
-    config = RunConfig(name, data.x.shape[1], variant, recipe, trained_on=trained_on)
+    length, known = data.x.shape[1], describe(data)
+    config = RunConfig(name, length, variant, recipe, trained_on=trained_on, known=known)
     factory = None if isinstance(guide, str) else guide
     return new_run(config, priors, model=given, guide=factory)
 
@@ -129,6 +132,7 @@ def execute(
     device: str = "cpu",
     penalties: Mapping[str, Penalty] | None = None,
     report: Report | None = None,
+    checkpoints: Checkpoints | None = None,
 ) -> Run:
     """Fit an unfitted run in place, and learn what is ordinary where the fit did not diverge."""
     train, valid = (part.declare(run.model.system.inputs) for part in (train, valid))
@@ -139,7 +143,8 @@ def execute(
     for name, penalty in (penalties or {}).items():
         loss.penalties[name] = penalty
         loss.weights[name] = run.config.how.weights.get(name, 1.0)
-    run.fit = optimize(run.model, run.guide, loss, fitted, held, run.config.options, report)
+    options = run.config.options
+    run.fit = optimize(run.model, run.guide, loss, fitted, held, options, report, checkpoints)
     both.cpu()
     if run.fit.ending is not Ending.DIVERGED:
         known = [Batch.of(part, dtype=dtype) for part in (train, valid)]

@@ -19,11 +19,13 @@ from pyro.distributions import TorchDistribution
 from scipy.special import logsumexp
 
 from groundvae.data.errors import InputError
+from groundvae.inference.inferencedata import assembled
 
 if TYPE_CHECKING:
     from groundvae.inference.run import Run
 
 UNRELIABLE = 0.7
+FEWEST = 5  # draws whose weights have a tail
 ENOUGH = 50  # equally weighted draws
 DRAW_GROUPS = ("posterior", "posterior_predictive", "physics_predictive", "log_likelihood")
 
@@ -35,7 +37,16 @@ def smooth(log_weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     >>> k.shape
     (3,)
     """
-    raw = log_weights - logsumexp(log_weights, axis=0)
+    total = logsumexp(log_weights, axis=0)
+    if np.isneginf(total).any():
+        where = int(np.isneginf(total).argmax())
+        raise InputError(
+            f"no draw of observation {where} has any weight, expected priors that overlap with the "
+            "posterior; others need a refit"
+        )
+    raw = log_weights - total
+    if len(raw) < FEWEST:
+        return raw, np.full(raw.shape[1], np.inf)
     with np.errstate(invalid="ignore"):
         smoothed, k_hat = (np.asarray(a) for a in az.psislw(log_weights.T.copy()))
     # Weights that tie, such as those of a prior cut off, have no tail to fit a shape to: they
@@ -127,7 +138,7 @@ def resample(
     groups["proposal"] = proposal.assign(log_weight=weight)
     coords = {"observation": proposal["observation"]}
     groups["importance"] = xr.Dataset(stats, coords)
-    return az.InferenceData(**groups, attrs=dict(inference_data.attrs), warn_on_custom_groups=False)
+    return assembled(groups, inference_data.attrs)
 
 
 def _resampled(group: xr.Dataset, log_weights: np.ndarray, rng: np.random.Generator) -> xr.Dataset:

@@ -56,7 +56,7 @@ def to_inference_data(
     """
     system = run.model.system
     coords: dict[str, Any] = {"observation": np.arange(len(data))}
-    coords |= _axes(system, {name: value.cpu().numpy() for name, value in inputs.items()})
+    coords |= _axes(system, _exact({k: v.cpu().numpy() for k, v in inputs.items()}, data))
     coords |= {axis: list(names) for axis, names in system.labels.items()}
     built = {
         group: _with_coords(_variables(run.model, group, values, chains), coords)
@@ -74,11 +74,16 @@ def to_inference_data(
     truth |= _known(system, data, inputs)
     constants = truth if marks is None else {str(k): v.variable for k, v in marks.items()} | truth
     built["constant_data"] = _with_coords(constants, coords)
-    inference_data = az.InferenceData(**built, warn_on_custom_groups=False)
-    inference_data.attrs.update(
-        system=run.config.system, variant=run.config.variant, guide=run.config.how.guide
-    )
-    return inference_data
+    config = run.config
+    attrs = {"system": config.system, "variant": config.variant, "guide": config.how.guide}
+    return assembled(built, attrs)
+
+
+def assembled(
+    groups: Mapping[str, xr.Dataset], attrs: Mapping[str, Any] | None = None
+) -> az.InferenceData:
+    """Groups as one InferenceData: what the next version of ArviZ has another class for."""
+    return az.InferenceData(**groups, attrs=dict(attrs or {}), warn_on_custom_groups=False)
 
 
 def _variables(
@@ -99,6 +104,8 @@ def _variables(
         }
         period = {"period": periods[name]} if name in periods else {}
         array = tensor.detach().cpu().numpy()
+        if group in ("log_likelihood", "sample_stats") and array.dtype.kind == "f":
+            array = array.astype(float)  # sums over samples, and their exponentials
         array = array.reshape(1 if prior else chains, -1, *array.shape[1:])
         own = lead[:2] if name in model.latents.hyper else lead
         variables[name] = xr.Variable((*own, *rest), array, {**attrs, **period})
@@ -113,8 +120,26 @@ def _axes(system: System, arrays: Mapping[str, np.ndarray]) -> dict[str, xr.Vari
             values, unit = np.asarray(arrays[array]), {"units": COORDINATE_UNITS.get(array, "")}
             own = values.ndim > 1
             found[axis] = xr.Variable(
-                (axis,), np.arange(values.shape[-1]) if own else values, {} if own else unit
+                (axis,),
+                np.arange(values.shape[-1]) if own else values.astype(float),
+                {} if own else unit,
             )
+    return found
+
+
+def _exact(inputs: Mapping[str, np.ndarray], data: Dataset) -> dict[str, np.ndarray]:
+    """Inputs in double precision; what the data hold too is as it stands there.
+
+    So the coordinates of all groups are equal, and groups align.
+    """
+    found = {}
+    for name, value in inputs.items():
+        known = data.coordinates.get(name, np.empty(0))
+        exact = np.array(value, dtype=float)
+        if known.ndim == exact.ndim == 1:
+            same = min(len(known), len(exact))
+            exact[:same] = known[:same]
+        found[name] = exact
     return found
 
 
@@ -174,16 +199,15 @@ def observations_of(inference_data: az.InferenceData, system: System) -> Dataset
 
 
 def _with_coords(variables: Mapping[str, xr.Variable], coords: Mapping[str, Any]) -> xr.Dataset:
-    used = {dim for variable in variables.values() for dim in variable.dims}
+    used = {str(dim) for variable in variables.values() for dim in variable.dims}
     fitting = {dim: values for dim, values in coords.items() if dim in used}
-    for lead in ("chain", "draw"):
-        sizes = {v.sizes[lead] for v in variables.values() if lead in v.dims}
-        if sizes:
-            fitting[lead] = np.arange(sizes.pop())
+    for dim in used - set(fitting):  # chains, draws, and axes without values of their own
+        sizes = {v.sizes[dim] for v in variables.values() if dim in v.dims}
+        fitting[dim] = np.arange(sizes.pop())
     return xr.Dataset(dict(variables), coords=fitting)
 
 
-def save_inference_data(inference_data: az.InferenceData, path: Path) -> None:
+def save_inference_data(inference_data: az.InferenceData, path: Path | str) -> None:
     """Write NetCDF, whole or not at all."""
     with replacing(path) as temporary:
         inference_data.to_netcdf(str(temporary), engine="h5netcdf", compress=False)

@@ -97,7 +97,7 @@ def nuts(
         raise InputError(f"{run.config.variant} has no latents to sample, expected some for NUTS")
     batch = Batch.of(data, dtype=torch.float64)
     with torch.random.fork_rng(), pyro.validation_enabled(False):
-        pyro.set_rng_seed(options.seed)
+        pyro.set_rng_seed(options.seed % 2**32)  # numpy knows no larger ones
         size = options.together
         parts = [
             _sample(exact, batch[i : i + size], options, report) for i in range(0, len(batch), size)

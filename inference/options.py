@@ -21,3 +21,5 @@ class PosteriorOptions:
     def __post_init__(self) -> None:
         if self.draws < 1 or self.predictive_draws < 1:
             raise InputError("draws and predictive_draws must be 1 or more")
+        if not 0 <= self.seed < 2**63:
+            raise InputError(f"seed is {self.seed}, expected 0 or more, below 2**63")

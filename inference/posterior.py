@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import arviz as az
+import numpy as np
 import pyro
 import torch
 import xarray as xr
@@ -16,6 +17,7 @@ from groundvae.data.dataset import Dataset
 from groundvae.data.errors import InputError
 from groundvae.guides.guide import log_prob_of
 from groundvae.guides.simulation import simulate
+from groundvae.inference.bad import each_alone, prior_latents, with_stand_ins
 from groundvae.inference.inferencedata import WEIGHTS, to_inference_data
 from groundvae.inference.options import PosteriorOptions as PosteriorOptions
 from groundvae.inference.outofdistribution import mark, score_observations, surprise_of
@@ -25,7 +27,15 @@ from groundvae.models.greybox import AUXILIARY, OBSERVATION, site_value
 from groundvae.models.intervention import Change
 
 VALUES = 2_000_000  # decoded samples held at once
+RUNAWAY = 20.0  # times the largest observed value, beyond which a path has run away
 NARROW = 32  # parts of z_aux, beyond which those of decoded draws alone are kept, as weights
+AWAY, JUDGED, SURPRISE = "runaway_draws", "judged", "surprise"
+APART = ("log_likelihood", "sample_stats", AWAY, JUDGED, SURPRISE)
+"""Groups that the prior has none of."""
+UNKNOWN = ("log_likelihood", JUDGED, SURPRISE)
+"""Of these, those that are not known of an observation without a posterior."""
+Groups = dict[str, dict[str, Tensor]]
+"""Arrays (draw, observation, ...) by group and name."""
 
 
 def posterior(
@@ -53,10 +63,14 @@ def posterior(
         (``log_weight`` = log p(x, z) - log q(z | x)) where nothing was changed, ``prior``,
         ``prior_predictive``, ``observed_data`` and ``constant_data`` (true latents, what the guide
         says of each observation, and where the run knows its data ``out_of_distribution``: whether
-        an observation is unlike them).
+        an observation is unlike them). An observation without samples, or of which the guide has no
+        finite posterior, gets the prior and is marked in ``constant_data.unusable``. Draws whose
+        path ran away are left out and counted in ``constant_data.runaway_draws``, where there are
+        any.
 
     Raises:
-        InputError: no such latent to change, no such input, or ``until`` before the data end.
+        InputError: no such latent to change, or no sense in the change; no such input; ``until``
+            before the data end; no observation can be inferred from.
 
     """
     options = options or PosteriorOptions()
@@ -70,39 +84,123 @@ def posterior(
     with torch.no_grad(), torch.random.fork_rng(), pyro.validation_enabled(False):
         torch.manual_seed(options.seed)
         hyper = run.guide.population.draw(torch.Size([options.draws, 1]))
-        rows = VALUES // ahead.x[0].numel()
-        size = max(1, rows // max(options.draws // 4, options.predictive_draws))
+        whole, bad = with_stand_ins(batch)
         own = scored_by is None and run.ood_reference is not None
-        chunks, surprise, judged = [], [], []
-        for i in range(0, len(batch), size):
-            part = batch[i : i + size]
-            found = run.guide.examine(part)
-            chunks.append(_draw(run, part, found, ahead[i : i + size], options, changes, hyper))
-            judged.append(run.guide.judge(found))
-            if own:  # while it is at hand: to search again costs as much as all else
-                surprise.append(surprise_of(run.model, run.guide, part, found))
+        chunks = _chunks(run, whole, ahead, options, changes, hyper, bad, own=own)
         population = {name: value.squeeze(1) for name, value in hyper.items()}
         prior = simulate(run.model, ahead, options.predictive_draws)
-    groups = {
-        group: {name: torch.cat([c[group][name] for c in chunks], dim=1) for name in names}
-        for group, names in chunks[0].items()
-    }
+    groups = joined(chunks)
+    away, judged = groups.pop(AWAY)[AWAY][0], groups.pop(JUDGED)
+    surprise = groups.pop(SURPRISE).get(SURPRISE, [None])[0]
     groups["posterior"] |= population
     groups["prior"] = prior.latents
     groups["prior_predictive"] = {OBSERVATION: prior.full.x}
-    marks = reference_marks(scored_by or run, batch, torch.cat(surprise) if own else None)
-    found_of = {k: torch.cat([each[k] for each in judged]).numpy() for k in judged[0]}
-    verdicts = xr.Dataset({k: ("observation", v) for k, v in found_of.items()})
-    marks = verdicts if marks is None else marks.merge(verdicts)
+    marks = reference_marks(scored_by or run, batch, bad, surprise)
+    found = {name: value[0] for name, value in judged.items()}
+    found |= {AWAY: away} if bool(away.any()) else {}
+    marks = marks.assign({k: ("observation", v.cpu().numpy()) for k, v in found.items()})
     return to_inference_data(run, data, groups, ahead.inputs, marks)
 
 
-def reference_marks(run: Run, batch: Batch, surprise: Tensor | None = None) -> xr.Dataset | None:
-    """Which observations are unlike those that the run knows; None where it knows none."""
-    if run.ood_reference is None:
-        return None
-    scores = score_observations(run.ood_reference, run.model, run.guide, batch, surprise)
-    return mark(scores, run.ood_reference.known())
+def reference_marks(
+    run: Run, batch: Batch, bad: Tensor | None = None, surprise: Tensor | None = None
+) -> xr.Dataset:
+    """Which observations are unlike those that the run knows, where it knows some.
+
+    Those that are ``bad`` (observation,) have no scores, and are marked as ``unusable``.
+    ``surprise`` (observation,): where it is known already.
+    """
+    none = torch.zeros(len(batch), dtype=torch.bool) if bad is None else bad
+    marks = xr.Dataset()
+    if run.ood_reference is not None:
+        rows = torch.where(none, (~none).nonzero()[0], torch.arange(len(batch)))
+        some = batch[rows] if bool(none.any()) else batch
+        scores = score_observations(run.ood_reference, run.model, run.guide, some, surprise)
+        scores = {k: np.where(none.numpy(), np.nan, v) for k, v in scores.items()}
+        marks = mark(scores, run.ood_reference.known())
+    if bool(none.any()):
+        marks = marks.assign(unusable=("observation", none.numpy()))
+    return marks
+
+
+def _chunks(
+    run: Run,
+    batch: Batch,
+    ahead: Batch,
+    options: PosteriorOptions,
+    changes: Mapping[str, Change] | None,
+    hyper: Mapping[str, Tensor],
+    bad: Tensor,
+    *,
+    own: bool,
+) -> list[Groups]:
+    """Groups of all observations in their order; ``bad`` is filled in with those that failed.
+
+    With their surprise, where the run itself is to score them (``own``).
+    """
+    many = VALUES // ahead.x[0].numel()
+    size = max(1, many // max(options.draws // 4, options.predictive_draws))
+
+    largest = batch.x.abs().max()
+
+    def draw(rows: Tensor) -> Groups:
+        part = batch[rows]
+        found = run.guide.examine(part)
+        groups = _draw(run, part, found, ahead[rows], options, changes, hyper, largest)
+        groups[JUDGED] = {k: v.unsqueeze(0) for k, v in run.guide.judge(found).items()}
+        groups[SURPRISE] = {}
+        if own:  # while it is at hand: to search again costs as much as all else
+            surprise = surprise_of(run.model, run.guide, part, found)
+            groups[SURPRISE] = {SURPRISE: surprise.unsqueeze(0)}
+        return groups
+
+    def give_up(rows: Tensor) -> None:
+        bad[rows] = True
+
+    parts = torch.arange(len(batch)).split(size)
+    found = [chunk for part in parts for chunk in each_alone(part, draw, give_up)]
+    like = next((chunk for chunk in found if chunk is not None), None)
+    if like is None or bool(bad.all()):
+        raise InputError("no observation can be inferred from, expected data as the run knows them")
+    shapes = {group: {k: v[:, :1] for k, v in values.items()} for group, values in like.items()}
+    whole = [shapes if chunk is None else chunk for chunk in found]
+    if not bool(bad.any()):
+        return whole
+    return [_with_prior(run, whole, ahead, options, changes, hyper, bad)]
+
+
+def _with_prior(
+    run: Run,
+    chunks: Sequence[Groups],
+    ahead: Batch,
+    options: PosteriorOptions,
+    changes: Mapping[str, Change] | None,
+    hyper: Mapping[str, Tensor],
+    bad: Tensor,
+) -> Groups:
+    """The groups of all observations, those that are ``bad`` (observation,) from the prior."""
+    groups = joined(chunks)
+    rows = bad.nonzero().squeeze(-1)
+    latents = prior_latents(run.model, len(rows), options.draws, hyper)
+    n = min(options.draws, options.predictive_draws)
+    few = {k: v[:n] for k, v in (latents | dict(hyper)).items()}
+    drawn = predict(run, ahead[rows], ahead[rows], few, changes).groups
+    drawn["posterior"] = _changed(run, latents, changes)
+    drawn[WEIGHTS] = {AUXILIARY: few[AUXILIARY].float()} if AUXILIARY in few else {}
+    for group, values in groups.items():
+        for name, value in values.items():
+            unknown = group in UNKNOWN and value.is_floating_point()
+            blank = torch.nan if unknown else 0
+            value[:, rows] = blank if group in APART else drawn[group][name]
+    return groups
+
+
+def joined(chunks: Sequence[Groups]) -> Groups:
+    """Groups of arrays (draw, observation, ...) of all chunks, one observation after the other."""
+    return {
+        group: {name: torch.cat([c[group][name] for c in chunks], dim=1) for name in names}
+        for group, names in chunks[0].items()
+    }
 
 
 def _draw(
@@ -113,7 +211,8 @@ def _draw(
     options: PosteriorOptions,
     changes: Mapping[str, Change] | None,
     hyper: Mapping[str, Tensor],
-) -> dict[str, dict[str, Tensor]]:
+    largest: Tensor,
+) -> Groups:
     """All groups of one chunk, each array (draw, observation, ...)."""
     n = min(options.draws, options.predictive_draws)
     with pyro.plate("draw", n, dim=-2):
@@ -127,8 +226,9 @@ def _draw(
     groups = dict(prediction.groups)
     if prediction.log_joint is not None:
         groups["sample_stats"] = {"log_weight": prediction.log_joint - log_prob_of(trace, batch)}
-    drawn = _decodable({"first": first, **groups})
+    drawn, away = _decodable({"first": first, **groups}, largest)
     first = drawn.pop("first")
+    drawn[AWAY] = {AWAY: away.unsqueeze(0)}
     latents = {name: torch.cat([first[name], more[name]]) for name in kept}
     if wide:
         drawn[WEIGHTS] = {AUXILIARY: first[AUXILIARY].float()}
@@ -152,23 +252,34 @@ def _changed(
     changed = {
         name: wrapped(name, change(latents[name])) for name, change in (changes or {}).items()
     }
+    for name, values in changed.items():
+        run.model.latents.refuse_senseless(name, values)
     return {**latents, **changed}
 
 
-def _decodable(groups: dict[str, dict[str, Tensor]]) -> dict[str, dict[str, Tensor]]:
-    """Draws whose path left the finite numbers, each replaced by another of its observation.
+def _decodable(groups: Groups, largest: Tensor) -> tuple[Groups, Tensor]:
+    """Draws whose path ran away, each replaced by another of its observation, and their number.
 
-    The model's density is zero there; of an observation without a finite draw they stay NaN.
+    The model's density is next to zero there, and a mean over draws would be theirs. Of an
+    observation without another draw they are NaN. ``largest``: of what was observed.
     """
     x = groups["posterior_predictive"][OBSERVATION]
-    good = torch.isfinite(x).flatten(2).all(-1)  # (draw, observation)
-    if bool(good.all()) or not bool(good.any()):
-        return groups
+    reach = x.abs().nan_to_num(nan=torch.inf).flatten(2).amax(-1)
+    good = reach <= RUNAWAY * largest  # (draw, observation)
+    count = (~good).sum(0)
+    if bool(good.all()):
+        return groups, count
+    for name in ("posterior_predictive", "physics_predictive"):
+        if name in groups:
+            value = groups[name][OBSERVATION]
+            none = (~good.any(0)).view(1, -1, *[1] * (value.dim() - 2))
+            groups[name] = {OBSERVATION: value.masked_fill(none, torch.nan)}
     spare = torch.multinomial(good.T.double() + 1e-12, len(good), replacement=True).T
     own = torch.arange(len(good)).unsqueeze(-1).expand_as(spare)
     index = torch.where(good, own, spare)
     rows = torch.arange(index.shape[1])
-    return {
+    chosen = {
         group: {name: value[index, rows] for name, value in values.items()}
         for group, values in groups.items()
     }
+    return chosen, count

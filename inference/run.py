@@ -1,20 +1,16 @@
 """The saved run: everything needed to use a fitted model again, in plain files.
 
-``config.json`` (what was fitted: the whole model as written values, never the names of today's
-defaults), ``weights.safetensors`` (model and guide), ``history.csv`` (named terms over the fit),
-``fit.json`` (seconds, memory, how it ended, versions). A run that knows its data also has
-``reference.safetensors`` (``outofdistribution.py``). Nothing is pickled; the folder appears whole
-or not at all.
+``config.json`` (what was fitted, as values, never as names of defaults, and the hashes of the other
+files), ``weights.safetensors`` (model and guide), ``history.csv`` (named terms over the fit),
+``fit.json`` (seconds, memory, how it ended, versions) and, of a run that knows its data,
+``reference.safetensors``. Nothing is pickled; what is replaced is replaced together.
 """
 
 from __future__ import annotations
 
 import csv
 import json
-import math
 import platform
-import shutil
-import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
@@ -25,19 +21,21 @@ from typing import Any
 import torch
 from pyro.distributions import TorchDistribution
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as tensors_as_bytes
 from torch import nn
 
-from groundvae.data.atomic import check_writable
+from groundvae.data.atomic import digest_of, read_together, write_together
 from groundvae.data.batch import Batch
 from groundvae.data.dataset import Dataset
 from groundvae.data.errors import InputError
 from groundvae.guides.catalogue import GuideFactory, build_guide
 from groundvae.guides.guide import Guide
 from groundvae.guides.options import guide_options
-from groundvae.guides.phase import Ending
 from groundvae.inference.elbo import RegularizedELBO
-from groundvae.inference.optimize import Fit
+from groundvae.inference.ending import Fit
+from groundvae.inference.folder import check_complete
+from groundvae.inference.folder import check_folder as check_folder
 from groundvae.inference.outofdistribution import OutOfDistributionReference
 from groundvae.inference.preset import build_loss
 from groundvae.models.catalogue import Entry
@@ -61,7 +59,8 @@ DAMAGE = (
     csv.Error,
 )
 REFERENCE_FILE = "reference.safetensors"
-FILES = ("config.json", "weights.safetensors", "history.csv", "fit.json")
+INDEX = "config.json"
+FILES = (INDEX, "weights.safetensors", "history.csv", "fit.json")
 
 
 @dataclass(frozen=True)
@@ -73,16 +72,16 @@ class RunConfig:
     length: int
     """Samples of an observation that the guide's encoder reads."""
     variant: str = ""
-    recipe: Recipe | None = None
-    """How; None: the variant's own."""
+    recipe: Recipe | None = None  # the variant's own
     priors: Mapping[str, str] = field(default_factory=dict)
     """Of latents and of hyperparameters."""
-    model: Mapping[str, Any] = field(default_factory=dict)
-    """The whole model as written values; empty: the variant's own."""
+    model: Mapping[str, Any] = field(default_factory=dict)  # whole, as written values
     file: str = ""
     file_hash: str = ""
-    """Of a system of one's own: where it is declared, and the SHA-256 of that file."""
+    """Of a system of one's own: where it is declared, and that file's SHA-256."""
     trained_on: str = ""
+    known: Mapping[str, float] = field(default_factory=dict)
+    """What the data were like, see ``data.likeness``."""
     format: int = FORMAT
 
     @property
@@ -126,38 +125,46 @@ class Run:
         """The loss that the config names."""
         return build_loss(self.config.how.loss, self.config.how.weights)
 
-    def save(self, folder: Path, *, overwrite: bool = False) -> None:
-        """Write the run; ``folder`` must be new unless ``overwrite``."""
-        check_folder(folder, overwrite=overwrite)
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        fresh = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
-        try:
-            self._write(fresh)
-            fresh.chmod(0o755)
-            if folder.exists():
-                shutil.rmtree(folder)
-            fresh.replace(folder)
-        finally:
-            shutil.rmtree(fresh, ignore_errors=True)
+    def save(self, folder: Path | str, *, overwrite: bool = False) -> None:
+        """Write the run; ``folder`` must hold none unless ``overwrite``.
 
-    def _write(self, folder: Path) -> None:
-        written = asdict(self.config)
-        (folder / "config.json").write_text(json.dumps(written, indent=2) + "\n")
+        Nothing is touched in the folder but the files of a run.
+
+        Raises:
+            InputError: a run is there, or no run but other files; it cannot be written.
+
+        """
+        check_folder(Path(folder), overwrite=overwrite)
+        self.write(Path(folder))
+
+    def write(self, folder: Path) -> None:
+        """Write the files of the run, each in place of its predecessor.
+
+        Raises:
+            InputError: they cannot be written.
+
+        """
+        files = self._files()
+        written = asdict(self.config) | {"files": {k: digest_of(v) for k, v in files.items()}}
+        write_together(folder, files | {INDEX: _json(written)}, INDEX)
+
+    def _files(self) -> dict[str, bytes]:
+        """All but the index."""
         both = nn.ModuleDict({"model": self.model, "guide": self.guide})
         weights = {name: value.contiguous() for name, value in both.state_dict().items()}
-        save_file(weights, folder / "weights.safetensors")
+        facts = self.fit.facts() | _versions()
+        files = {
+            "weights.safetensors": tensors_as_bytes(weights),
+            "history.csv": self.fit.table().encode(),
+            "fit.json": _json(facts),
+        }
         if self.ood_reference is not None:
-            save_file(vars(self.ood_reference), folder / REFERENCE_FILE)
-        columns = list(dict.fromkeys(key for row in self.fit.history for key in row))
-        with (folder / "history.csv").open("w", newline="") as stream:
-            writer = csv.DictWriter(stream, columns)
-            writer.writeheader()
-            writer.writerows(self.fit.history)
-        facts = {k: v for k, v in vars(self.fit).items() if k != "history"} | _versions()
-        facts["ending"] = self.fit.ending.value
-        for name in ("best_elbo", "peak_memory_mb"):  # JSON has no infinity
-            facts[name] = facts[name] if math.isfinite(facts[name]) else None
-        (folder / "fit.json").write_text(json.dumps(facts, indent=2) + "\n")
+            files[REFERENCE_FILE] = tensors_as_bytes(vars(self.ood_reference))
+        return files
+
+
+def _json(values: Mapping[str, Any]) -> bytes:
+    return (json.dumps(values, indent=2) + "\n").encode()
 
 
 def new_run(
@@ -210,38 +217,41 @@ def _with_file(config: RunConfig) -> RunConfig:
     return replace(config, file=file, file_hash=digest(Path(file))) if file else config
 
 
-def check_folder(folder: Path, *, overwrite: bool) -> None:
-    """Refuse to overwrite by accident, or to overwrite what is no run at all."""
-    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
-        check_writable(folder / "config.json")
-        return
-    if not overwrite:
-        raise InputError(f"{folder}: exists already, expected a new folder or --overwrite")
-    if not (folder / "config.json").is_file():
-        raise InputError(f"{folder}: is not a run folder, so --overwrite leaves it alone")
-
-
-def load_run(folder: Path) -> Run:
+def load_run(folder: Path | str) -> Run:
     """Read a run that ``Run.save`` wrote.
 
     Raises:
         InputError: no such run, damaged, or written by another version.
 
     """
-    missing = [name for name in FILES if not (folder / name).is_file()]
-    if missing:
-        raise InputError(f"{folder}: is no complete run folder, {missing[0]} is missing")
+    folder = Path(folder)
+    check_complete(folder, FILES)
     try:
-        values = json.loads((folder / "config.json").read_text())
+        values = json.loads((folder / INDEX).read_text(encoding="utf-8"))
         written = values["format"]
+        files = values.pop("files", {})
         if written == FORMAT:
-            _load_own_file(folder, values)
-            return _read_run(folder, values)
+            return _read_run(folder, config_of(folder, values), files)
     except DAMAGE as error:
         if isinstance(error, _ChangedFileError):
             raise
         raise InputError(f"{folder}: the run is damaged ({_brief(error)})") from error
     raise InputError(f"{folder}: was written in format {written}, expected {FORMAT}; fit again")
+
+
+def config_of(folder: Path, values: Mapping[str, Any]) -> RunConfig:
+    """What was fitted, from plain values that a ``folder`` held; its own file is read.
+
+    Raises:
+        InputError: the file that declares the system is gone, or is not what it was.
+
+    """
+    _load_own_file(folder, values)
+    how = values["recipe"]
+    if not isinstance(how["loss"], str) or not values["model"]:
+        raise ValueError("no loss, or no model")
+    options = FitOptions(**how["options"])
+    return RunConfig(**{**values, "recipe": Recipe(**{**how, "options": options})})
 
 
 class _ChangedFileError(InputError):
@@ -263,33 +273,24 @@ def _load_own_file(folder: Path, values: Mapping[str, Any]) -> None:
     load(path)
 
 
-def _read_run(folder: Path, values: dict[str, Any]) -> Run:
-    how = values.pop("recipe")
-    if not isinstance(how["loss"], str) or not values["model"]:
-        raise ValueError("no loss, or no model")
-    recipe = Recipe(**{**how, "options": FitOptions(**how["options"])})
-    run = new_run(RunConfig(**values, recipe=recipe))
-    weights = load_file(folder / "weights.safetensors")
+def _read_run(folder: Path, config: RunConfig, files: Mapping[str, str]) -> Run:
+    """The run of a config; ``files``: hashes by name, empty in runs that are older than these."""
+
+    def content(name: str) -> bytes:
+        return read_together(folder, name, files[name]) if files else (folder / name).read_bytes()
+
+    run = new_run(config)
+    weights = load_tensors(content("weights.safetensors"))
     wrong = [name for name, value in weights.items() if not torch.isfinite(value).all()]
     if wrong:
         raise ValueError(f"the weights of {wrong[0]} are not finite")
     both = nn.ModuleDict({"model": run.model, "guide": run.guide})
     both.to(next((v.dtype for v in weights.values() if v.is_floating_point()), torch.float32))
     both.load_state_dict(weights)
-    run.fit = _read_fit(folder)
-    if (folder / REFERENCE_FILE).is_file():
-        run.ood_reference = OutOfDistributionReference(**load_file(folder / REFERENCE_FILE))
+    run.fit = Fit.read(json.loads(content("fit.json")), content("history.csv").decode())
+    if REFERENCE_FILE in files or (not files and (folder / REFERENCE_FILE).is_file()):
+        run.ood_reference = OutOfDistributionReference(**load_tensors(content(REFERENCE_FILE)))
     return run
-
-
-def _read_fit(folder: Path) -> Fit:
-    facts: dict[str, Any] = json.loads((folder / "fit.json").read_text())
-    with (folder / "history.csv").open(newline="") as stream:
-        history = [{k: float(v) for k, v in row.items() if v} for row in csv.DictReader(stream)]
-    facts["best_elbo"] = -math.inf if facts["best_elbo"] is None else facts["best_elbo"]
-    ending = Ending(facts["ending"])
-    names = ("why", "steps", "seconds", "peak_memory_mb", "best_elbo")
-    return Fit(history=history, ending=ending, **{name: facts[name] for name in names})
 
 
 def _versions() -> dict[str, str]:

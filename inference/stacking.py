@@ -17,6 +17,7 @@ from scipy.special import logsumexp, softmax
 
 from groundvae.data.errors import InputError
 from groundvae.inference.importance import DRAW_GROUPS
+from groundvae.inference.inferencedata import assembled
 from groundvae.models.greybox import AUXILIARY
 
 KEPT = ("observed_data", "constant_data")
@@ -74,9 +75,7 @@ def stack(
     }
     groups |= {group: first[group] for group in KEPT if group in first}
     groups["stacking"] = xr.Dataset({"weight": ("run", weights), "run_of_draw": ("draw", chosen)})
-    mixed = az.InferenceData(**groups, warn_on_custom_groups=False)
-    mixed.attrs.update(first.attrs)
-    return mixed
+    return assembled(groups, first.attrs)
 
 
 def _mixed(parts: Sequence[xr.Dataset], chosen: np.ndarray) -> xr.Dataset:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from pyro.distributions import TorchDistribution
 
-from groundvae.data.errors import InputError
+from groundvae.data.errors import InputError, meant
 from groundvae.data.source import Source
 from groundvae.models.greybox import GreyBox
 from groundvae.models.recipe import Recipe
@@ -50,7 +50,8 @@ class Entry:
         name = name or self.usual
         if name not in self.variants:
             known = ", ".join(self.variants)
-            raise InputError(f"{self.name} has no variant {name!r}, known: {known}")
+            near = meant(name, self.variants)
+            raise InputError(f"{self.name} has no variant {name!r}, known: {known}{near}")
         return self.variants[name]
 
     def build(

@@ -18,6 +18,7 @@ from groundvae.models.hierarchy import Hierarchical
 from groundvae.models.precision import like
 
 RESERVED = ("x", "z_aux")  # sites of the Pyro program
+DIMENSIONS = ("chain", "draw", "observation", "time", "z_aux_dim")  # of what is stored
 
 
 @dataclass(frozen=True)
@@ -105,9 +106,12 @@ class LatentSpec:
     def __post_init__(self) -> None:
         for latent in self.latents:
             latent.check()
-        taken = sorted(set(self.hyper) & {*self.names, *RESERVED})
+        taken = sorted(set(self.hyper) & {*self.names, *RESERVED, *DIMENSIONS})
         if taken:
-            raise InputError(f"a hyperparameter is named {taken[0]!r}, as a latent is")
+            raise InputError(
+                f"a hyperparameter is named {taken[0]!r}, as a latent or a dimension is, expected "
+                "another name"
+            )
 
     @property
     def hyper(self) -> dict[str, TorchDistribution]:
@@ -134,6 +138,23 @@ class LatentSpec:
         return LatentSpec(
             tuple(replace(z, prior=priors.get(z.name, z.prior)) for z in self.latents)
         )
+
+    def refuse_senseless(self, name: str, values: Tensor) -> None:
+        """Refuse values of a latent that make no sense to the physics, as interventions may give.
+
+        Raises:
+            InputError: naming one.
+
+        """
+        latent = next((z for z in self.latents if z.name == name), None)
+        if latent is None or latent.support is None or latent.circular:
+            return
+        wrong = values[~latent.support.check(values)]
+        if len(wrong):
+            raise InputError(
+                f"the intervention brings {name} to {float(wrong[0]):.4g}, expected "
+                f"{describe_support(latent.support)} ({latent.meaning})"
+            )
 
     def wrapped(self, name: str, values: Tensor) -> Tensor:
         """Values of one latent, on its circle if it has one; of another site, as they are."""

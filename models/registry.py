@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from importlib.metadata import entry_points
 from typing import Any, Generic, TypeVar
 
-from groundvae.data.errors import InputError
+from groundvae.data.errors import InputError, meant
 
 T = TypeVar("T")
 
@@ -67,7 +67,7 @@ class Registry(Mapping[str, T], Generic[T]):
             self._ask_packages()
         if name not in self._known:
             known = ", ".join(self._known)
-            raise InputError(f"no {self.kind} {name!r}, known: {known}")
+            raise InputError(f"no {self.kind} {name!r}, known: {known}{meant(name, self._known)}")
         return self._known[name]
 
     def __iter__(self) -> Iterator[str]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from difflib import get_close_matches
 
 _TOLERANT: ContextVar[bool] = ContextVar("tolerant", default=False)
 
@@ -39,6 +40,18 @@ class DivergedError(NonFiniteError):
     def with_detail(self, detail: str) -> DivergedError:
         """The same, with more of the sample."""
         return DivergedError(self.sample, self.component, self.time, self.remedy, f", {detail}")
+
+
+def meant(word: str, known: Iterable[str]) -> str:
+    """The end of a sentence about a word that is not known: the one that is nearest to it.
+
+    >>> meant("pendulm", ["gait", "pendulum"])
+    "; did you mean 'pendulum'?"
+    >>> meant("spring", ["gait", "pendulum"])
+    ''
+    """
+    near = get_close_matches(word, list(known), n=1)
+    return f"; did you mean {near[0]!r}?" if near else ""
 
 
 @contextmanager

@@ -79,7 +79,7 @@ BAD_ARRAYS: dict[str, tuple[dict[str, np.ndarray], str]] = {
     "no observations": ({"x": X[:0], "t": T}, "(0, 50)"),
     "no samples": ({"x": X[:, :0], "t": T[:0]}, "(6, 0)"),
     "infinite": ({"x": np.where(X[3, 1] == X, np.inf, X), "t": T}, "first in observation 3"),
-    "all missing": ({"x": np.where(X[1:2] == X, np.nan, X), "t": T}, "observation 1"),
+    "all missing": ({"x": np.full_like(X, np.nan), "t": T}, "0 (no samples)"),
     "text": ({"x": X.astype(str), "t": T}, "not numbers"),
     "complex": ({"x": X.astype(complex), "t": T}, "not numbers"),
     "t repeats": ({"x": X, "t": np.repeat(T[::2], 2)}, "t is not strictly increasing"),
@@ -111,7 +111,7 @@ OTHER_PLACES: dict[str, tuple[str, dict[str, np.ndarray], str]] = {
     "degrees": ("gait", {"x": np.full((6, 101, 3), 30.0)}, "expected flexion within -3.14"),
     "two bands": ("galaxy", {"x": np.zeros((6, 69, 69, 2))}, "x has 2 bands, expected 3"),
     "not square": ("galaxy", {"x": np.zeros((6, 40, 69, 3))}, "x has 40 rows, expected 69"),
-    "bytes": ("galaxy", {"x": np.full((6, 69, 69, 3), 255, np.uint8)}, "brightness within -0.5"),
+    "bytes": ("galaxy", {"x": np.full((6, 69, 69, 3), 255.0)}, "brightness within -0.5"),
     "another grid": (
         "advection_diffusion",
         {"x": np.zeros((6, 50, 20)), "t": 0.02 * np.arange(50), "s": 5.0 * np.arange(20)},
@@ -260,6 +260,10 @@ UNREADABLE: list[tuple[tuple[str, ...], str]] = [
     (("compare", "pendulum", "--out", "c", "--guides", "best"), "no guide 'best'"),
     (("compare", "pendulum", "--out", "c", "--priors", "omega=Normal(0,1)"), "omega"),
     (("compare", "pendulum", "--out", "c", "--seeds", "one"), "--seeds"),
+    (("compare", "pendulum", "--out", "c", "--seeds", "1", "1"), "'1' twice"),
+    (("compare", "pendulum", "--out", "c", "--seeds", "1", "--seeds", "2"), "given twice"),
+    (("compare", "pendulum", "--out", "c", "--seeds", "-1"), "seed is -1"),
+    ((*FIT, "--prior", "omega=LogNormal(draw, 0.4)", "draw=Normal(0.5, 1)"), "named 'draw'"),
     (("fit",), "SYSTEM"),
     (("simulate", "pendulum"), "--out"),
     (("posterior",), "RUN"),
@@ -284,6 +288,9 @@ def test_bad_arguments(arguments: tuple[str, ...], named: str, refused: Refused)
         (("--until", "inf"), "--until is inf"),
         (("--until", "soon"), "--until"),
         (("--draws", "0"), "draws"),
+        (("--seed", "-5"), "seed is -5"),
+        (("--seed", "99999999999999999999"), "below 2**63"),
+        (("--do", "omega=-3"), "omega to -3, expected values above 0"),
         (("--out", "o.csv"), "o.csv"),
     ],
 )
@@ -345,7 +352,15 @@ def write(name: str, text: str) -> Callable[[Path], object]:
     return lambda run: (run / name).write_text(text)
 
 
+def flip_a_bit(run: Path) -> None:
+    path = run / "weights.safetensors"
+    content = bytearray(path.read_bytes())
+    content[-3] ^= 1
+    path.write_bytes(content)
+
+
 def poison(run: Path) -> None:
+    edit_config(files="delete")(run)  # as in runs that are older than hashes
     weights = load_file(run / "weights.safetensors")
     name = sorted(weights)[0]
     save_file(weights | {name: weights[name] * float("nan")}, run / "weights.safetensors")
@@ -394,6 +409,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "negative length": (edit_config(length=-5), "damaged"),
     "length no number": (edit_config(length="long"), "damaged"),
     "huge length": (edit_config(length=10**15), "damaged"),
+    "a bit flipped": (flip_a_bit, "weights.safetensors is not what was written"),
     "weights not finite": (poison, "not finite"),
     "a weight missing": (drop_weight, "damaged"),
 }

@@ -119,7 +119,8 @@ def test_the_same_fit_twice_is_the_same(
     tiny: Tiny, tmp_path: Path, small_fit: tuple[str, ...]
 ) -> None:
     again = tmp_path / "again"
-    assert main(["fit", "pendulum", "--data", str(tiny.data), "--out", str(again), *small_fit]) == 0
+    command = ["fit", "pendulum", "--variant", "hybrid-reg", "--data", str(tiny.data)]
+    assert main([*command, "--out", str(again), *small_fit]) == 0
     name = "weights.safetensors"
     assert (again / name).read_bytes() == (tiny.run / name).read_bytes()
 
@@ -296,14 +297,29 @@ def test_compare_tells_a_failed_cell_and_goes_on_where_it_stopped(
 
 
 @pytest.mark.usefixtures("small_splits")
-def test_compare_does_not_pass_off_a_fit_with_other_options(
-    tmp_path: Path, small_fit: tuple[str, ...]
+def test_compare_knows_a_cell_by_all_that_makes_it(
+    tmp_path: Path, small_fit: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     command = ["compare", "pendulum", "--out", str(tmp_path), "--seeds", "0", *small_fit]
     command += ["--variants", "physics-only"]
     assert main(command) == 0
-    assert main([*command, "--learning-rate", "0.01"]) == 0
-    assert "other options" in table(tmp_path)[0]["failure"]
+    (first,) = table(tmp_path)
+    assert main([*command, "--learning-rate", "0.01"]) == 0  # other options
+    monkeypatch.setattr(source, "TEST", (12, 4))  # other data
+    assert main(command) == 0
+    (other,) = table(tmp_path)
+    assert other["failure"] == ""
+    assert other["reconstruction_sse"] != first["reconstruction_sse"]
+    assert len(list(tmp_path.glob("*/weights.safetensors"))) == 3
+
+
+@pytest.mark.usefixtures("small_splits")
+def test_a_table_in_which_every_cell_failed_is_no_success(
+    tmp_path: Path, small_fit: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["compare", "pendulum", "--out", str(tmp_path), "--seeds", "0", *small_fit]
+    assert main([*command, "--variants", "nn-only", "--priors", "omega=LogNormal(0.5, 0.4)"]) == 2
+    assert "every cell failed" in capsys.readouterr().err
 
 
 def test_list_names_what_can_be_named(capsys: pytest.CaptureFixture[str]) -> None:
@@ -326,6 +342,7 @@ def test_help_goes_to_stdout(command: str, capsys: pytest.CaptureFixture[str]) -
 def test_an_interrupted_fit_is_saved(tiny: Tiny, tmp_path: Path) -> None:
     out = tmp_path / "run"
     command = [sys.executable, str(ROOT / "run.py"), "fit", "pendulum", "--data", str(tiny.data)]
+    command += ["--variant", "hybrid-reg"]
     command += ["--out", str(out), "--steps", "100000", "--sleep", "1e-4", "--batch-size", "10"]
     command += ["--validate-every", "2", "--threads", "1"]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
@@ -337,8 +354,9 @@ def test_an_interrupted_fit_is_saved(tiny: Tiny, tmp_path: Path) -> None:
         assert any(line.startswith("wake ") for line in lines)
         process.send_signal(signal.SIGINT)
         rest = process.communicate(timeout=60)[1]
-    assert process.returncode == 0
+    assert process.returncode == 130
     assert "Traceback" not in rest
+    assert f"fit --resume {out}" in rest
     assert json.loads((out / "fit.json").read_text())["ending"] == "interrupted"
     run = load_run(out)
     assert run.fit.steps < 100_000
@@ -364,7 +382,7 @@ def test_reprior_changes_the_posterior_and_tells_who_needs_a_refit(
 def test_paper_loss_fits_with_its_noise_fixed(tmp_path: Path, small_fit: tuple[str, ...]) -> None:
     data, out = str(tmp_path / "d.npz"), tmp_path / "run"
     assert main(["simulate", "pendulum", "--n", "20", "--out", data]) == 0
-    command = ["fit", "pendulum", "--data", data, "--loss", "paper", "--out", str(out)]
-    assert main([*command, *small_fit]) == 0
+    command = ["fit", "pendulum", "--variant", "hybrid-reg", "--data", data, "--out", str(out)]
+    assert main([*command, "--loss", "paper", *small_fit]) == 0
     scale = load_run(out).model.noise.scale
     assert float(scale.detach()) == pytest.approx(np.exp(-4.5), rel=1e-5)

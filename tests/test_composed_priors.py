@@ -149,7 +149,7 @@ def test_the_error_of_a_hierarchy_says_what_is_wrong(texts: dict[str, str], told
 
 def test_hyperparameters_cannot_be_latents() -> None:
     priors = parse_priors({"omega": "LogNormal(theta0, 1)", "theta0": "Uniform(-1, 1)"})
-    with pytest.raises(InputError, match="as a latent is"):
+    with pytest.raises(InputError, match="as a latent or a dimension is"):
         find_system("pendulum").build(priors=priors)
 
 

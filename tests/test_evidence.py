@@ -113,7 +113,7 @@ def test_evidence_of_a_linear_model_is_exact() -> None:
     model = GreyBox(Slope(), (), Gaussian(0.4)).double().requires_grad_(False)
     guide = build_guide("modes", model, 7)
     times = torch.linspace(0, 2, 7).double()
-    x = torch.randn(5, 7, generator=torch.Generator().manual_seed(0)).double()
+    x = 0.3 - times + 0.4 * torch.randn(5, 7, generator=torch.Generator().manual_seed(0)).double()
     guide.double().prepare(Batch(x, {"t": times}))
     found = guide.examine(Batch(x, {"t": times}))
     assert isinstance(found, modes.Mode)
@@ -210,6 +210,18 @@ def test_a_series_that_cannot_be_fitted_costs_only_itself(spring: Run) -> None:
     torch.testing.assert_close(beside.centre[good], alone.centre[good], rtol=0, atol=1e-6)
     assert not beside.found[1]
     assert beside.factor.isfinite().all()
+
+
+def test_of_a_series_without_samples_nothing_is_judged(spring: Run) -> None:
+    data = dragged(4, 3)
+    data.x[1] = np.nan
+    said = posterior(spring, data, PosteriorOptions(draws=4, predictive_draws=2))["constant_data"]
+    bad = np.array([False, True, False, False])
+    assert (said["unusable"].values == bad).all()
+    assert (said["mode_found"].values == ~bad).all()
+    for name in ("log_evidence", "information_taken_omega", "surprise"):
+        assert (np.isnan(said[name].values) == bad).all()
+    assert not said["out_of_distribution"].values[bad].any()
 
 
 def linear_gaussian(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import arviz as az
@@ -89,8 +90,8 @@ def test_a_run_remembers_its_data(run: Run, tmp_path: Path) -> None:
     assert run.ood_reference is not None
     for name, value in vars(run.ood_reference).items():
         assert torch.equal(getattr(again.ood_reference, name), value)
-    (tmp_path / "run" / "reference.safetensors").unlink()
-    old = load_run(tmp_path / "run")
+    replace(run, ood_reference=None).save(tmp_path / "old")
+    old = load_run(tmp_path / "old")
     assert "out_of_distribution" not in posterior(old, simulate(3, 0), FEW)["constant_data"]
 
 
@@ -117,7 +118,7 @@ def test_posterior_warns_and_marks(
     assert main(["posterior", folder, "--data", str(odd), "--out", str(out), *small_posterior]) == 0
     told = capsys.readouterr().err
     assert "WARNING: 100 of 100 observations are unlike" in told
-    assert told.count("\n") == 1
+    assert told.count("are unlike") == 1
     stored = az.from_netcdf(str(out))["constant_data"]["out_of_distribution"]
     assert stored.dtype == bool
     assert bool(stored.all())

@@ -1,0 +1,142 @@
+"""Nothing is wrong in silence: what a result does not hold for is said, or refused."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import arviz as az
+import numpy as np
+import pytest
+
+from groundvae.cli.main import main
+from groundvae.cli.source import read_data
+from groundvae.data.dataset import Dataset
+from groundvae.data.galaxy import simulate as galaxies
+from groundvae.data.likeness import describe, differences
+from groundvae.data.pendulum import simulate
+from groundvae.guides.phase import Ending
+from groundvae.inference import plateau
+from groundvae.inference.inferencedata import save_inference_data
+from groundvae.inference.posterior import PosteriorOptions, posterior
+from groundvae.inference.run import load_run
+from groundvae.models.intervention import Change
+from groundvae.models.ownfile import find_system
+
+if TYPE_CHECKING:
+    from tests.conftest import Tiny
+
+FEW = PosteriorOptions(draws=40, predictive_draws=40)
+
+
+@pytest.fixture(scope="module")
+def stored(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> az.InferenceData:
+    path = tmp_path_factory.mktemp("stored") / "o.nc"
+    save_inference_data(posterior(load_run(tiny.run), simulate(5, seed=1), FEW), path)
+    return az.from_netcdf(str(path))
+
+
+def test_every_dimension_has_a_coordinate_and_it_is_the_same_in_all_groups(
+    stored: az.InferenceData,
+) -> None:
+    found: dict[str, np.ndarray] = {}
+    for group in stored.groups():
+        for dim, size in stored[group].sizes.items():
+            assert dim in stored[group].coords, (group, dim)
+            values = stored[group][dim].values
+            assert values.dtype.kind != "f" or values.dtype == np.float64
+            known = found.setdefault(str(dim), values)
+            same = min(len(known), size)
+            np.testing.assert_array_equal(known[:same], values[:same])
+    np.testing.assert_array_equal(found["time"], simulate(1, seed=1).coordinates["t"])
+
+
+def test_arviz_works_on_what_is_written(stored: az.InferenceData) -> None:
+    assert stored["log_likelihood"]["x"].dtype == np.float64
+    loo = az.loo(stored, var_name="x")
+    assert np.isfinite(loo.elpd_loo)
+    assert np.isfinite(az.loo_pit(stored, y="x", y_hat="x")).all()
+    assert np.isfinite(az.psens(stored, component="likelihood")["omega"]).all()  # all are decoded
+    assert len(stored.to_dataframe(groups=["posterior"]))
+    az.plot_ppc(stored, num_pp_samples=5, random_seed=0)
+
+
+def test_a_run_says_that_its_fit_did_not_end_well(
+    tiny: Tiny, tmp_path: Path, small_posterior: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = load_run(tiny.run)
+    run.fit = replace(
+        run.fit, ending=Ending.DIVERGED, why="at step 7: term 'nll' of the loss is nan"
+    )
+    run.save(tmp_path / "run")
+    command = ["posterior", str(tmp_path / "run"), "--data", str(tiny.data)]
+    assert main([*command, "--out", str(tmp_path / "o.nc"), *small_posterior]) == 0
+    assert "its fit diverged at step 7" in capsys.readouterr().err
+
+
+CHANGED = {
+    "degrees": (180 / np.pi, 1.0, 0.0, "degrees where it knows radians"),
+    "milliseconds": (1.0, 1000.0, 0.0, "thousandths of the unit"),
+    "a later start": (1.0, 1.0, 7.0, "t starts at 7 s"),
+    "finer": (1.0, 0.4, 0.0, "other steps or another length"),
+    "the same": (1.1, 1.0, 0.0, ""),
+}
+
+
+@pytest.mark.parametrize("case", CHANGED)
+def test_data_are_compared_with_those_of_the_fit(case: str) -> None:
+    size, scale, start, expected = CHANGED[case]
+    data = simulate(20, seed=1)
+    t = start + scale * data.coordinates["t"]
+    told = list(differences(describe(data), Dataset(size * data.x, {"t": t})))
+    assert len(told) == (1 if expected else 0)
+    assert expected in " ".join(told)
+
+
+def test_degrees_are_met_by_the_commands(
+    tiny: Tiny, tmp_path: Path, small_posterior: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = simulate(20, seed=1)
+    replace(data, x=np.degrees(data.x)).save(tmp_path / "d.npz")
+    command = ["posterior", str(tiny.run), "--data", str(tmp_path / "d.npz")]
+    assert main([*command, "--out", str(tmp_path / "o.nc"), *small_posterior]) == 0
+    assert "as degrees where it knows radians are" in capsys.readouterr().err
+
+
+def test_an_array_that_nobody_uses_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = simulate(4, seed=1)
+    np.savez(tmp_path / "d.npz", x=data.x, time=2 * data.coordinates["t"], mass=np.ones(4))
+    read_data(tmp_path / "d.npz", find_system("pendulum"))
+    told = capsys.readouterr().err
+    assert "the array 'time' is as long as the time axis and is not used" in told
+    assert "mass" not in told
+
+
+def test_whole_numbers_of_images_are_scaled_and_it_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    x = np.clip(galaxies(3, seed=1).x, 0, 1)
+    for kind in (np.uint8, np.uint16):
+        whole = (x * np.iinfo(kind).max).astype(kind)
+        np.savez(tmp_path / "d.npz", x=whole)
+        found = read_data(tmp_path / "d.npz", find_system("galaxy")).x
+        np.testing.assert_allclose(found, x, atol=1 / 255)
+        assert "whole numbers" in capsys.readouterr().err
+
+
+def test_draws_that_run_away_are_counted_and_left_out(tiny: Tiny) -> None:
+    run, data = load_run(tiny.run), simulate(4, seed=1)
+    far = posterior(run, data, FEW, changes={"omega": Change(factor=80.0)})
+    away = far["constant_data"]["runaway_draws"].values
+    assert away.max() > 0
+    x = np.abs(far["posterior_predictive"]["x"].values)
+    assert not (x > 20 * np.abs(data.x).max()).any()
+    usual = posterior(run, data, FEW)["constant_data"]
+    assert "runaway_draws" not in usual
+
+
+def test_a_plateau_is_told(tiny: Tiny) -> None:
+    assert "plateau" in plateau.told(load_run(tiny.run), simulate(20, seed=2))  # after 24 steps
