@@ -19,7 +19,7 @@ from groundvae.inference.posterior import PosteriorOptions
 from groundvae.models import sensitivity
 from groundvae.models.normalscore import NormalScore
 from groundvae.models.precision import like
-from groundvae.models.sensitivity import linearize
+from groundvae.models.sensitivity import linearize, states_of
 from groundvae.models.systems.pendulum import Pendulum
 
 EACH = 4  # series on each grid
@@ -129,22 +129,24 @@ def test_sensitivities_on_grids_of_their_own_are_those_of_each_alone(
     batch = Batch.of(data, dtype=torch.float64)
     model = gv.GreyBox(Pendulum(), gv.Unknown(acts_on)).double()
     model.prepare(batch)
+    (residual,) = model.terms
+    assert isinstance(residual, gv.Unknown)
+    residual.blank()  # unfitted, it would be silent
     scores = [NormalScore(like(z.prior, batch.x)) for z in model.latents]
     torch.manual_seed(0)
     at = 0.02 * torch.randn(len(data), 2 + model.auxiliary, dtype=torch.float64)
     found = linearize(model, scores, at, batch)
+    whole = states_of(model, scores, at, batch)
     for i in range(3):
         own = Batch.of(alone(data, i), dtype=torch.float64)
         single, n = linearize(model, scores, at[i : i + 1], own), own.x.shape[1]
         torch.testing.assert_close(found.mean[i : i + 1, :n], single.mean)
         torch.testing.assert_close(found.jacobian[i : i + 1, :n], single.jacobian)
-        assert found.states is not None
-        assert single.states is not None
-        torch.testing.assert_close(found.states[i : i + 1, :n], single.states)
+        states = states_of(model, scores, at[i : i + 1], own)
+        torch.testing.assert_close(whole.theta[i : i + 1, :n], states.theta)
     monkeypatch.setattr(sensitivity, "_fixed_step", lambda *_: None)
     forward = linearize(model, scores, at, batch)
     kept = [i for i in range(at.shape[1]) if i != 2]  # the search holds the push's own size
     torch.testing.assert_close(
         found.jacobian[..., kept], forward.jacobian[..., kept], rtol=1e-6, atol=1e-8
     )
-    torch.testing.assert_close(found.states, forward.states)

@@ -104,6 +104,7 @@ class Unknown(PopulationResidual):
         self.frequencies = min(MOST, max(1, int(TOP * nyquist * self.span)))
         self.remember(span=self.span, frequencies=self.frequencies)
         self._build()
+        self.to(batch.x.dtype)
 
     def _build(self) -> None:
         """Parameters of the population; their sizes are known now."""
