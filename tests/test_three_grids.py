@@ -19,7 +19,7 @@ from groundvae.inference.posterior import PosteriorOptions
 from groundvae.models import sensitivity
 from groundvae.models.normalscore import NormalScore
 from groundvae.models.precision import like
-from groundvae.models.sensitivity import linearize
+from groundvae.models.sensitivity import linearize, states_of
 from groundvae.models.systems.pendulum import Pendulum
 
 EACH = 4  # series on each grid
@@ -127,24 +127,23 @@ def test_sensitivities_on_grids_of_their_own_are_those_of_each_alone(
     data: gv.Dataset, acts_on: str | tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     batch = Batch.of(data, dtype=torch.float64)
-    model = gv.GreyBox(Pendulum(), gv.Unknown(acts_on)).double()
+    model = gv.GreyBox(Pendulum(), gv.Unknown(acts_on))
     model.prepare(batch)
+    model.double()
     scores = [NormalScore(like(z.prior, batch.x)) for z in model.latents]
     torch.manual_seed(0)
     at = 0.02 * torch.randn(len(data), 2 + model.auxiliary, dtype=torch.float64)
-    found = linearize(model, scores, at, batch)
+    found, states = linearize(model, scores, at, batch), states_of(model, scores, at, batch)
     for i in range(3):
         own = Batch.of(alone(data, i), dtype=torch.float64)
         single, n = linearize(model, scores, at[i : i + 1], own), own.x.shape[1]
         torch.testing.assert_close(found.mean[i : i + 1, :n], single.mean)
         torch.testing.assert_close(found.jacobian[i : i + 1, :n], single.jacobian)
-        assert found.states is not None
-        assert single.states is not None
-        torch.testing.assert_close(found.states[i : i + 1, :n], single.states)
+        for name, values in states_of(model, scores, at[i : i + 1], own).items():
+            torch.testing.assert_close(states[name][i : i + 1, :n], values)
     monkeypatch.setattr(sensitivity, "_fixed_step", lambda *_: None)
     forward = linearize(model, scores, at, batch)
     kept = [i for i in range(at.shape[1]) if i != 2]  # the search holds the push's own size
     torch.testing.assert_close(
         found.jacobian[..., kept], forward.jacobian[..., kept], rtol=1e-6, atol=1e-8
     )
-    torch.testing.assert_close(found.states, forward.states)
