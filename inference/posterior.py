@@ -63,14 +63,12 @@ def posterior(
         (``log_weight`` = log p(x, z) - log q(z | x)) where nothing was changed, ``prior``,
         ``prior_predictive``, ``observed_data`` and ``constant_data`` (true latents, what the guide
         says of each observation, and where the run knows its data ``out_of_distribution``: whether
-        an observation is unlike them). An observation without samples, or of which the guide has no
-        finite posterior, gets the prior and is marked in ``constant_data.unusable``. Draws whose
-        path ran away are left out and counted in ``constant_data.runaway_draws``, where there are
-        any.
+        an observation is unlike them; ``unusable``: those that got the prior, having no samples or
+        no finite posterior; ``runaway_draws``: how many were left out, their paths ran away).
 
     Raises:
-        InputError: no such latent to change, or no sense in the change; no such input; ``until``
-            before the data end; no observation can be inferred from.
+        InputError: a change of no such latent, or senseless; no such input; ``until`` before the
+            data end; no observation can be inferred from.
 
     """
     options = options or PosteriorOptions()
@@ -96,9 +94,8 @@ def posterior(
     groups["prior"] = prior.latents
     groups["prior_predictive"] = {OBSERVATION: prior.full.x}
     marks = reference_marks(scored_by or run, batch, bad, surprise)
-    found = {name: value[0] for name, value in judged.items()}
-    found |= {AWAY: away} if bool(away.any()) else {}
-    marks = marks.assign({k: ("observation", v.cpu().numpy()) for k, v in found.items()})
+    said = {k: v[0] for k, v in judged.items()} | ({AWAY: away} if bool(away.any()) else {})
+    marks = marks.assign({k: ("observation", v.cpu().numpy()) for k, v in said.items()})
     return to_inference_data(run, data, groups, ahead.inputs, marks)
 
 

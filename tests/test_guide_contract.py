@@ -33,7 +33,7 @@ def made(system: str, name: str, seed: int = 0) -> tuple[GreyBox, Guide, Batch]:
     entry = SYSTEMS[system]
     batch = Batch.of(entry.source.simulate(N, 0), dtype=torch.float64)
     torch.manual_seed(seed)
-    model = entry.build().double()
+    model = entry.build("hybrid-reg").double()
     guide = build_guide(name, model, batch.x.shape[1], SMALL).double()
     guide.prepare(batch)
     return model, guide, batch

@@ -15,6 +15,7 @@ from groundvae.guides.options import KNOWN, GuideOptions, guide_options
 from groundvae.inference.run import RunConfig, load_run, new_run
 from groundvae.models.ownfile import find_system
 
+REG = ("--variant", "hybrid-reg")
 FLOW = ("--guide", "joint-flow", "--guide.transforms", "4", "--guide.width", "32")
 
 
@@ -65,7 +66,7 @@ def test_every_option_changes_the_guide(name: str) -> None:
 def test_a_bad_option_is_one_sentence(
     arguments: tuple[str, ...], told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["fit", "pendulum", "--out", str(tmp_path / "r"), *arguments]) == 2
+    assert main(["fit", "pendulum", *REG, "--out", str(tmp_path / "r"), *arguments]) == 2
     shown = capsys.readouterr().err.strip()
     assert shown.startswith("error: ")
     assert "\n" not in shown

@@ -131,7 +131,7 @@ def test_missing_samples_add_nothing_to_the_likelihood() -> None:
 
 @pytest.mark.parametrize("system", SYSTEMS)
 def test_the_paper_fixes_the_noise_of_every_system_at_its_own(system: str) -> None:
-    model, loss = SYSTEMS[system].build(), build_loss("paper")
+    model, loss = SYSTEMS[system].build("hybrid-reg"), build_loss("paper")
     loss.prepare(model)
     assert float(model.noise.scale) == pytest.approx(loss.sigma)
     assert not model.noise.log_scale.requires_grad
