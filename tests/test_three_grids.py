@@ -129,7 +129,9 @@ def test_sensitivities_on_grids_of_their_own_are_those_of_each_alone(
     batch = Batch.of(data, dtype=torch.float64)
     model = gv.GreyBox(Pendulum(), gv.Unknown(acts_on))
     model.prepare(batch)
-    model.double()
+    (residual,) = model.terms
+    assert isinstance(residual, gv.Unknown)
+    residual.blank()  # unfitted, it would be silent, and its columns zero
     scores = [NormalScore(like(z.prior, batch.x)) for z in model.latents]
     torch.manual_seed(0)
     at = 0.02 * torch.randn(len(data), 2 + model.auxiliary, dtype=torch.float64)
