@@ -17,9 +17,13 @@ from groundvae.inference.fit import fit
 from groundvae.inference.run import Run, load_run
 from groundvae.models.systems import SYSTEMS
 
-USUAL = [(name, entry.usual) for name, entry in SYSTEMS.items()]
-OTHERS = [("pendulum", "nn-only"), ("pendulum", "physics-only"), ("pendulum", "hybrid-evidence")]
-OTHERS += [("advection_diffusion", "hybrid-evidence")]
+# A search of fields costs half a minute, however few they are.
+SLOW = {"advection_diffusion": [pytest.mark.slow]}
+USUAL = [
+    pytest.param(name, entry.usual, marks=SLOW.get(name, [])) for name, entry in SYSTEMS.items()
+]
+OTHERS = [("pendulum", "nn-only"), ("pendulum", "physics-only"), ("pendulum", "hybrid-reg")]
+OTHERS += [("advection_diffusion", "hybrid-reg")]
 TINY = {"steps": 2, "sleep": 1.0, "calibrate": 1.0, "batch_size": 8, "validate_every": 1}
 SEED = 3
 
