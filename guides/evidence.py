@@ -26,10 +26,11 @@ from groundvae.models.sensitivity import states_of
 RESTARTS = (10, 20, 35)  # rounds at which failed searches begin anew
 MOVES = 6  # of these, before they are judged
 FLAT = 30.0  # times their width, physics priors say nothing of a population
+STRICT_FROM = 12  # rounds after which what the physics can nearly imitate is held as well
 INNER = 3  # fixed points at each linearization
 NOISE = 0.1  # of the data's spread, where the noise begins
 STATES_FROM, OWN_FROM = 4, 3  # rounds after which features of states, and own scales, come in
-SETTLED, LEAST = 0.02, 10  # nats an observation in three rounds that are none; rounds before
+SETTLED, LEAST = 0.02, 17  # nats an observation in three rounds that are none; rounds before
 STRAY = 9.0  # times the usual mean square, beyond which an observation does not set the noise
 FREE = 0.1  # of an observation's samples, that are left to the noise at least
 JUMP = 3.0  # most that the noise scale may change at once
@@ -59,7 +60,9 @@ class EvidenceRounds:
             linear = self.search.linear(FLAT)
             usual = _usual(self.search, linear)
             own, fresh = number > OWN_FROM, inner == 0
-            refit = partial(self._refit, linear, usual, own=own, fresh=fresh)
+            refit = partial(
+                self._refit, linear, usual, own=own, fresh=fresh, strict=number > STRICT_FROM
+            )
             carry(self.search, self.parts, refit)
         linear = self.search.linear()
         total = float(self.search.evidence(linear)[usual].sum())
@@ -105,7 +108,7 @@ class EvidenceRounds:
         self.search.put(again.pick(better.nonzero().squeeze(-1)), rows[better])
 
     def _refit(
-        self, linear: LinearGaussian, usual: Tensor, *, own: bool, fresh: bool
+        self, linear: LinearGaussian, usual: Tensor, *, own: bool, fresh: bool, strict: bool
     ) -> list[Tensor]:
         """New population and noise; the observations' own variances (n,) of each part."""
         owns = []
@@ -113,7 +116,7 @@ class EvidenceRounds:
             columns = torch.arange(part.weights.start, part.weights.stop)
             imitated = imitation(linear, columns, len(self.model.latents)) if fresh else None
             statistics = part.statistics(self.search, linear, usual, imitated)
-            owns.append(part.residual.refit(statistics, own=own))
+            owns.append(part.residual.refit(statistics, own=own, strict=strict))
         self._refit_noise(linear, usual)
         return owns
 
