@@ -46,9 +46,15 @@ def with_stand_ins(batch: Batch) -> tuple[Batch, Tensor]:
     empty = ~batch.observed.flatten(1).any(1)
     if not bool(empty.any()) or bool(empty.all()):
         return batch, empty.cpu()
-    rows = torch.arange(len(batch), device=empty.device)
-    spare = (~empty).nonzero()[0]
-    return batch[torch.where(empty, spare, rows)], empty.cpu()
+    return stood_in(batch, empty), empty.cpu()
+
+
+def stood_in(batch: Batch, bad: Tensor) -> Batch:
+    """A batch whose ``bad`` observations (observation,) are copies of the first that is not."""
+    if not bool(bad.any()):
+        return batch
+    rows = torch.arange(len(batch), device=bad.device)
+    return batch[torch.where(bad, (~bad).nonzero()[0], rows)]
 
 
 @torch.no_grad()

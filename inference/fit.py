@@ -137,8 +137,7 @@ def execute(
     """Fit an unfitted run in place, and learn what is ordinary where the fit did not diverge."""
     train, valid = (part.declare(run.model.system.inputs) for part in (train, valid))
     both = torch.nn.ModuleList([run.model, run.guide]).to(device)
-    dtype = run.model.noise.log_scale.dtype
-    fitted, held = (Batch.of(part, device=device, dtype=dtype) for part in (train, valid))
+    fitted, held = run.batch(train), run.batch(valid)
     loss = run.loss()
     for name, penalty in (penalties or {}).items():
         loss.penalties[name] = penalty
@@ -147,6 +146,6 @@ def execute(
     run.fit = optimize(run.model, run.guide, loss, fitted, held, options, report, checkpoints)
     both.cpu()
     if run.fit.ending is not Ending.DIVERGED:
-        known = [Batch.of(part, dtype=dtype) for part in (train, valid)]
+        known = run.batch(train), run.batch(valid)  # on the cpu now
         run.ood_reference = learn_reference(run.model, run.guide, *known)
     return run

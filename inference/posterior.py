@@ -17,7 +17,7 @@ from groundvae.data.dataset import Dataset
 from groundvae.data.errors import InputError
 from groundvae.guides.guide import log_prob_of
 from groundvae.guides.simulation import simulate
-from groundvae.inference.bad import each_alone, prior_latents, with_stand_ins
+from groundvae.inference.bad import each_alone, prior_latents, stood_in, with_stand_ins
 from groundvae.inference.inferencedata import WEIGHTS, to_inference_data
 from groundvae.inference.options import PosteriorOptions as PosteriorOptions
 from groundvae.inference.outofdistribution import mark, score_observations, surprise_of
@@ -110,8 +110,7 @@ def reference_marks(
     none = torch.zeros(len(batch), dtype=torch.bool) if bad is None else bad
     marks = xr.Dataset()
     if run.ood_reference is not None:
-        rows = torch.where(none, (~none).nonzero()[0], torch.arange(len(batch)))
-        some = batch[rows] if bool(none.any()) else batch
+        some = stood_in(batch, none)
         scores = score_observations(run.ood_reference, run.model, run.guide, some, surprise)
         scores = {k: np.where(none.numpy(), np.nan, v) for k, v in scores.items()}
         marks = mark(scores, run.ood_reference.known())

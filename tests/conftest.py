@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import torch
 
 from groundvae.cli.main import main
 from groundvae.diagnostics import context, loo_pit
@@ -33,6 +34,15 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Tiny:
     fit += ["--out", str(made.run), *SMALL_FIT]
     assert main(fit) == 0
     return made
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Numbers repeat to the last bit only under one count of threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

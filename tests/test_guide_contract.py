@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 import torch
 from pyro import plate, poutine
@@ -21,12 +19,7 @@ SMALL = GuideOptions(width=16, blocks=1)
 N, DRAWS = 5, 3
 
 
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def made(system: str, name: str, seed: int = 0) -> tuple[GreyBox, Guide, Batch]:
