@@ -34,10 +34,11 @@ MODE = "mode_standard"
 TAKEN = "information_taken"
 SERIES = 250  # observations that a population is learned from at most
 HELD, MOST = 10_000_000, 1000  # numbers of a Jacobian held at once; observations searched at once
-STARTS = 3  # of searches at most; others than the first for what it did not find
+WAVES = ((1, 2), (3, 4, 5, 6, 7))  # of further starts, each for what is not found by then
 STEPS, LEAST_STEPS = 30, 3  # of a search, once it is held to its prior
 STILL, OWN_STILL = 0.02, 0.03  # nats that a step would gain, and own scores, that count as none
 REACHED = 0.5  # nats that a step would gain, above which no mode was reached
+LOST = 10.0  # the same, above which where the search ended says nothing
 STRAY = 3.0  # times the samples, that the squared residual of a mode has at most
 LITTLE = 0.01  # nats by which another mode has to be better
 OWN_STEPS = 2  # of own variances, at each linearization
@@ -137,7 +138,7 @@ class ModeGuide(ReadingGuide):
         """A search that has not moved: from the middle of the prior, or ``places`` (n,) in it."""
         scores = self.scores(batch.x)
         size = len(scores) + self.auxiliary
-        at = starts(STARTS, len(scores), size, batch.x.dtype)
+        at = starts(1 + WAVES[-1][-1], len(scores), size, batch.x.dtype)
         if places is None:
             places = torch.zeros(len(batch), dtype=torch.long)
         return Search(self._model[0], scores, batch, at[places])
@@ -204,15 +205,16 @@ class ModeGuide(ReadingGuide):
         parts = parts_of(self._model[0])
         best = self.start(batch)
         ascend(best, parts)
-        linear = best.linear()
-        rows = (~reached(best, linear)).nonzero().squeeze(-1)
-        if len(rows):
-            self._again(best, rows, linear.evidence[rows])
+        for wave in WAVES:
+            linear = best.linear()
+            rows = (~reached(best, linear)).nonzero().squeeze(-1)
+            if not len(rows):
+                break
+            self._again(best, rows, linear.evidence[rows], torch.tensor(wave))
         return _about(best, parts)
 
-    def _again(self, best: Search, rows: Tensor, evidence: Tensor) -> None:
-        """Search from other places, all at once, and put what is better in its place."""
-        places = torch.arange(1, STARTS)
+    def _again(self, best: Search, rows: Tensor, evidence: Tensor, places: Tensor) -> None:
+        """Search from other ``places``, all at once, and put what is better in its place."""
         every = rows.repeat(len(places))
         again = self.start(best.batch[every], places.repeat_interleave(len(rows)))
         ascend(again, parts_of(self._model[0]))
@@ -265,6 +267,8 @@ def _about(search: Search, parts: Sequence[Part]) -> Mode:
         covariance[:, place, place] = (spread / part.residual.own_spread) ** 2
         centre[:, place] = search.at[:, place]
     unit = torch.eye(covariance.shape[-1], dtype=covariance.dtype)
+    lost = ~search.alive | ~(linear.gain() < LOST)
+    centre[lost], covariance[lost] = 0.0, unit  # the prior
     factor = torch.linalg.cholesky(covariance + LEAST * unit)
     taken = linear.taken(len(search.scores))
     return Mode(centre, factor, reached(search, linear), search.evidence(linear), taken)

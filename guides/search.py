@@ -114,6 +114,8 @@ class Search:
 
 def _kept(value: Tensor, alive: Tensor) -> Tensor:
     """Zero where a model has left the finite numbers."""
+    if alive.all():
+        return value
     return torch.where(alive.view(-1, *[1] * (value.dim() - 1)), value, torch.zeros_like(value))
 
 

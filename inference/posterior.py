@@ -26,7 +26,7 @@ from groundvae.inference.run import Run
 from groundvae.models.greybox import AUXILIARY, OBSERVATION, site_value
 from groundvae.models.intervention import Change
 
-VALUES = 2_000_000  # decoded samples held at once
+VALUES = 4_000_000  # decoded samples held at once
 RUNAWAY = 20.0  # times the largest observed value, beyond which a path has run away
 NARROW = 32  # parts of z_aux, beyond which those of decoded draws alone are kept, as weights
 AWAY, JUDGED, SURPRISE = "runaway_draws", "judged", "surprise"

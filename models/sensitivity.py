@@ -134,8 +134,13 @@ def _by_tangents(
     begin = rates.begin()
     moved = sensitivities(path, grid, begin, rates.field, rates.jacobians, solver, rates.timed())
     samples = _samples(requested, batch.inputs["t"].shape[-1])
-    states, by_raw = path[samples].movedim(0, 1), moved[samples].movedim(0, 1)
-    mean, jacobian = _observed(system, values_of(model, latents), states, by_raw, known)
+    states = path[samples].movedim(0, 1)
+    mean, rows = _observed(system, values_of(model, latents), states, known)
+    seen = rows.flatten(0, 2).any(0).nonzero().squeeze(-1)  # most laws show a state as it is
+    by_raw = moved[..., seen, :][samples].movedim(0, 1)
+    rows = rows[..., seen]
+    jacobian = rows * by_raw if len(seen) == 1 else rows @ by_raw
+    jacobian = jacobian.flatten(1, 2)
     jacobian = rates.stretched(jacobian)
     mean = mean.masked_fill(lost.view(-1, *[1] * (mean.dim() - 1)), torch.nan)
     return Linearization(mean, jacobian)
@@ -170,9 +175,9 @@ def _samples(requested: Tensor, count: int) -> Tensor | tuple[Tensor, Tensor]:
 
 
 def _observed(
-    system: Dynamics, z: Values, states: Tensor, moved: Tensor, known: Values
+    system: Dynamics, z: Values, states: Tensor, known: Values
 ) -> tuple[Tensor, Tensor]:
-    """What is observed of states (n, time, d), and its derivatives (n, value, parameter).
+    """What is observed of states (n, time, d), and its derivatives (n, time, channel, d) by them.
 
     What is observed at a time depends on the states at that time.
     """
@@ -180,5 +185,5 @@ def _observed(
         leaf = states.detach().requires_grad_()
         seen = system.observe(system.named(leaf), z.with_axes(1 + system.on_grid), known)
         channels = seen.unsqueeze(-1) if seen.dim() == leaf.dim() - 1 else seen
-    (rows,) = rows_of(channels, [leaf])  # (n, time, channel, d)
-    return seen.detach(), (rows @ moved).flatten(1, 2)
+    (rows,) = rows_of(channels, [leaf])
+    return seen.detach(), rows

@@ -62,10 +62,13 @@ def sensitivities(
 
     """
     moved, pushed = _step_maps(path[:-1], grid, field, jacobians, solver, timed)
-    found = path.new_zeros(len(grid), *pushed.shape[1:])
+    width = sum(part.shape[-1] for part in pushed)
+    found = path.new_empty(len(grid), *begin.shape[:-1], width)  # made once: it is large
+    found[0] = 0.0
     found[0, ..., : begin.shape[-1]] = begin
-    for i, (move, push) in enumerate(zip(moved.unbind(0), pushed.unbind(0), strict=True)):
-        torch.baddbmm(push, move, found[i], out=found[i + 1])
+    torch.cat(pushed, -1, out=found[1:])
+    for i, move in enumerate(moved.unbind(0)):
+        found[i + 1].baddbmm_(move, found[i])
     return found
 
 
@@ -76,8 +79,8 @@ def _step_maps(
     jacobians: Jacobians,
     solver: FixedStep,
     timed: Timed | None,
-) -> tuple[Tensor, Tensor]:
-    """Derivatives of all steps by their first state (step, n, d, d), and by the parameters."""
+) -> tuple[Tensor, list[Tensor]]:
+    """Derivatives of all steps by their first state (step, n, d, d), and by parts of the parameters."""
     steps = torch.diff(grid, dim=0)
     length = steps.reshape(len(steps), -1, 1)
     wide = length.unsqueeze(-1)
@@ -100,14 +103,14 @@ def _step_maps(
     moved = unit + wide * _mix(solver.weights, by_state)
     pushed = wide * _mix(solver.weights, by_parameter)
     if timed is None:
-        return moved, pushed
+        return moved, [pushed]
     units = len(solver.stages) * len(timed.rows)
     dense, unit = pushed.split([pushed.shape[-1] - units, units], -1)
     stages = torch.cat([timed.features(grid[:-1] + c * steps) for c in solver.stages], -2)
     if grid.dim() > 1:
-        return moved, torch.cat([dense, unit @ stages], -1)
+        return moved, [dense, unit @ stages]
     spread = unit.flatten(1, 2) @ stages  # (step, n d, parameter)
-    return moved, torch.cat([dense, spread.unflatten(1, unit.shape[1:3])], -1)
+    return moved, [dense, spread.unflatten(1, unit.shape[1:3])]
 
 
 def _unit(like: Tensor, rows: Tensor, stage: int, stages: int) -> Tensor:
