@@ -12,7 +12,7 @@ from groundvae.diagnostics.style import FULL, house_style, save_figure
 
 PANELS = 6
 """At most so many metrics are drawn, of those that are there in this order:"""
-FIRST = ("reconstruction_sse", "iwae", "elbo")
+FIRST = ("reconstruction_sse", "log_evidence", "iwae", "elbo")
 LAST = ("_mae", "_crps", "_cov90")
 Row = dict[str, str | float]
 

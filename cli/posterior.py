@@ -17,14 +17,13 @@ from groundvae.cli.source import assigned, default_splits, read_data
 from groundvae.data.atomic import check_writable
 from groundvae.data.dataset import Dataset
 from groundvae.data.errors import InputError
-from groundvae.diagnostics.evidence import compute_evidence
 from groundvae.inference.importance import UNRELIABLE, guide_ratio, prior_ratio, resample
 from groundvae.inference.inferencedata import save_inference_data
 from groundvae.inference.nuts import NutsOptions, Report, nuts
 from groundvae.inference.posterior import posterior
 from groundvae.inference.refine import RefineOptions, refine
 from groundvae.inference.run import Run, load_run
-from groundvae.inference.stacking import stack, stacking_weights
+from groundvae.inference.stacking import log_evidence, stack, stacking_weights
 from groundvae.models.prior import parse_prior
 
 CONVERGED = 1.01
@@ -104,10 +103,7 @@ def mixed(asked: Posterior, runs: Sequence[Run], data: Dataset) -> az.InferenceD
             raise InputError(f"{folder}: is a run of {run.config.system}, expected {system}")
     entry = runs[0].entry
     held = read_data(asked.held_out, entry) if asked.held_out else default_splits(entry).valid
-    density = [
-        compute_evidence(posterior(run, held)["sample_stats"]["log_weight"])["iwae"].values
-        for run in runs
-    ]
+    density = [log_evidence(posterior(run, held)) for run in runs]
     weights = stacking_weights(np.stack(density, 1))
     for folder, weight in zip((asked.run_folder, *asked.mix), weights, strict=True):
         say(f"{folder}: weight {weight:.3f}")

@@ -10,8 +10,8 @@ from groundvae.diagnostics.check import CHECKS, Check, validate
 ORDER = (
     "standin", "reconstruction", "recovery", "coverage", "rank", "zscore", "outofdistribution",
     "contraction", "calibration", "tarp", "weights", "guide_vs_nuts", "evidence", "predictive",
-    "pvalue", "loo_pit", "priorpredictive", "decomposition", "physics_only_refit", "energy",
-    "power_scaling",
+    "pvalue", "loo_pit", "priorpredictive", "decomposition", "physics_only_refit", "discovery",
+    "energy", "power_scaling",
 )  # fmt: skip
 """Names of our checks; each is its module's as well, and registers itself there."""
 

@@ -16,6 +16,7 @@ METRIC_WORDS = {
     "reconstruction_sse": "squared error of the mean prediction, summed over samples, {unit}²",
     "reconstruction_mae": "mean absolute error of a sample, {unit}",
     "elbo": "evidence lower bound, nats an observation; higher is better",
+    "log_evidence": "Laplace's approximation of log p(x), nats an observation; higher is better",
     "iwae": "importance-weighted bound of log p(x), nats an observation; higher is better",
     "{latent}_mae": "mean absolute error of the posterior median, {unit}",
     "{latent}_crps": "score of the whole posterior, {unit}; lower is better",
@@ -32,7 +33,8 @@ def compute_metrics(
     ``reconstruction_sse``: squared error of the posterior predictive mean, summed over an
     observation's samples, mean over observations; ``reconstruction_mae``: per sample; ``elbo``:
     mean of log p(x, z) - log q(z | x); ``iwae``: mean over observations of the bound that the
-    same weights give of each one's evidence (it rises with the draws that are decoded). For
+    same weights give of each one's evidence (it rises with the draws that are decoded);
+    ``log_evidence``: what the guide itself says of it, where it does. For
     each physics latent with known truth ``*_mae`` (of the posterior median), ``*_crps``,
     ``*_cov50`` and ``*_cov90`` (share of truths inside the central intervals). ``periods`` of
     the angles that wrap.
@@ -49,6 +51,8 @@ def compute_metrics(
         evidence = compute_evidence(inference_data["sample_stats"]["log_weight"])
         metrics["elbo"] = float(evidence["elbo"].mean())
         metrics["iwae"] = float(evidence["iwae"].mean())
+    if "constant_data" in inference_data and "log_evidence" in inference_data["constant_data"]:
+        metrics["log_evidence"] = float(inference_data["constant_data"]["log_evidence"].mean())
     for latent in known_latents(inference_data, periods):
         recovery = compute_recovery(latent)
         metrics |= {

@@ -29,6 +29,7 @@ FLAT = 30.0  # times their width, physics priors say nothing of a population
 STRICT_FROM = 12  # rounds after which what the physics can nearly imitate is held as well
 INNER = 3  # fixed points at each linearization
 NOISE = 0.1  # of the data's spread, where the noise begins
+QUIET = 1e-4  # of the data's spread, the least noise: a push may follow samples to the last digit
 STATES_FROM, OWN_FROM = 4, 3  # rounds after which features of states, and own scales, come in
 SETTLED, LEAST = 0.02, 17  # nats an observation in three rounds that are none; rounds before
 STRAY = 9.0  # times the usual mean square, beyond which an observation does not set the noise
@@ -129,8 +130,10 @@ class EvidenceRounds:
         before = float(noise.scale.mean())
         noise.refit(off, freedom, search.batch.observed, usual, times=search.batch.inputs.get("t"))
         ratio = float(noise.scale.mean()) / before
-        if not 1 / JUMP <= ratio <= JUMP:
-            noise.sharpen(min(max(ratio, 1 / JUMP), JUMP) / ratio)
+        least = QUIET * float(search.batch.x.std()) / before
+        held = min(max(ratio, 1 / JUMP, least), JUMP)
+        if held != ratio:
+            noise.sharpen(held / ratio)
 
 
 @torch.no_grad()
@@ -192,7 +195,7 @@ def imitation(linear: LinearGaussian, columns: Tensor, physics: int) -> Tensor:
     """
     told = linear.information(torch.cat([torch.arange(physics), columns]))
     unit = torch.eye(physics, dtype=told.dtype)
-    cross = torch.linalg.solve(unit - told[:, :physics, :physics], told[:, :physics, physics:])
+    cross = torch.linalg.solve(linear.left(told[:, :physics, :physics]), told[:, :physics, physics:])
     posterior = torch.linalg.inv(unit + linear.alone(physics))
     lost = (cross * (posterior @ cross)).sum(1)
     kept = told[:, physics:, physics:].diagonal(dim1=1, dim2=2)

@@ -94,8 +94,13 @@ class LinearGaussian:
         What the data tell of them before their own prior is counted.
         """
         told = self.information(torch.arange(first))
-        unit = torch.eye(first, dtype=told.dtype, device=told.device)
-        return torch.linalg.solve(unit - told, told)
+        return torch.linalg.solve(self.left(told), told)
+
+    @staticmethod
+    def left(told: Tensor) -> Tensor:
+        """Identity less ``told`` (n, m, m), which digits must not make singular."""
+        unit = torch.eye(told.shape[-1], dtype=told.dtype, device=told.device)
+        return (1 + 8 * torch.finfo(told.dtype).eps) * unit - told
 
     def taken(self, first: int) -> Tensor:
         """Share (n, first) of the information on each of the first latents that others take.

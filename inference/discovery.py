@@ -1,16 +1,25 @@
-"""What an unknown residual turned out to be: terms that survived, and a push's spectrum."""
+"""What an unknown residual turned out to be: terms that survived, their sum, a push's spectrum."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+import arviz as az
 import numpy as np
 import pandas as pd
+import torch
+import xarray as xr
 
 from groundvae.data.errors import InputError
+from groundvae.guides.follow import Part, parts_of
+from groundvae.inference.inferencedata import WEIGHTS
 from groundvae.inference.run import Run
-from groundvae.models.residuals.unknown import Unknown
+from groundvae.models.greybox import AUXILIARY
+from groundvae.models.residuals.unknown import STRETCH, Unknown
+from groundvae.models.values import Values
 
+POINTS = 81  # of a function of a state
+TINY = 0.01  # of the scale, a mean that is none
 ALIVE = 0.01  # of the largest effect on a rate, below which a term counts as absent
 
 
@@ -22,6 +31,9 @@ class Discovery:
         terms: a row for each state that is acted on and each feature of the states: its ``mean``
             and ``scale`` in the units of the rate (the feature at its usual size), ``imitated``:
             the share of what it does that the physics could do, and whether it is ``alive``.
+        functions: of each state acted on and each state seen, the others at zero and in the middle
+            of the data: rows of its ``value`` (in its units, to twice its usual size), and
+            ``mean`` and ``scale`` over the population of what it adds to the rate. None of fields.
         spectrum: a row for each state acted on and each frequency (Hz): the standard deviation
             ``amplitude`` of a cosine's weight, in the units of the rate.
         own_spread: standard deviation of the log of how much stronger one observation's push is
@@ -30,25 +42,31 @@ class Discovery:
     """
 
     terms: pd.DataFrame
+    functions: pd.DataFrame
     spectrum: pd.DataFrame
     own_spread: float
 
+    def alive(self) -> pd.DataFrame:
+        """The terms that survived, the largest first."""
+        some = self.terms[self.terms["alive"]]
+        return some.loc[np.hypot(some["mean"], some["scale"]).sort_values()[::-1].index]
+
     def __str__(self) -> str:
-        alive = self.terms[self.terms["alive"]]
-        lines = [
-            f"{row.acts_on}: {row.mean:+.3g} +- {row.scale:.2g} times {row.feature}"
-            for row in alive.itertuples()
-        ] or ["no function of the states"]
-        for name, part in self.spectrum.groupby("acts_on"):
-            if not len(part):
-                continue
-            power = part["amplitude"].to_numpy() ** 2
-            share = np.cumsum(power) / max(power.sum(), 1e-300)
-            low, high = (
-                part["frequency"].to_numpy()[np.searchsorted(share, q)] for q in (0.05, 0.95)
-            )
-            lines.append(f"{name}: a push, nine tenths of it from {low:.2g} to {high:.2g} Hz")
-        return "\n".join(lines)
+        lines = [_push(str(name), part) for name, part in self.spectrum.groupby("acts_on")]
+        terms = [
+            f"{row.acts_on}: {row.mean if abs(row.mean) > TINY * row.scale else 0.0:+.2g} "
+            f"+- {row.scale:.2g} times {row.feature}"
+            for row in self.alive().itertuples()
+        ]
+        return "\n".join([*lines, *(terms or ["no function of the states"])])
+
+
+def _push(name: str, part: pd.DataFrame) -> str:
+    """Where nine tenths of a push lie."""
+    power = part["amplitude"].to_numpy() ** 2
+    share = np.cumsum(power) / max(power.sum(), 1e-300)
+    low, high = (part["frequency"].to_numpy()[np.searchsorted(share, q)] for q in (0.05, 0.95))
+    return f"{name}: a push, nine tenths of it from {low:.2g} to {high:.2g} Hz"
 
 
 def discovered(run: Run) -> Discovery:
@@ -61,12 +79,72 @@ def discovered(run: Run) -> Discovery:
     found = [r for r in run.model.terms if isinstance(r, Unknown)]
     if not found:
         raise InputError(f"{run.config.system} was fitted without an unknown residual")
-    terms, spectra = zip(*(_found(residual) for residual in found), strict=True)
+    terms, functions, spectra = zip(*(_found(residual) for residual in found), strict=True)
     spread = float(found[0].own_spread.detach())
-    return Discovery(pd.concat(terms), pd.concat(spectra), spread)
+    return Discovery(pd.concat(terms, ignore_index=True), pd.concat(functions), pd.concat(spectra), spread)
 
 
-def _found(residual: Unknown) -> tuple[pd.DataFrame, pd.DataFrame]:
+def weights_of(run: Run, drawn: az.InferenceData) -> xr.DataArray:
+    """Weights of the unknown's features of states, of every observation of a posterior.
+
+    Axes (chain, draw, observation, term), of the draws that were decoded; terms are named
+    ``STATE: FEATURE`` by what they act on, their units are those of ``Discovery.terms``.
+
+    Raises:
+        InputError: the run has no residual of unknown shape.
+
+    """
+    parts = [p for p in parts_of(run.model) if isinstance(p.residual, Unknown)]
+    if not parts:
+        raise InputError(f"{run.config.system} was fitted without an unknown residual")
+    group = WEIGHTS if WEIGHTS in drawn and AUXILIARY in drawn[WEIGHTS] else "posterior"
+    drawn_z = drawn[group][AUXILIARY]
+    z = torch.as_tensor(drawn_z.values).to(parts[0].residual.uncertainty)
+    found = [_weights(part, z, len(run.model.latents)) for part in parts]
+    values, names = zip(*found, strict=True)
+    terms = [name for each in names for name in each]
+    axes = ("chain", "draw", "observation")
+    places = {k: v for k, v in drawn_z.coords.items() if k in axes}
+    return xr.DataArray(
+        torch.cat(values, -1).numpy(), places | {"term": terms}, (*axes, "term"), "weight"
+    )
+
+
+@torch.no_grad()
+def _weights(part: Part, z: torch.Tensor, physics: int) -> tuple[torch.Tensor, list[str]]:
+    """Weights (..., state * feature) of one residual, for ``z_aux`` (..., auxiliary)."""
+    residual = part.residual
+    assert isinstance(residual, Unknown)
+    own = z[..., part.first - physics : part.first - physics + residual.auxiliary]
+    weights = residual.weights(own)[..., residual.timed :].flatten(-2)
+    return weights, [f"{acted}: {f}" for acted in residual.acts_on for f in residual.names]
+
+
+@torch.no_grad()
+def _functions(residual: Unknown) -> pd.DataFrame:
+    """The sum of all features along each state seen, (acts_on * state * value) rows."""
+    assert residual.span is not None
+    columns = ["acts_on", "state", "value", "mean", "scale"]
+    if residual.on_grid:
+        return pd.DataFrame(columns=columns)
+    along = torch.linspace(-2.0, 2.0, POINTS).double()
+    middle = torch.tensor(0.5 * residual.span / STRETCH).double()
+    means, root = residual.mean.double(), residual.root.double()
+    rows = []
+    for place, name in enumerate(residual.sees):
+        usual = residual.scale_of.double()
+        at = {k: along * usual[i] * (i == place) for i, k in enumerate(residual.sees)}
+        features = residual.of_states(middle, Values(at, "state"))  # (value, feature)
+        for i, acted in enumerate(residual.acts_on):
+            block = slice(i * features.shape[-1], (i + 1) * features.shape[-1])
+            scale = (features @ root[block]).square().sum(-1).sqrt()
+            told = {"value": at[name], "mean": features @ means[i], "scale": scale}
+            told = {k: v.numpy() for k, v in told.items()}
+            rows.append(pd.DataFrame({"acts_on": acted, "state": name, **told}))
+    return pd.concat(rows) if rows else pd.DataFrame(columns=columns)
+
+
+def _found(residual: Unknown) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     variance = residual.variance.detach().double().numpy()
     mean = residual.mean.detach().double().numpy()
     timed = residual.timed
@@ -97,4 +175,4 @@ def _found(residual: Unknown) -> tuple[pd.DataFrame, pd.DataFrame]:
         )
         for i, name in enumerate(residual.acts_on)
     ]
-    return pd.DataFrame(rows), pd.concat(spectra)
+    return pd.DataFrame(rows), _functions(residual), pd.concat(spectra)

@@ -13,7 +13,12 @@ from groundvae.data.errors import InputError
 from groundvae.inference.stacking import stack, stacking_weights
 
 
-def drawn(place: float, draws: int = 400, system: str = "pendulum") -> az.InferenceData:
+def drawn(
+    place: float,
+    draws: int = 400,
+    system: str = "pendulum",
+    evidence: tuple[float, float, float] = (0.0, 0.0, 0.0),
+) -> az.InferenceData:
     rng = np.random.default_rng(0)
     made = az.from_dict(
         posterior={
@@ -22,6 +27,9 @@ def drawn(place: float, draws: int = 400, system: str = "pendulum") -> az.Infere
         },
         posterior_predictive={"x": np.full((1, draws // 2, 3, 5), place)},
         observed_data={"x": np.zeros((3, 5))},
+        constant_data={"log_evidence": np.array(evidence)},
+        dims={name: ["observation"] for name in ("omega", "log_evidence")}
+        | {"z_aux": ["observation", "number"], "x": ["observation", "time"]},
     )
     made.attrs["system"] = system
     return made
@@ -59,10 +67,22 @@ def test_draws_come_from_the_runs_by_weight_and_stay_with_their_predictions() ->
     omega = mixed["posterior"]["omega"].values[0]
     assert omega.shape == (400, 3)
     assert np.mean(omega > 0.5) == pytest.approx(0.75, abs=0.06)
-    predicted = mixed["posterior_predictive"]["x"].values[0, :, 0, 0]
-    np.testing.assert_array_equal(predicted > 0.5, omega[:200, 0] > 0.5)
+    predicted = mixed["posterior_predictive"]["x"].values[0, :, :, 0]
+    np.testing.assert_array_equal(predicted > 0.5, omega[:200] > 0.5)
     assert "z_aux" not in mixed["posterior"]
-    np.testing.assert_array_equal(mixed["stacking"]["run_of_draw"] == 1, omega[:, 0] > 0.5)
+    np.testing.assert_array_equal(mixed["stacking"]["run_of_draw"] == 1, omega > 0.5)
+
+
+def test_each_observation_is_mixed_by_its_own_evidence() -> None:
+    """Of weights 1 to 3 and evidence ln 9 better, nothing, and none at all."""
+    mixed = stack(
+        [drawn(0.0, 4000, evidence=(np.log(9.0), 0.0, -1e4)), drawn(1.0, 4000)],
+        np.array([0.25, 0.75]),
+    )
+    share = [0.75, 0.25, 0.0]
+    np.testing.assert_allclose(mixed["stacking"]["share"].sel(run=0), share, atol=1e-12)
+    omega = mixed["posterior"]["omega"].values[0]
+    np.testing.assert_allclose((omega < 0.5).mean(0), share, atol=0.03)
 
 
 def test_other_systems_data_or_draws_are_refused() -> None:

@@ -102,7 +102,8 @@ class Unknown(PopulationResidual):
         length = float((times[..., -1] - times[..., 0]).max())
         self.span = STRETCH * length
         nyquist = 0.5 / float(gaps[gaps > 0].median())
-        self.frequencies = min(MOST, max(1, int(TOP * nyquist * self.span)))
+        if self.frequencies is None:
+            self.frequencies = min(MOST, max(1, int(TOP * nyquist * self.span)))
         self.remember(span=self.span, frequencies=self.frequencies)
         self._build()
         self.to(batch.x.dtype)
@@ -233,7 +234,9 @@ class Unknown(PopulationResidual):
         square = effects.view(len(self.acts_on), self.count).square()
         constant, cosine, sine, _ = square.split(self._sections, -1)
         wanted = (START * spread) ** 2
-        power = torch.log(wanted / (0.5 * (cosine + sine)))
+        # Falling with frequency: what is as fast as white noise is noise, where both explain it.
+        order = torch.arange(1, 1 + cosine.shape[-1], dtype=square.dtype)
+        power = torch.log(wanted / (0.5 * order**2 * (cosine + sine)))
         hats = self.hats.to(power)
         if self.timed:
             self.log_power.data.copy_((power @ hats) / hats.sum(0))

@@ -1,0 +1,79 @@
+"""What is said of an unknown residual: its terms, functions, spectrum, and what they confound."""
+
+import numpy as np
+import pytest
+import torch
+
+import groundvae as gv
+from groundvae.data.errors import InputError
+from groundvae.diagnostics.context import Context
+from groundvae.diagnostics.discovery import Discovered
+from groundvae.inference.discovery import weights_of
+from groundvae.inference.posterior import PosteriorOptions
+from groundvae.models.recipe import EVIDENCE
+
+
+class Fall(gv.Dynamics):
+    """Something that is thrown; what brakes it is not known."""
+
+    push = gv.Latent(gv.Normal(0.0, 1.0), unit="m/s^2", meaning="a steady push")
+    thrown = gv.Latent(gv.Normal(0.0, 2.0), unit="m/s", meaning="speed at the start")
+    states = ("speed",)
+    observed = "speed"
+
+    def initial(self, z, inputs):
+        return {"speed": z.thrown}
+
+    def rate(self, t, state, z, inputs):
+        return {"speed": z.push + 0.0 * state.speed}
+
+
+def thrown(n: int, seed: int) -> gv.Dataset:
+    """Speeds under a drag of 0.5 |v| v and nothing else."""
+    random = np.random.default_rng(seed)
+    times = np.linspace(0.0, 2.0, 25)
+    start = random.normal(0.0, 2.0, n)
+    x = start[:, None] / (1 + 0.5 * np.abs(start)[:, None] * times)
+    x = x + 0.01 * random.standard_normal(x.shape)
+    return gv.Dataset(x.astype(np.float32), {"t": times}, {"thrown": start, "push": 0 * start})
+
+
+@pytest.fixture(scope="module")
+def run() -> gv.Run:
+    torch.manual_seed(0)
+    model = gv.GreyBox(Fall(), gv.Unknown("speed"), gv.Gaussian(0.1))
+    return gv.fit(model, thrown(60, 0), valid=thrown(20, 1), recipe=EVIDENCE, seed=0)
+
+
+def test_the_function_of_the_state_is_the_drag(run: gv.Run) -> None:
+    found = gv.discovered(run).functions
+    true = -0.5 * found["value"].abs() * found["value"]
+    inside = found["value"].abs() < 2.5  # where data are
+    off = (found["mean"] - true)[inside]
+    assert np.sqrt((off**2).mean()) < 0.15 * np.sqrt((true[inside] ** 2).mean())
+
+
+def test_terms_come_largest_first_and_are_said_in_words(run: gv.Run) -> None:
+    found = gv.discovered(run)
+    size = np.hypot(found.alive()["mean"], found.alive()["scale"])
+    assert (np.diff(size) <= 0).all()
+    assert "Hz" in str(found)
+    assert str(found.alive().iloc[0]["feature"]) in str(found)
+
+
+def test_weights_of_observations_and_what_they_confound(run: gv.Run) -> None:
+    drawn = gv.posterior(run, thrown(25, 2), PosteriorOptions(draws=200, predictive_draws=100))
+    weights = weights_of(run, drawn)
+    assert weights.sizes["observation"] == 25
+    assert weights.sizes["term"] == len(gv.discovered(run).terms)
+    finding = Discovered()(Context(run, drawn))
+    assert {"push_taken", "thrown_taken"} <= finding.metrics.keys()
+    assert all(0 <= value <= 1 for value in finding.metrics.values())
+    assert finding.drawings[0].name == "discovery"
+
+
+def test_a_run_without_an_unknown_is_refused() -> None:
+    from groundvae.inference.run import RunConfig, new_run
+
+    with pytest.raises(InputError, match="without an unknown"):
+        gv.discovered(new_run(RunConfig("pendulum", 50, "physics-only")))
