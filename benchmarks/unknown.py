@@ -59,6 +59,8 @@ class Options:
     """Observations scored."""
     threads: int = 1
     """Processor threads."""
+    device: str = "cpu"
+    """Where fits run: cpu or cuda."""
 
 
 class Spring(gv.Dynamics):
@@ -148,7 +150,9 @@ def measure(law: str, method: str, seed: int, options: Options) -> dict[str, flo
     sizes = (options.series, options.series // 2, options.test)
     train, valid, test = (data_of(law, n, 1000 * seed + 10 + i) for i, n in enumerate(sizes))
     start = time.perf_counter()
-    run = gv.fit(model_of(law, method), train, valid=valid, recipe=EVIDENCE, seed=seed)
+    run = gv.fit(
+        model_of(law, method), train, valid=valid, recipe=EVIDENCE, seed=seed, device=options.device
+    )
     fitted = time.perf_counter()
     drawn = gv.posterior(run, test, PosteriorOptions(draws=500, predictive_draws=50))
     row = {"fit_s": fitted - start, "posterior_s": time.perf_counter() - fitted}

@@ -49,7 +49,7 @@ def compute_confounding(latents: xr.Dataset, weights: xr.DataArray) -> xr.DataAr
     for name, drawn in latents.items():
         each = xr.corr(drawn, weights, ("chain", "draw"))
         excess = ((each**2).mean("observation") - 1 / count) / (1 - 1 / count)
-        found[str(name)] = np.sqrt(excess.clip(0, 1)).fillna(0.0)
+        found[str(name)] = (excess.clip(0, 1) ** 0.5).fillna(0.0)
     return xr.concat(found.values(), pd.Index(list(found), name="latent"))
 
 
@@ -77,8 +77,8 @@ class Discovered(Check):
         "of the information on it, and the intervals are as much wider.",
         "doubtful": "The unknown part takes {percent:.4g} % of the information on this latent: its "
         "prior and what is assumed of the unknown decide as much as the data do.",
-        "bad": "The unknown part takes {percent:.5g} % of the information on this latent: these data "
-        "cannot tell it from what is unknown; say more of the law, or measure more.",
+        "bad": "The unknown part takes {percent:.5g} % of the information on this latent: these "
+        "data cannot tell it from what is unknown; say more of the law, or measure more.",
     }
     size = (10.0, 3.4)
     metric_words = {

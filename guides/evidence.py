@@ -56,7 +56,7 @@ class EvidenceRounds:
             admit_states(self.search, self.parts)
         if number in RESTARTS:
             self._restart()
-        usual = torch.ones(len(self.search.at), dtype=torch.bool)
+        usual = self.search.alive
         for inner in range(INNER):
             linear = self.search.linear(FLAT)
             usual = _usual(self.search, linear)
@@ -91,7 +91,7 @@ class EvidenceRounds:
     def restore(self, state: State) -> None:
         """Go on from a ``state``."""
         for name in (*POINT, "damping"):
-            setattr(self.search, name, state[name].clone())
+            setattr(self.search, name, state[name].to(self.search.at.device, copy=True))
         self.history, self.done = state["evidence"].tolist(), bool(state["done"])
 
     def _restart(self) -> None:
@@ -194,8 +194,10 @@ def imitation(linear: LinearGaussian, columns: Tensor, physics: int) -> Tensor:
     given all else that is unknown.
     """
     told = linear.information(torch.cat([torch.arange(physics), columns]))
-    unit = torch.eye(physics, dtype=told.dtype)
-    cross = torch.linalg.solve(linear.left(told[:, :physics, :physics]), told[:, :physics, physics:])
+    unit = torch.eye(physics).to(told)
+    cross = torch.linalg.solve(
+        linear.left(told[:, :physics, :physics]), told[:, :physics, physics:]
+    )
     posterior = torch.linalg.inv(unit + linear.alone(physics))
     lost = (cross * (posterior @ cross)).sum(1)
     kept = told[:, physics:, physics:].diagonal(dim1=1, dim2=2)

@@ -45,7 +45,8 @@ class Part:
         """Places of the weights of features of time."""
         count, timed = self.residual.count, self.residual.timed
         targets = torch.arange(len(self.residual.acts_on)).unsqueeze(-1) * count
-        return (self.weights.start + targets + torch.arange(timed)).flatten()
+        places = (self.weights.start + targets + torch.arange(timed)).flatten()
+        return places.to(self.residual.own_spread.device)
 
     def statistics(
         self,

@@ -81,7 +81,9 @@ def discovered(run: Run) -> Discovery:
         raise InputError(f"{run.config.system} was fitted without an unknown residual")
     terms, functions, spectra = zip(*(_found(residual) for residual in found), strict=True)
     spread = float(found[0].own_spread.detach())
-    return Discovery(pd.concat(terms, ignore_index=True), pd.concat(functions), pd.concat(spectra), spread)
+    return Discovery(
+        pd.concat(terms, ignore_index=True), pd.concat(functions), pd.concat(spectra), spread
+    )
 
 
 def weights_of(run: Run, drawn: az.InferenceData) -> xr.DataArray:
@@ -99,7 +101,7 @@ def weights_of(run: Run, drawn: az.InferenceData) -> xr.DataArray:
         raise InputError(f"{run.config.system} was fitted without an unknown residual")
     group = WEIGHTS if WEIGHTS in drawn and AUXILIARY in drawn[WEIGHTS] else "posterior"
     drawn_z = drawn[group][AUXILIARY]
-    z = torch.as_tensor(drawn_z.values).to(parts[0].residual.uncertainty)
+    z = torch.as_tensor(drawn_z.values).to(parts[0].residual.own_spread)
     found = [_weights(part, z, len(run.model.latents)) for part in parts]
     values, names = zip(*found, strict=True)
     terms = [name for each in names for name in each]
@@ -139,8 +141,8 @@ def _functions(residual: Unknown) -> pd.DataFrame:
             block = slice(i * features.shape[-1], (i + 1) * features.shape[-1])
             scale = (features @ root[block]).square().sum(-1).sqrt()
             told = {"value": at[name], "mean": features @ means[i], "scale": scale}
-            told = {k: v.numpy() for k, v in told.items()}
-            rows.append(pd.DataFrame({"acts_on": acted, "state": name, **told}))
+            numbers = {k: v.numpy() for k, v in told.items()}
+            rows.append(pd.DataFrame({"acts_on": acted, "state": name, **numbers}))
     return pd.concat(rows) if rows else pd.DataFrame(columns=columns)
 
 

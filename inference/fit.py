@@ -38,6 +38,7 @@ def fit(
     penalties: Mapping[str, Penalty] | None = None,
     seed: int | None = None,
     trained_on: str = "",
+    device: str = "cpu",
     report: Report | None = None,
 ) -> Run:
     """Fit a model and its guide to observations.
@@ -54,6 +55,7 @@ def fit(
         penalties: of one's own, by name; their weights are the recipe's, or 1.
         seed: of parameters, batches and draws, in place of the recipe's.
         trained_on: what the data are, for reports.
+        device: where it is fitted, ``cpu`` or ``cuda``; the run comes back to the processor.
         report: called after every validation.
 
     Returns:
@@ -74,7 +76,7 @@ def fit(
         seed=seed,
         trained_on=trained_on,
     )
-    return execute(run, train, held, penalties=penalties, report=report)
+    return execute(run, train, held, device=device, penalties=penalties, report=report)
 
 
 def prepare(

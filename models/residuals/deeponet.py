@@ -7,7 +7,7 @@ waves. Source: Lu et al. (2021), Learning nonlinear operators via DeepONet.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -76,7 +76,7 @@ class DeepONet(Residual):
             features = self.time(times)
             return of_time[..., 0] + (of_time[..., 1:] * features).sum(-1)
 
-        force = pushed
+        force: Callable[[Tensor], Tensor] = pushed
         if seen.stages is not None:
             features = self.time(seen.stages)
             waves = torch.einsum("...k,tk->t...", of_time[..., 1:], features)

@@ -235,7 +235,7 @@ class Unknown(PopulationResidual):
         constant, cosine, sine, _ = square.split(self._sections, -1)
         wanted = (START * spread) ** 2
         # Falling with frequency: what is as fast as white noise is noise, where both explain it.
-        order = torch.arange(1, 1 + cosine.shape[-1], dtype=square.dtype)
+        order = torch.arange(1, 1 + cosine.shape[-1]).to(square)
         power = torch.log(wanted / (0.5 * order**2 * (cosine + sine)))
         hats = self.hats.to(power)
         if self.timed:
@@ -304,7 +304,7 @@ class Unknown(PopulationResidual):
         if not free.any():
             return
         places = torch.arange(len(self.acts_on)).unsqueeze(-1) * self.count + self.timed
-        columns = (places + torch.arange(len(self.names))).flatten()[free]
+        columns = (places + torch.arange(len(self.names))).flatten().to(free.device)[free]
         size, usual = scales[0, columns], statistics.usual
         pull = statistics.mean[usual][:, columns].sum(0) / size
         gram = statistics.information(columns)[usual].sum(0) / torch.outer(size, size)
