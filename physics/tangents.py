@@ -80,7 +80,7 @@ def _step_maps(
     solver: FixedStep,
     timed: Timed | None,
 ) -> tuple[Tensor, list[Tensor]]:
-    """Derivatives of all steps by their first state (step, n, d, d), and by parameters, in parts."""
+    """Derivatives of all steps by first state (step, n, d, d), and by parameters, in parts."""
     steps = torch.diff(grid, dim=0)
     length = steps.reshape(len(steps), -1, 1)
     wide = length.unsqueeze(-1)
