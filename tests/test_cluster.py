@@ -6,7 +6,7 @@ import csv
 import os
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import arviz as az
@@ -15,10 +15,12 @@ import pytest
 import torch
 import xarray as xr
 
+from groundvae.cli import compare
 from groundvae.cli.main import main
 from groundvae.cli.source import FileRows, read_data
 from groundvae.data.errors import InputError
-from groundvae.inference.cluster import alone, workers
+from groundvae.data.root import Splits
+from groundvae.inference.cluster import Cluster, alone, workers
 from groundvae.inference.options import PosteriorOptions
 from groundvae.inference.outofcore import posterior_to_zarr
 from groundvae.inference.posterior import posterior
@@ -177,6 +179,36 @@ def test_commands_take_a_cluster(
         xr.testing.assert_allclose(one[group], other[group], rtol=1e-4)
 
 
+def test_cells_are_measured_by_workers(
+    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = read_data(tiny.data, find_system("pendulum"))
+    splits = Splits(data, data.subset(slice(8)), data.subset(slice(8)), "forty")
+    monkeypatch.setattr(compare, "default_splits", lambda *_: splits)
+    command = ["compare", "pendulum", "--variants", "physics-only", "--steps", "2", "--sleep", "1"]
+    command += ["--batch-size", "10", "--seeds", "0", "1", "--out"]
+    assert main([*command, str(tmp_path / "one")]) == 0
+    with distributed.LocalCluster(
+        n_workers=1, processes=False, dashboard_address=None, silence_logs=50
+    ) as made:
+        monkeypatch.setattr(compare, "workers", lambda _: through(made))
+        assert main([*command, str(tmp_path / "other"), "--cluster", "tcp://here:1"]) == 0
+    timeless = [
+        [{k: v for k, v in row.items() if k != "fit_seconds"} for row in table(tmp_path / name)]
+        for name in ("one", "other")
+    ]
+    assert timeless[0] == timeless[1]
+    assert [row["failure"] for row in timeless[0]] == ["", ""]
+    assert len(list((tmp_path / "other").glob("*.log"))) == 2
+
+
+@contextmanager
+def through(made: distributed.LocalCluster) -> Iterator[Cluster]:
+    with distributed.Client(made) as client:
+        yield Cluster(client)
+
+
+@pytest.mark.slow
 def test_a_sweep_survives_a_killed_worker_and_is_finished_by_a_second(
     cluster: distributed.LocalCluster, tmp_path: Path, small_fit: tuple[str, ...]
 ) -> None:
