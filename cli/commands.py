@@ -133,6 +133,8 @@ class Posterior:
     """Which observations, counted from 0; default all."""
     refuse_missing: bool = False
     """Stop if observations have missing samples (NaN) instead of masking them."""
+    device: str = "cpu"
+    """Where to compute, cpu or cuda."""
     cluster: str = "none"
     """Who does it: local:N, so many processes of this machine; tcp://HOST:PORT, the workers of a
     Dask scheduler; or none, this process alone."""
@@ -157,6 +159,8 @@ class Predict:
     """Predict up to this time in seconds."""
     refuse_missing: bool = False
     """Stop if observations have missing samples (NaN) instead of masking them."""
+    device: str = "cpu"
+    """Where to compute, cpu or cuda."""
     cluster: str = "none"
     """Who does it: local:N, so many processes of this machine; tcp://HOST:PORT, the workers of a
     Dask scheduler; or none, this process alone."""
@@ -179,6 +183,8 @@ class Diagnose:
     """Store the posterior as RUN/posterior.nc as well, and that of --nuts as RUN/nuts.nc."""
     nuts: int = 0
     """Compare the guide with NUTS on so many of the observations; takes minutes."""
+    device: str = "cpu"
+    """Where to compute, cpu or cuda."""
     cluster: str = "none"
     """Who does it: local:N, so many processes of this machine; tcp://HOST:PORT, the workers of a
     Dask scheduler; or none, this process alone."""
@@ -206,6 +212,8 @@ class Compare:
     """Seeds to cross; the tables give mean and standard deviation over them."""
     root: Path | None = None
     """Folder of measured data, for systems that have them; see the command `data`."""
+    device: str = "cpu"
+    """Where to compute, cpu or cuda."""
     cluster: str = "none"
     """Who does it: local:N, so many processes of this machine; tcp://HOST:PORT, the workers of a
     Dask scheduler; or none, this process alone."""

@@ -16,6 +16,7 @@ import torch
 from groundvae.cli.commands import Compare, Fit
 from groundvae.cli.comparison import plot_comparison
 from groundvae.cli.console import note, say, set_threads, telling_to
+from groundvae.cli.device import check_device
 from groundvae.cli.fit import check_converged, fit_and_save, unfitted
 from groundvae.cli.source import assigned, default_splits, once, usual_recipe
 from groundvae.cli.usual import tuned
@@ -76,6 +77,7 @@ class Shared:
 
 def run(asked: Compare) -> None:
     check_cluster(asked.cluster)
+    check_device(asked.device)
     check(asked)
     cells = list(cells_of(asked))
     found: dict[Cell, Row] = {}
@@ -160,7 +162,7 @@ def measure(asked: Compare, shared: Shared, cell: Cell) -> tuple[Cell, Row]:
         run = _fitted(replace(command, out=folder), folder)
         if not cache.is_file():
             with replacing(cache) as temporary:
-                text = json.dumps(_metrics(run, shared.splits.test), indent=2) + "\n"
+                text = json.dumps(_metrics(run, shared.splits.test, asked.device), indent=2) + "\n"
                 temporary.write_text(text, encoding="utf-8")
         measured: dict[str, float] = json.loads(cache.read_text(encoding="utf-8"))
         return cell, identity | measured | {"failure": ""}
@@ -169,8 +171,8 @@ def measure(asked: Compare, shared: Shared, cell: Cell) -> tuple[Cell, Row]:
         return cell, identity | {"failure": str(error)}
 
 
-def _metrics(run: Run, test: Dataset) -> dict[str, float]:
-    metrics = compute_metrics(posterior(run, test))
+def _metrics(run: Run, test: Dataset, device: str) -> dict[str, float]:
+    metrics = compute_metrics(posterior(run.to(device), test))
     metrics["fit_seconds"] = run.fit.seconds
     if standin.is_stand_in(run):
         metrics[standin.METRIC] = 1.0
@@ -187,6 +189,7 @@ def command_of(asked: Compare, cell: Cell) -> Fit:
         prior=() if cell.prior == "default" else tuple(cell.prior.split(";")),
         root=asked.root,
         threads=torch.get_num_threads(),
+        device=asked.device,
         options=replace(tuned(usual.options, asked.options), seed=cell.seed),
     )
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from groundvae.cli.commands import Diagnose
 from groundvae.cli.console import note, say, set_threads, show_metrics
+from groundvae.cli.device import check_device
 from groundvae.cli.doubts import warn_of_run
 from groundvae.cli.posterior import told
 from groundvae.cli.source import default_splits, read_data
@@ -31,6 +32,7 @@ def run(asked: Diagnose) -> None:
     if asked.nuts < 0:
         raise InputError(f"--nuts is {asked.nuts}, expected 0 or more")
     check_cluster(asked.cluster)
+    check_device(asked.device)
     run = load_run(asked.run_folder)
     if asked.data is None:
         splits = default_splits(run.entry, asked.root)
@@ -66,10 +68,15 @@ def run(asked: Diagnose) -> None:
 def drawn(asked: Diagnose, run: Run, data: Dataset) -> az.InferenceData:
     """The posterior, by this process or by workers: the same draws."""
     if asked.cluster == NONE:
-        return posterior(run, data, asked.options)
+        found = posterior(run.to(asked.device), data, asked.options)
+        run.to("cpu")
+        return found
     with tempfile.TemporaryDirectory() as temporary:
         place = Path(temporary) / "posterior.zarr"
-        return on_workers(asked.run_folder, data, place, asked.options, asked.cluster).load()
+        found = on_workers(
+            asked.run_folder, data, place, asked.options, asked.cluster, device=asked.device
+        )
+        return found.load()
 
 
 def reference_of(asked: Diagnose, run: Run, data: Dataset) -> az.InferenceData:

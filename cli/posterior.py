@@ -11,6 +11,7 @@ from pyro.distributions import TorchDistribution
 
 from groundvae.cli.commands import Posterior
 from groundvae.cli.console import note, say, set_threads
+from groundvae.cli.device import check_device
 from groundvae.cli.doubts import warn_of_run, warn_of_unusable, warn_of_unusual
 from groundvae.cli.source import assigned, default_splits, read_data
 from groundvae.cli.streaming import is_streamed, stream
@@ -40,6 +41,10 @@ def run(asked: Posterior) -> None:
         raise InputError("--mix draws from runs as they are, expected no other way of drawing")
     if asked.held_out is not None and not asked.mix:
         raise InputError("--held-out weighs runs against each other, expected --mix")
+    check_device(asked.device)
+    others = [f"--{k}" for k in ("refine", "nuts", "mix") if getattr(asked, k) not in ((), None)]
+    if others and asked.device != "cpu":
+        raise InputError(f"{others[0]} computes on the cpu, expected no --device")
     if streamed:
         streamed_draws(asked)
         return
@@ -86,6 +91,7 @@ def streamed_draws(asked: Posterior) -> None:
         asked.out,
         asked.options,
         cluster=asked.cluster,
+        device=asked.device,
         refuse_missing=asked.refuse_missing,
     )
 
@@ -101,7 +107,8 @@ def drawn(
     options = asked.options
     if asked.weighted:  # a draw has a weight only if it is decoded
         options = replace(options, predictive_draws=options.draws)
-    result = posterior(run, data, options, scored_by=scored_by)
+    result = posterior(run.to(asked.device), data, options, scored_by=scored_by)
+    run.to("cpu")
     if not asked.weighted and not priors:
         return result
     log_weight = np.zeros(())

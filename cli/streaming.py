@@ -43,6 +43,7 @@ def stream(
     options: PosteriorOptions,
     *,
     cluster: str,
+    device: str,
     refuse_missing: bool,
     changes: Mapping[str, Change] | None = None,
     until: float | None = None,
@@ -55,7 +56,15 @@ def stream(
     with tempfile.TemporaryDirectory() as temporary:
         place = out if out.suffix == ".zarr" else Path(temporary) / "posterior.zarr"
         result = on_workers(
-            folder, rows, place, options, cluster, changes=changes, until=until, digest=digest
+            folder,
+            rows,
+            place,
+            options,
+            cluster,
+            device=device,
+            changes=changes,
+            until=until,
+            digest=digest,
         )
         warn_of_unusual(result)
         warn_of_unusable(result)
@@ -72,6 +81,7 @@ def on_workers(
     options: PosteriorOptions,
     cluster: str,
     *,
+    device: str,
     changes: Mapping[str, Change] | None = None,
     until: float | None = None,
     digest: str = "",
@@ -86,6 +96,7 @@ def on_workers(
             changes=changes,
             until=until,
             cluster=cluster,
+            device=device,
             digest=digest,
             progress=progress,
         )

@@ -56,7 +56,7 @@ class EvidenceRounds:
             admit_states(self.search, self.parts)
         if number in RESTARTS:
             self._restart()
-        usual = torch.ones(len(self.search.at), dtype=torch.bool)
+        usual = self.search.at.new_ones(len(self.search.at), dtype=torch.bool)
         for inner in range(INNER):
             linear = self.search.linear(FLAT)
             usual = _usual(self.search, linear)
@@ -194,7 +194,7 @@ def imitation(linear: LinearGaussian, columns: Tensor, physics: int) -> Tensor:
     given all else that is unknown.
     """
     told = linear.information(torch.cat([torch.arange(physics), columns]))
-    unit = torch.eye(physics, dtype=told.dtype)
+    unit = torch.eye(physics).to(told)
     cross = torch.linalg.solve(linear.left(told[:, :physics, :physics]), told[:, :physics, physics:])
     posterior = torch.linalg.inv(unit + linear.alone(physics))
     lost = (cross * (posterior @ cross)).sum(1)

@@ -66,7 +66,7 @@ class LinearGaussian:
         """Lower factors (n, ...); observations that have none are taken as told nothing."""
         factor, failed = torch.linalg.cholesky_ex(matrix)
         if failed.any():
-            factor[failed > 0] = torch.eye(matrix.shape[-1], dtype=matrix.dtype)
+            factor[failed > 0] = torch.eye(matrix.shape[-1]).to(matrix)
             self.jacobian[failed > 0] = 0.0
         return factor
 
@@ -116,7 +116,7 @@ class LinearGaussian:
         """Of all latents, (n, latent, latent)."""
         covariance = self.half.mT @ self.half
         if self.wide:
-            covariance = torch.eye(covariance.shape[-1], dtype=covariance.dtype) - covariance
+            covariance = torch.eye(covariance.shape[-1]).to(covariance) - covariance
         return covariance * torch.outer(self.widths, self.widths)
 
     def gain(self) -> Tensor:

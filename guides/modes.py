@@ -96,7 +96,8 @@ class OwnShear(Transform):
 
     def __init__(self, centre: Tensor, score: int, weights: Tensor, spread: Tensor) -> None:
         super().__init__()
-        self.centre, self.score, self.weights, self.spread = centre, score, weights, spread
+        self.centre, self.score, self.spread = centre, score, spread
+        self.weights = weights.to(centre.device)
 
     def _log_factor(self, at: Tensor) -> Tensor:
         moved: Tensor = -0.5 * self.spread * (at[..., self.score] - self.centre)
@@ -138,7 +139,7 @@ class ModeGuide(ReadingGuide):
         """A search that has not moved: from the middle of the prior, or ``places`` (n,) in it."""
         scores = self.scores(batch.x)
         size = len(scores) + self.auxiliary
-        at = starts(1 + WAVES[-1][-1], len(scores), size, batch.x.dtype)
+        at = starts(1 + WAVES[-1][-1], len(scores), size, batch.x)
         if places is None:
             places = torch.zeros(len(batch), dtype=torch.long)
         return Search(self._model[0], scores, batch, at[places])
@@ -210,7 +211,7 @@ class ModeGuide(ReadingGuide):
             rows = (~reached(best, linear)).nonzero().squeeze(-1)
             if not len(rows):
                 break
-            self._again(best, rows, linear.evidence[rows], torch.tensor(wave))
+            self._again(best, rows, linear.evidence[rows], torch.tensor(wave, device=rows.device))
         return _about(best, parts)
 
     def _again(self, best: Search, rows: Tensor, evidence: Tensor, places: Tensor) -> None:
@@ -221,7 +222,7 @@ class ModeGuide(ReadingGuide):
         found = again.linear().evidence.masked_fill(~again.alive, -torch.inf)
         value, place = found.view(len(places), -1).max(0)
         better = (value > evidence + LITTLE) | (value.isfinite() & ~best.alive[rows])
-        chosen = (place * len(rows) + torch.arange(len(rows)))[better]
+        chosen = (place * len(rows) + torch.arange(len(rows), device=rows.device))[better]
         best.put(again.pick(chosen), rows[better])
 
 
@@ -229,7 +230,7 @@ class ModeGuide(ReadingGuide):
 def ascend(search: Search, parts: Sequence[Part]) -> None:
     """Move every point to a mode, and its own variances to where they are likeliest; in place."""
     follow(search, parts)
-    moving = torch.arange(len(search.at))
+    moving = torch.arange(len(search.at), device=search.at.device)
     for step in range(STEPS):
         some = search.pick(moving)
         linear = some.linear()
@@ -238,7 +239,7 @@ def ascend(search: Search, parts: Sequence[Part]) -> None:
             found = [part.residual.refit_own(part.statistics(some, linear))[0] for part in parts]
             reown(some, parts, found)
             linear = some.linear()
-        owned = torch.zeros(len(moving), dtype=torch.bool)
+        owned = torch.zeros_like(moving, dtype=torch.bool)
         for part in parts:
             owned |= (some.at - before)[:, part.first].abs() > OWN_STILL
         still = (linear.gain() < STILL) & ~owned & (step >= LEAST_STEPS)
@@ -266,7 +267,7 @@ def _about(search: Search, parts: Sequence[Part]) -> Mode:
         covariance[:, place, :] = covariance[:, :, place] = 0.0
         covariance[:, place, place] = (spread / part.residual.own_spread) ** 2
         centre[:, place] = search.at[:, place]
-    unit = torch.eye(covariance.shape[-1], dtype=covariance.dtype)
+    unit = torch.eye(covariance.shape[-1]).to(covariance)
     lost = ~search.alive | ~(linear.gain() < LOST)
     centre[lost], covariance[lost] = 0.0, unit  # the prior
     factor = torch.linalg.cholesky(covariance + LEAST * unit)

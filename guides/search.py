@@ -40,7 +40,7 @@ class Search:
     at: Tensor
 
     def __post_init__(self) -> None:
-        self.damping = torch.full((len(self.at),), FIRST, dtype=self.at.dtype)
+        self.damping = self.at.new_full((len(self.at),), FIRST)
         self.renew()
 
     @torch.no_grad()
@@ -119,15 +119,15 @@ def _kept(value: Tensor, alive: Tensor) -> Tensor:
     return torch.where(alive.view(-1, *[1] * (value.dim() - 1)), value, torch.zeros_like(value))
 
 
-def starts(count: int, physics: int, latents: int, dtype: torch.dtype) -> Tensor:
+def starts(count: int, physics: int, latents: int, like: Tensor) -> Tensor:
     """Points (count, latent) to search from: the middle of the prior, then some spread in it.
 
-    Halton's points as normal scores; ``z_aux`` begins at zero.
+    Halton's points as normal scores, of the kind of ``like``; ``z_aux`` begins at zero.
     """
     if not physics:
-        return torch.zeros(count, latents, dtype=dtype)
+        return like.new_zeros(count, latents)
     from scipy.stats import norm, qmc
 
     shares = qmc.Halton(physics, scramble=False).random(count + 1)[1:]
-    physics_scores = torch.as_tensor(1.2 * norm.ppf(shares), dtype=dtype)
-    return torch.cat([physics_scores, torch.zeros(count, latents - physics, dtype=dtype)], -1)
+    scores = torch.as_tensor(1.2 * norm.ppf(shares)).to(like)
+    return torch.cat([scores, like.new_zeros(count, latents - physics)], -1)

@@ -144,8 +144,7 @@ def execute(
         loss.weights[name] = run.config.how.weights.get(name, 1.0)
     options = run.config.options
     run.fit = optimize(run.model, run.guide, loss, fitted, held, options, report, checkpoints)
-    both.cpu()
     if run.fit.ending is not Ending.DIVERGED:
-        known = run.batch(train), run.batch(valid)  # on the cpu now
-        run.ood_reference = learn_reference(run.model, run.guide, *known)
+        run.ood_reference = learn_reference(run.model, run.guide, fitted, held)
+    both.cpu()
     return run

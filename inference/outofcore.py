@@ -44,6 +44,7 @@ class Question:
     options: PosteriorOptions
     changes: tuple[tuple[str, Change], ...] = ()
     until: float | None = None
+    device: str = "cpu"
 
     def answer(self, run: Run, data: Dataset, first: int) -> az.InferenceData:
         """The posterior of observations that begin with number ``first`` of all."""
@@ -69,6 +70,7 @@ def posterior_to_zarr(
     changes: Mapping[str, Change] | None = None,
     until: float | None = None,
     cluster: str = NONE,
+    device: str = "cpu",
     digest: str = "",
     progress: Callable[[int, int], None] = lambda done, count: None,
 ) -> None:
@@ -87,6 +89,7 @@ def posterior_to_zarr(
         changes: interventions on latents after they are inferred.
         until: predict up to this time, s.
         cluster: who draws: ``none``, ``local:N`` or ``tcp://HOST:PORT``, see ``cluster.workers``.
+        device: where each worker computes, ``cpu`` or ``cuda``.
         digest: of the data, where they are a file; else it is computed from the data set.
         progress: is told how many observations are written, of how many.
 
@@ -98,7 +101,7 @@ def posterior_to_zarr(
     load_run(folder)  # one that is damaged stops here
     version = digest_of((folder / INDEX).read_bytes())
     asked = options or PosteriorOptions()
-    question = Question(folder, version, asked, tuple((changes or {}).items()), until)
+    question = Question(folder, version, asked, tuple((changes or {}).items()), until, device)
     if not digest and isinstance(data, Dataset):
         digest = data.digest()
     store = prepared(question, data, Path(out).resolve(), digest)
@@ -117,13 +120,14 @@ def posterior_to_zarr(
 def prepared(question: Question, data: Rows, out: Path, digest: str) -> Store:
     """The store of a question: the one that was begun, or a new one."""
     stores = _modules()
-    run = _run(question.folder, question.version)
+    run = _run(question.folder, question.version, question.device)
     asked = {
         "run": question.version,
         "data": digest,
         **asdict(question.options),
         "changes": [[name, change.factor, change.shift] for name, change in question.changes],
         "until": question.until,
+        "device": question.device,
     }
     if out.exists():
         begun: Store = stores.Store(out)
@@ -156,7 +160,7 @@ def first_usable(data: Rows) -> Dataset:
 def write_block(question: Question, path: Path, block: Block) -> int:
     """Write one block into the store at ``path``; how many observations it has."""
     store = _modules().Store(path)
-    run = _run(question.folder, question.version)
+    run = _run(question.folder, question.version, question.device)
     try:
         store.write(question.answer(run, block.data, block.first), block.first)
     except NothingInferredError:
@@ -165,9 +169,9 @@ def write_block(question: Question, path: Path, block: Block) -> int:
 
 
 @lru_cache(maxsize=1)
-def _run(folder: Path, version: str) -> Run:
+def _run(folder: Path, version: str, device: str) -> Run:
     """Read once by each worker; another ``version`` anew."""
-    return load_run(folder)
+    return load_run(folder).to(device)
 
 
 def _modules() -> ModuleType:

@@ -305,7 +305,7 @@ def _decodable(groups: Groups, largest: Tensor) -> tuple[Groups, Tensor]:
             none = (~good.any(0)).view(1, -1, *[1] * (value.dim() - 2))
             groups[name] = {OBSERVATION: value.masked_fill(none, torch.nan)}
     spare = torch.multinomial(good.T.double() + 1e-12, len(good), replacement=True).T
-    own = torch.arange(len(good)).unsqueeze(-1).expand_as(spare)
+    own = torch.arange(len(good), device=good.device).unsqueeze(-1).expand_as(spare)
     index = torch.where(good, own, spare)
     rows = torch.arange(index.shape[1])
     chosen = {

@@ -83,7 +83,9 @@ def _table(prior: TorchDistribution) -> tuple[Tensor, Tensor]:
         torch.manual_seed(0)
         drawn = bijector.inv(prior.sample(torch.Size([2000]))).double()
     middle, spread = drawn.median(), drawn.std()
-    free = middle + spread * torch.linspace(-FAR, FAR, GRID, dtype=torch.float64)
+    free = middle + spread * torch.linspace(
+        -FAR, FAR, GRID, dtype=torch.float64, device=middle.device
+    )
     value = bijector(free)
     log_density = prior.log_prob(value) + bijector.log_abs_det_jacobian(free, value)
     density = torch.exp(log_density.nan_to_num(nan=-torch.inf))

@@ -156,7 +156,7 @@ class Unknown(PopulationResidual):
         share = times * (STRETCH / self.span)
         found = [feature.of(share, seen) for feature in self.features]
         lead = next(iter(states.values())).shape
-        return torch.stack(found, -1) if found else torch.ones(*lead, 0, dtype=times.dtype)
+        return torch.stack(found, -1) if found else times.new_ones(*lead, 0)
 
     def weights(self, auxiliary: Tensor) -> Tensor:
         timed, states = self._parts(auxiliary)
@@ -304,7 +304,7 @@ class Unknown(PopulationResidual):
         if not free.any():
             return
         places = torch.arange(len(self.acts_on)).unsqueeze(-1) * self.count + self.timed
-        columns = (places + torch.arange(len(self.names))).flatten()[free]
+        columns = (places + torch.arange(len(self.names))).flatten()[free.cpu()]
         size, usual = scales[0, columns], statistics.usual
         pull = statistics.mean[usual][:, columns].sum(0) / size
         gram = statistics.information(columns)[usual].sum(0) / torch.outer(size, size)
@@ -334,8 +334,9 @@ class Unknown(PopulationResidual):
     def hats(self) -> Tensor:
         """How much of each knot's log power a frequency has, (frequency, knot)."""
         assert self.frequencies is not None
-        at = torch.arange(self.frequencies, dtype=torch.float64)
-        knots = KNOT * torch.arange(self.log_power.shape[-1], dtype=torch.float64)
+        like = {"dtype": torch.float64, "device": self.log_power.device}
+        at = torch.arange(self.frequencies, **like)
+        knots = KNOT * torch.arange(self.log_power.shape[-1], **like)
         return torch.relu(1 - (at.unsqueeze(-1) - knots).abs() / KNOT)
 
 
