@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -59,7 +60,8 @@ def test_no_tensor_is_left_behind(
     variant: str, guide: str | None, steps: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Two that are on two devices do not meet: an operation on both fails."""
-    monkeypatch.setattr(torch.optim.adam, "_device_dtype_check_for_fused", lambda *_, **__: None)
+    adam = import_module("torch.optim.adam")
+    monkeypatch.setattr(adam, "_device_dtype_check_for_fused", lambda *_, **__: None)
     with pretending():
         check(variant, guide, steps, str(DEVICE))
 
@@ -91,8 +93,10 @@ def test_a_card_fits_and_draws(variant: str, guide: str | None, steps: int) -> N
 @CUDA
 def test_a_card_finds_the_modes_that_the_processor_finds() -> None:
     run = fitted("hybrid-evidence", None, 14, "cpu")
-    here = posterior(run, SIMULATE(20, 3), FEW)["constant_data"]["log_evidence"].values
-    there = posterior(run.to("cuda"), SIMULATE(20, 3), FEW)["constant_data"]["log_evidence"].values
+    here, there = (
+        posterior(run.to(device), SIMULATE(20, 3), FEW)["constant_data"]["log_evidence"].values
+        for device in ("cpu", "cuda")
+    )
     assert np.median(np.abs(here - there)) < 1e-3
 
 
