@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 
 import torch
 from pyro.distributions import TorchDistribution
@@ -39,6 +40,8 @@ def fit(
     seed: int | None = None,
     trained_on: str = "",
     report: Report | None = None,
+    folder: Path | str | None = None,
+    resume: bool = False,
 ) -> Run:
     """Fit a model and its guide to observations.
 
@@ -55,12 +58,15 @@ def fit(
         seed: of parameters, batches and draws, in place of the recipe's.
         trained_on: what the data are, for reports.
         report: called after every validation.
+        folder: where the run is saved, with checkpoints on the way; nowhere if none is given.
+        resume: go on from the checkpoint in ``folder``, where the same fit left one there.
 
     Returns:
         The run: model, guide, how the fit ended, and a reference of what is ordinary.
 
     Raises:
-        InputError: data that are not what the model asks for.
+        InputError: data that are not what the model asks for; a run is in ``folder`` already, or a
+            checkpoint of another fit.
 
     """
     train, held = (data, valid) if valid is not None else data.split(SHARE, seed=0)
@@ -74,7 +80,11 @@ def fit(
         seed=seed,
         trained_on=trained_on,
     )
-    return execute(run, train, held, penalties=penalties, report=report)
+    if folder is None:
+        return execute(run, train, held, penalties=penalties, report=report)
+    from groundvae.inference.keeping import keep  # which fits by ``execute``
+
+    return keep(Path(folder), run, train, held, resume=resume, penalties=penalties, report=report)
 
 
 def prepare(

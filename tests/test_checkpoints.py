@@ -19,7 +19,7 @@ from groundvae.data.errors import InputError
 from groundvae.guides.phase import Phase
 from groundvae.inference.checkpoint import FILE, Checkpoint, Checkpoints
 from groundvae.inference.course import Course
-from groundvae.inference.fit import prepare
+from groundvae.inference.fit import fit, prepare
 from groundvae.inference.optimize import optimize
 from groundvae.inference.run import Run, load_run
 from groundvae.models.ownfile import find_system
@@ -180,6 +180,39 @@ def test_a_signal_saves_and_says_so_and_the_fit_goes_on(
     assert main(["fit", "--resume", str(out)]) == 0
     assert load_run(out).fit.stop == "finished"
     assert not (out / FILE).exists()
+
+
+def test_python_keeps_a_fit_in_a_folder_and_goes_on_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = find_system("pendulum").variant("physics-only").recipe
+    recipe = replace(recipe, options=replace(SMALL, steps=4, sleep=0.0, calibrate=0.0))
+
+    def again(folder: Path, seed: int = 0) -> Run:
+        data = SIMULATE(20, seed)
+        how = {"variant": "physics-only", "recipe": recipe, "folder": folder, "resume": True}
+        return fit("pendulum", data, **how)  # type: ignore[arg-type]
+
+    whole, out = again(tmp_path / "whole"), tmp_path / "run"
+    judge_as_usual = Course._judge
+
+    def judge(self: Course, phase: Phase, **how: bool) -> None:
+        if not how["stop"]:
+            signal.raise_signal(signal.SIGINT)
+        judge_as_usual(self, phase, **how)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Course, "_judge", judge)
+        assert again(out).fit.stop == "interrupted by SIGINT"
+    with pytest.raises(InputError, match="another fit"):
+        again(out, seed=1)
+    found = again(out)
+    assert found.fit.stop == "finished"
+    ends = [load_run(folder).model.state_dict() for folder in (out, tmp_path / "whole")]
+    assert all(torch.equal(ends[0][k], ends[1][k]) for k in ends[0])
+    assert whole.fit.steps == found.fit.steps
+    with pytest.raises(InputError, match="expected"):
+        again(out)
 
 
 def test_a_good_run_is_not_replaced_by_a_worse_end(

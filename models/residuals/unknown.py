@@ -334,10 +334,11 @@ class Unknown(PopulationResidual):
     def hats(self) -> Tensor:
         """How much of each knot's log power a frequency has, (frequency, knot)."""
         assert self.frequencies is not None
-        like = {"dtype": torch.float64, "device": self.log_power.device}
-        at = torch.arange(self.frequencies, **like)
-        knots = KNOT * torch.arange(self.log_power.shape[-1], **like)
-        return torch.relu(1 - (at.unsqueeze(-1) - knots).abs() / KNOT)
+        at, knots = (
+            torch.arange(n, dtype=torch.float64, device=self.log_power.device)
+            for n in (self.frequencies, self.log_power.shape[-1])
+        )
+        return torch.relu(1 - (at.unsqueeze(-1) - KNOT * knots).abs() / KNOT)
 
 
 def _log_ratio(up: Tensor, down: Tensor) -> Tensor:
