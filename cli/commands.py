@@ -105,14 +105,15 @@ class Fit:
 
 @dataclass(frozen=True)
 class Posterior:
-    """Infer the latents of observations: an ArviZ InferenceData as NetCDF."""
+    """Infer the latents of observations: an ArviZ InferenceData as NetCDF or Zarr."""
 
     run_folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
     """Folder that `fit` wrote."""
     data: Path
     """The .npz with the observations."""
     out: Path
-    """The .nc file to write."""
+    """The .nc file to write; or a .zarr folder: block by block, for more than the memory holds, and
+    gone on with where it was stopped."""
     reprior: tuple[str, ...] = ()
     """Priors to put in place of the fitted ones without a refit: 'omega=LogNormal(0.5, 0.3)'."""
     weighted: bool = False
@@ -132,6 +133,11 @@ class Posterior:
     """Which observations, counted from 0; default all."""
     refuse_missing: bool = False
     """Stop if observations have missing samples (NaN) instead of masking them."""
+    device: str = "cpu"
+    """Where to compute, cpu or cuda."""
+    cluster: str = "none"
+    """Who does it: local:N, so many processes of this machine; tcp://HOST:PORT, the workers of a
+    Dask scheduler; or none, this process alone."""
     threads: int | None = None
     """Processor threads; default one, or a few where observations are large."""
     options: Options = field(default_factory=PosteriorOptions)
@@ -139,20 +145,25 @@ class Posterior:
 
 @dataclass(frozen=True)
 class Predict:
-    """Predict under interventions and beyond the data's last time, as NetCDF."""
+    """Predict under interventions and beyond the data's last time, as NetCDF or Zarr."""
 
     run_folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
     """Folder that `fit` wrote."""
     data: Path
     """The .npz with the observations to infer from."""
     out: Path
-    """The .nc file to write."""
+    """The .nc file to write, or a .zarr folder, as for `posterior`."""
     do: tuple[str, ...] = ()
     """Changes of latents after they are inferred: 'omega*=2', 'omega+=0.1' or 'omega=1.5'."""
     until: float | None = None
     """Predict up to this time in seconds."""
     refuse_missing: bool = False
     """Stop if observations have missing samples (NaN) instead of masking them."""
+    device: str = "cpu"
+    """Where to compute, cpu or cuda."""
+    cluster: str = "none"
+    """Who does it: local:N, so many processes of this machine; tcp://HOST:PORT, the workers of a
+    Dask scheduler; or none, this process alone."""
     threads: int | None = None
     """Processor threads; default one, or a few where observations are large."""
     options: Options = field(default_factory=PosteriorOptions)
@@ -172,6 +183,11 @@ class Diagnose:
     """Store the posterior as RUN/posterior.nc as well, and that of --nuts as RUN/nuts.nc."""
     nuts: int = 0
     """Compare the guide with NUTS on so many of the observations; takes minutes."""
+    device: str = "cpu"
+    """Where to compute, cpu or cuda."""
+    cluster: str = "none"
+    """Who does it: local:N, so many processes of this machine; tcp://HOST:PORT, the workers of a
+    Dask scheduler; or none, this process alone."""
     threads: int | None = None
     """Processor threads; default one, or a few where observations are large."""
     options: Options = field(default_factory=PosteriorOptions)
@@ -196,6 +212,11 @@ class Compare:
     """Seeds to cross; the tables give mean and standard deviation over them."""
     root: Path | None = None
     """Folder of measured data, for systems that have them; see the command `data`."""
+    device: str = "cpu"
+    """Where to compute, cpu or cuda."""
+    cluster: str = "none"
+    """Who does it: local:N, so many processes of this machine; tcp://HOST:PORT, the workers of a
+    Dask scheduler; or none, this process alone."""
     threads: int | None = None
     """Processor threads; default one, or a few where observations are large."""
     options: Annotated[FitOptions, tyro.conf.arg(name="")] = field(default_factory=usual_options)

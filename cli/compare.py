@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import product
 from pathlib import Path
 from statistics import mean, stdev
@@ -15,7 +15,8 @@ import torch
 
 from groundvae.cli.commands import Compare, Fit
 from groundvae.cli.comparison import plot_comparison
-from groundvae.cli.console import note, say, set_threads
+from groundvae.cli.console import note, say, set_threads, telling_to
+from groundvae.cli.device import check_device
 from groundvae.cli.fit import check_converged, fit_and_save, unfitted
 from groundvae.cli.source import assigned, default_splits, once, usual_recipe
 from groundvae.cli.usual import tuned
@@ -26,12 +27,15 @@ from groundvae.diagnostics import standin
 from groundvae.diagnostics.metrics import compute_metrics
 from groundvae.guides.catalogue import GUIDES
 from groundvae.inference.checkpoint import FILE as CHECKPOINT
+from groundvae.inference.cluster import NONE, check_cluster, workers
 from groundvae.inference.posterior import posterior
 from groundvae.inference.run import Run, load_run
 from groundvae.models.ownfile import find_system
 from groundvae.models.prior import parse_priors
 
 KEYS = ("variant", "guide", "prior", "seed")
+Row = dict[str, str | float]
+"""Of the table, by column."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,9 @@ class Cell:
     guide: str
     prior: str
     seed: int
+
+    def __str__(self) -> str:
+        return f"{self.variant} {self.guide} {self.prior} seed {self.seed}"
 
     @property
     def folder(self) -> str:
@@ -69,15 +76,17 @@ class Shared:
 
 
 def run(asked: Compare) -> None:
+    check_cluster(asked.cluster)
+    check_device(asked.device)
     check(asked)
-    shared = Shared(asked)
-    note(set_threads(asked.threads, shared.splits.train.x[0].size))
-    rows = []
     cells = list(cells_of(asked))
-    for i, cell in enumerate(cells, 1):
-        note(f"[{i}/{len(cells)}] {cell.variant} {cell.guide} {cell.prior} seed {cell.seed}")
-        rows.append(measure(asked, cell, shared))
-        write_tables(rows, asked.out)
+    found: dict[Cell, Row] = {}
+    with workers(asked.cluster) as group:
+        for cell, row in group.map(work(asked), cells):
+            found[cell] = row
+            rows = [found[c] for c in cells if c in found]
+            note(f"[{len(rows)}/{len(cells)}] {cell}: {row['failure'] or 'done'}")
+            write_tables(rows, asked.out)
     drawn = plot_comparison(rows, KEYS[:3], asked.out / "comparison.png", units(asked))
     figure = f" and {asked.out / 'comparison.png'}" if drawn else "; no cell to draw"
     say(f"wrote {asked.out / 'table.csv'}, {asked.out / 'table.md'}{figure}")
@@ -125,8 +134,26 @@ def cells_of(asked: Compare) -> Iterator[Cell]:
             yield Cell(variant, guide, prior, seed)
 
 
-def measure(asked: Compare, cell: Cell, shared: Shared) -> dict[str, str | float]:
+def work(asked: Compare) -> Callable[[Cell], tuple[Cell, Row]]:
+    """What is done with each cell, here or by a worker."""
+    asked = replace(asked, out=asked.out.resolve())
+    if asked.cluster != NONE:
+        return partial(measure_apart, asked)
+    shared = Shared(asked)
+    note(set_threads(asked.threads, shared.splits.train.x[0].size))
+    return partial(measure, asked, shared)
+
+
+def measure_apart(asked: Compare, cell: Cell) -> tuple[Cell, Row]:
+    """``measure`` by a worker, which tells its progress to a file of the cell's own."""
+    asked.out.mkdir(parents=True, exist_ok=True)
+    with telling_to(asked.out / f"{cell.folder}.log"):
+        return measure(asked, Shared(asked), cell)
+
+
+def measure(asked: Compare, shared: Shared, cell: Cell) -> tuple[Cell, Row]:
     """Fit (unless that is done), measure (likewise); a failure becomes part of the row."""
+    note(f"{cell}")
     identity = {key: getattr(cell, key) for key in KEYS}
     try:
         command = command_of(asked, cell)
@@ -135,17 +162,17 @@ def measure(asked: Compare, cell: Cell, shared: Shared) -> dict[str, str | float
         run = _fitted(replace(command, out=folder), folder)
         if not cache.is_file():
             with replacing(cache) as temporary:
-                text = json.dumps(_metrics(run, shared.splits.test), indent=2) + "\n"
+                text = json.dumps(_metrics(run, shared.splits.test, asked.device), indent=2) + "\n"
                 temporary.write_text(text, encoding="utf-8")
         measured: dict[str, float] = json.loads(cache.read_text(encoding="utf-8"))
-        return identity | measured | {"failure": ""}
+        return cell, identity | measured | {"failure": ""}
     except (InputError, ArithmeticError, RuntimeError, ValueError) as error:
         note(f"  failed: {error}")
-        return identity | {"failure": str(error)}
+        return cell, identity | {"failure": str(error)}
 
 
-def _metrics(run: Run, test: Dataset) -> dict[str, float]:
-    metrics = compute_metrics(posterior(run, test))
+def _metrics(run: Run, test: Dataset, device: str) -> dict[str, float]:
+    metrics = compute_metrics(posterior(run.to(device), test))
     metrics["fit_seconds"] = run.fit.seconds
     if standin.is_stand_in(run):
         metrics[standin.METRIC] = 1.0
@@ -162,6 +189,7 @@ def command_of(asked: Compare, cell: Cell) -> Fit:
         prior=() if cell.prior == "default" else tuple(cell.prior.split(";")),
         root=asked.root,
         threads=torch.get_num_threads(),
+        device=asked.device,
         options=replace(tuned(usual.options, asked.options), seed=cell.seed),
     )
 
@@ -175,7 +203,7 @@ def _fitted(command: Fit, folder: Path) -> Run:
     return fit_and_save(command)
 
 
-def write_tables(rows: Sequence[dict[str, str | float]], folder: Path) -> None:
+def write_tables(rows: Sequence[Row], folder: Path) -> None:
     """``table.csv``: every cell; ``table.md``: mean and standard deviation over seeds."""
     columns = list(dict.fromkeys(key for row in rows for key in row))
     with (
@@ -188,7 +216,7 @@ def write_tables(rows: Sequence[dict[str, str | float]], folder: Path) -> None:
     numbers = [c for c in columns if c not in KEYS and c != "failure"]
     lines = ["| " + " | ".join([*KEYS[:3], "seeds", *numbers, "failures"]) + " |"]
     lines.append("|" + " --- |" * (len(numbers) + 5))
-    groups: dict[tuple[str, ...], list[dict[str, str | float]]] = {}
+    groups: dict[tuple[str, ...], list[Row]] = {}
     for row in rows:
         groups.setdefault(tuple(str(row[k]) for k in KEYS[:3]), []).append(row)
     for key, group in groups.items():

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
@@ -13,6 +15,18 @@ MOST = 4  # threads that are taken unasked
 
 out = Console()
 err = Console(stderr=True)
+
+
+@contextmanager
+def telling_to(path: Path) -> Iterator[None]:
+    """Have both go to the end of a file instead."""
+    before = out.file, err.file
+    with path.open("a", encoding="utf-8") as stream:
+        out.file = err.file = stream
+        try:
+            yield
+        finally:
+            out.file, err.file = before
 
 
 def say(text: str) -> None:

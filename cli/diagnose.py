@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import tempfile
+from pathlib import Path
+
 import arviz as az
 import numpy as np
 
 from groundvae.cli.commands import Diagnose
 from groundvae.cli.console import note, say, set_threads, show_metrics
+from groundvae.cli.device import check_device
 from groundvae.cli.doubts import warn_of_run
 from groundvae.cli.posterior import told
 from groundvae.cli.source import default_splits, read_data
+from groundvae.cli.streaming import on_workers
 from groundvae.data.dataset import Dataset
 from groundvae.data.errors import InputError
 from groundvae.data.unusable import usable
 from groundvae.diagnostics.diagnose import diagnose, read_verdicts
 from groundvae.diagnostics.report import summary
 from groundvae.diagnostics.style import choose
+from groundvae.inference.cluster import NONE, check_cluster
 from groundvae.inference.inferencedata import assembled, save_inference_data
 from groundvae.inference.nuts import NutsOptions, nuts
 from groundvae.inference.posterior import posterior
@@ -25,6 +31,8 @@ from groundvae.inference.run import Run, load_run
 def run(asked: Diagnose) -> None:
     if asked.nuts < 0:
         raise InputError(f"--nuts is {asked.nuts}, expected 0 or more")
+    check_cluster(asked.cluster)
+    check_device(asked.device)
     run = load_run(asked.run_folder)
     if asked.data is None:
         splits = default_splits(run.entry, asked.root)
@@ -35,12 +43,12 @@ def run(asked: Diagnose) -> None:
         data = data.subset(usable(data))
     warn_of_run(run, asked.run_folder, data)
     note(set_threads(asked.threads, data.x[0].size))
-    inference_data = posterior(run, data, asked.options)
+    inference_data = drawn(asked, run, data)
     if "unusable" in inference_data["constant_data"]:  # their prior says nothing of the run
         good = ~inference_data["constant_data"]["unusable"].values
         note(f"WARNING: {(~good).sum()} observations without a finite posterior are left out")
         data = data.subset(np.flatnonzero(good))
-        inference_data = posterior(run, data, asked.options)
+        inference_data = drawn(asked, run, data)
     inference_data.attrs["source"] = splits.source if asked.data is None else str(asked.data)
     if asked.keep_posterior:
         save_inference_data(inference_data, asked.run_folder / "posterior.nc")
@@ -55,6 +63,20 @@ def run(asked: Diagnose) -> None:
     figures = sorted(p.name for p in asked.run_folder.glob("*.png"))
     say(f"figures in {asked.run_folder}: {', '.join(figures)}")
     say(f"report: {asked.run_folder / 'report.html'}")
+
+
+def drawn(asked: Diagnose, run: Run, data: Dataset) -> az.InferenceData:
+    """The posterior, by this process or by workers: the same draws."""
+    if asked.cluster == NONE:
+        found = posterior(run.to(asked.device), data, asked.options)
+        run.to("cpu")
+        return found
+    with tempfile.TemporaryDirectory() as temporary:
+        place = Path(temporary) / "posterior.zarr"
+        found = on_workers(
+            asked.run_folder, data, place, asked.options, asked.cluster, device=asked.device
+        )
+        return found.load()
 
 
 def reference_of(asked: Diagnose, run: Run, data: Dataset) -> az.InferenceData:

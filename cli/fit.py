@@ -11,6 +11,7 @@ from pyro.distributions import TorchDistribution
 
 from groundvae.cli.commands import Fit
 from groundvae.cli.console import err, note, say, set_threads
+from groundvae.cli.device import check_device
 from groundvae.cli.progress import reporting
 from groundvae.cli.source import (
     assigned,
@@ -193,13 +194,3 @@ def _weight(text: str) -> tuple[str, float]:
     if not 0 <= weight < float("inf"):
         raise InputError(f"--weight {text!r}: expected a finite number of 0 or more")
     return name.strip(), weight
-
-
-def check_device(name: str) -> None:
-    """Refuse a device that this machine lacks, before any work."""
-    try:
-        if torch.device(name).type not in ("cpu", "cuda"):
-            raise RuntimeError(name)
-        torch.empty(0, device=name)
-    except (RuntimeError, AssertionError) as error:
-        raise InputError(f"device {name!r} is not available, expected cpu or cuda") from error

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import arviz as az
 import numpy as np
@@ -12,9 +11,10 @@ from pyro.distributions import TorchDistribution
 
 from groundvae.cli.commands import Posterior
 from groundvae.cli.console import note, say, set_threads
+from groundvae.cli.device import check_device
 from groundvae.cli.doubts import warn_of_run, warn_of_unusable, warn_of_unusual
 from groundvae.cli.source import assigned, default_splits, read_data
-from groundvae.data.atomic import check_writable
+from groundvae.cli.streaming import is_streamed, stream
 from groundvae.data.dataset import Dataset
 from groundvae.data.errors import InputError
 from groundvae.inference.importance import UNRELIABLE, guide_ratio, prior_ratio, resample
@@ -34,13 +34,20 @@ REMEDY = {
 
 
 def run(asked: Posterior) -> None:
-    check_netcdf(asked.out)
+    streamed = is_streamed(asked.out, asked.cluster)
     if asked.nuts is not None and (asked.weighted or asked.reprior):
         raise InputError("--nuts samples the model itself, expected no --weighted or --reprior")
     if asked.mix and (asked.nuts or asked.refine or asked.weighted or asked.reprior):
         raise InputError("--mix draws from runs as they are, expected no other way of drawing")
     if asked.held_out is not None and not asked.mix:
         raise InputError("--held-out weighs runs against each other, expected --mix")
+    check_device(asked.device)
+    others = [f"--{k}" for k in ("refine", "nuts", "mix") if getattr(asked, k) not in ((), None)]
+    if others and asked.device != "cpu":
+        raise InputError(f"{others[0]} computes on the cpu, expected no --device")
+    if streamed:
+        streamed_draws(asked)
+        return
     refinement = None if asked.refine is None else RefineOptions(steps=asked.refine)
     sampling = None if asked.nuts is None else nuts_options(asked, asked.nuts)
     texts = assigned("--reprior", asked.reprior)
@@ -71,6 +78,24 @@ def run(asked: Posterior) -> None:
     say(f"wrote the posterior of {len(data)} observations to {asked.out}, {threads}")
 
 
+def streamed_draws(asked: Posterior) -> None:
+    """Draws of the guide, block by block."""
+    others = ("reprior", "weighted", "refine", "nuts", "mix", "only")
+    named = [f"--{name}" for name in others if getattr(asked, name) not in ((), False, None)]
+    if named:
+        raise InputError(f"{named[0]} is for one process and .nc, expected no --cluster or .zarr")
+    set_threads(asked.threads)
+    stream(
+        asked.run_folder,
+        asked.data,
+        asked.out,
+        asked.options,
+        cluster=asked.cluster,
+        device=asked.device,
+        refuse_missing=asked.refuse_missing,
+    )
+
+
 def drawn(
     asked: Posterior,
     run: Run,
@@ -82,7 +107,8 @@ def drawn(
     options = asked.options
     if asked.weighted:  # a draw has a weight only if it is decoded
         options = replace(options, predictive_draws=options.draws)
-    result = posterior(run, data, options, scored_by=scored_by)
+    result = posterior(run.to(asked.device), data, options, scored_by=scored_by)
+    run.to("cpu")
     if not asked.weighted and not priors:
         return result
     log_weight = np.zeros(())
@@ -168,10 +194,3 @@ def reliability(reweighted: az.InferenceData, remedy: str) -> str:
         if bad
         else f"k-hat is below {UNRELIABLE} for all {k_hat.size} observations: no refit is needed"
     )
-
-
-def check_netcdf(path: Path) -> None:
-    """Refuse a name that is not NetCDF's before the work, not after it."""
-    if path.suffix != ".nc":
-        raise InputError(f"{path}: expected a name that ends in .nc")
-    check_writable(path)

@@ -6,9 +6,10 @@ import math
 
 from groundvae.cli.commands import Predict
 from groundvae.cli.console import say, set_threads
+from groundvae.cli.device import check_device
 from groundvae.cli.doubts import warn_of_run, warn_of_unusable, warn_of_unusual
-from groundvae.cli.posterior import check_netcdf
 from groundvae.cli.source import once, read_data
+from groundvae.cli.streaming import is_streamed, stream
 from groundvae.data.errors import InputError
 from groundvae.inference.inferencedata import save_inference_data
 from groundvae.inference.posterior import posterior
@@ -17,11 +18,26 @@ from groundvae.models.intervention import parse_intervention
 
 
 def run(asked: Predict) -> None:
-    check_netcdf(asked.out)
+    streamed = is_streamed(asked.out, asked.cluster)
+    check_device(asked.device)
     if asked.until is not None and not math.isfinite(asked.until):
         raise InputError(f"--until is {asked.until}, expected a time in seconds")
     changes = once("--do", (parse_intervention(text) for text in asked.do))
-    run = load_run(asked.run_folder)
+    if streamed:
+        set_threads(asked.threads)
+        stream(
+            asked.run_folder,
+            asked.data,
+            asked.out,
+            asked.options,
+            cluster=asked.cluster,
+            device=asked.device,
+            refuse_missing=asked.refuse_missing,
+            changes=changes,
+            until=asked.until,
+        )
+        return
+    run = load_run(asked.run_folder).to(asked.device)
     data = read_data(asked.data, run.entry, refuse_missing=asked.refuse_missing)
     warn_of_run(run, asked.run_folder, data)
     threads = set_threads(asked.threads, data.x[0].size)

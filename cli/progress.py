@@ -1,8 +1,8 @@
-"""Progress of a fit: a bar on a terminal, plain lines elsewhere."""
+"""Progress of a fit, or of many parts: a bar on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
@@ -54,6 +54,34 @@ def reporting(console: Console) -> Iterator[Report]:
             progress.update(tasks[phase.name], completed=step, rate=rate, terms=_cut(terms, room))
 
         yield report
+
+
+@contextmanager
+def counting(console: Console, what: str) -> Iterator[Callable[[int, int], None]]:
+    """Give the function that is told how many ``what`` are done, of how many, by all workers."""
+    if not console.is_terminal:
+        tenths = -1
+
+        def tell(done: int, count: int) -> None:
+            nonlocal tenths
+            if 10 * done // count > tenths:
+                tenths = 10 * done // count
+                console.print(f"{done} of {count} {what}", soft_wrap=True, highlight=False)
+
+        yield tell
+        return
+    rate = TextColumn("{task.fields[rate]}")
+    columns = (TextColumn(what), BarColumn(bar_width=12), MofNCompleteColumn(), rate)
+    with Progress(*columns, TimeRemainingColumn(compact=True), console=console) as progress:
+        task = progress.add_task(what, rate="", total=None)
+
+        def advance(done: int, count: int) -> None:
+            speed = progress.tasks[0].speed
+            progress.update(
+                task, completed=done, total=count, rate=f"{speed:.3g}/s" if speed else ""
+            )
+
+        yield advance
 
 
 def _terms(terms: dict[str, float]) -> str:

@@ -9,13 +9,16 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
+import xarray as xr
 
 from groundvae.cli.console import note
-from groundvae.data.dataset import Dataset, load_dataset
+from groundvae.data.dataset import Dataset, dataset_of, load_dataset
 from groundvae.data.errors import InputError
+from groundvae.data.input import BASE
 from groundvae.data.npz import look_into
 from groundvae.data.reading import read
 from groundvae.data.root import Splits
+from groundvae.data.rows import Arrays, Labelled, open_rows
 from groundvae.data.unusable import find_unusable, told, without_values
 from groundvae.models.catalogue import Entry
 from groundvae.models.prior import split_assignment
@@ -119,40 +122,101 @@ def read_data(path: Path, entry: Entry, *, refuse_missing: bool = False) -> Data
         InputError: the file is bad, of another rank, or has gaps that are refused.
 
     """
+    return _checked(_parsed(path, entry, path), entry, path, refuse_missing=refuse_missing)
+
+
+class FileRows:
+    """A data file of one system, read and checked some observations at a time.
+
+    Raises:
+        InputError: the file is bad.
+
+    """
+
+    def __init__(self, path: Path, entry: Entry, *, refuse_missing: bool = False) -> None:
+        self.path, self.entry, self.refuse_missing = path, entry, refuse_missing
+        declared = {name: len(i.over) + 1 for name, i in entry.system.inputs.items()}
+        own = declared | {BASE + name: 2 for name in declared}
+        opened = open_rows(path, own | dict.fromkeys(entry.source.references, 1))
+        self.opened: Arrays | Labelled | Dataset
+        self.opened = read_data(path, entry) if opened is None else opened
+
+    def __len__(self) -> int:
+        return len(self.opened)
+
+    def subset(self, index: slice) -> Dataset:
+        """Some of the observations; those that cannot be used have no samples."""
+        if isinstance(self.opened, Dataset):
+            return self.opened.subset(index)
+        data = _parsed(self.opened.part(index), self.entry, self.path, quiet=index.start > 0)
+        return _checked(
+            data, self.entry, self.path, refuse_missing=self.refuse_missing, first=index.start
+        )
+
+
+def _parsed(
+    source: Path | dict[str, np.ndarray] | xr.Dataset,
+    entry: Entry,
+    path: Path,
+    *,
+    quiet: bool = False,
+) -> Dataset:
+    """A data file of one system, or part of it, as it stands there."""
     system = entry.system
     if path.suffix in TABLES or system.inputs:
-        data = read(
-            path,
+        return read(
+            source,
             inputs=system.inputs,
             truth=entry.source.references,
             coordinates=system.coordinates,
         )
-    else:
-        names = tuple(system.coordinates)
-        data = load_dataset(path, coordinates=names, latents=entry.source.references)
-        data = _doubted(data, look_into(path), entry, path)
+    names, latents = tuple(system.coordinates), tuple(entry.source.references)
+    if isinstance(source, Path):
+        data = load_dataset(source, coordinates=names, latents=latents)
+        return _doubted(data, look_into(source), entry, path)
+    assert isinstance(source, dict)
+    data = dataset_of(source, path, coordinates=names, latents=latents)
+    return _doubted(data, source, entry, path, quiet=quiet)
+
+
+def _checked(
+    data: Dataset, entry: Entry, path: Path, *, refuse_missing: bool, first: int | None = None
+) -> Dataset:
+    """Data as the system knows them; ``first``: of a part, the number of its first observation."""
     rank = 1 + len(entry.system.axes)
     if data.x.ndim != rank:
         shape = ", ".join(("observation", *entry.system.axes))
         raise InputError(f"{path}: x has shape {data.x.shape}, expected ({shape})")
     missing = np.isnan(data.x)
     if refuse_missing and missing.any():
-        where = int(missing.reshape(len(data), -1).any(axis=1).argmax())
+        where = int(missing.reshape(len(data), -1).any(axis=1).argmax()) + (first or 0)
         raise InputError(
             f"{path}: x has {int(missing.sum())} missing samples, the first in observation "
             f"{where}, expected none with --refuse-missing"
         )
-    return _with_coordinates(_cleared(data, entry, path), entry, path)
+    if first is None:
+        return _with_coordinates(_cleared(data, entry, path), entry, path)
+    x = data.x.copy()
+    x[list(find_unusable(x, entry.system.limits))] = np.nan
+    return _with_coordinates(replace(data, x=x), entry, path)
 
 
-def _doubted(data: Dataset, arrays: Mapping[str, np.ndarray], entry: Entry, path: Path) -> Dataset:
+def _doubted(
+    data: Dataset,
+    arrays: Mapping[str, np.ndarray],
+    entry: Entry,
+    path: Path,
+    *,
+    quiet: bool = False,
+) -> Dataset:
     """The data as they are meant: whole numbers of images scaled, arrays nobody uses named."""
     kind = arrays["x"].dtype if "x" in arrays else data.x.dtype
     if kind.kind in "iu" and len(entry.system.axes) == IMAGE_RANK:
         most = np.iinfo(kind).max
-        note(f"{path}: x holds whole numbers ({kind}), taken as 0 .. {most} for 0 .. 1")
+        if not quiet:
+            note(f"{path}: x holds whole numbers ({kind}), taken as 0 .. {most} for 0 .. 1")
         data = replace(data, x=data.x / np.float32(most))
-    if "time" not in entry.system.axes:
+    if quiet or "time" not in entry.system.axes:
         return data
     steps = data.x.shape[1 + entry.system.axes.index("time")]
     used = {"x", *data.arrays(), *entry.system.coordinates}

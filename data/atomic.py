@@ -109,6 +109,17 @@ def digest_of(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
+def digest_of_file(path: Path) -> str:
+    """SHA-256 of a file, or of all files of a folder and their names, read piece by piece."""
+    if not path.is_dir():
+        with path.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    found = hashlib.sha256()
+    for file in sorted(p for p in path.rglob("*") if p.is_file()):
+        found.update(f"{file.relative_to(path)} {digest_of_file(file)}".encode())
+    return found.hexdigest()
+
+
 def check_writable(path: Path | str) -> None:
     """Refuse a name that no file can be written under, before the work and not after it.
 

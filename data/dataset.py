@@ -261,6 +261,22 @@ def load_dataset(
 
     """
     arrays = read_npz(path, ("x", *coordinates, *latents))
+    return dataset_of(arrays, path, coordinates=coordinates, latents=latents)
+
+
+def dataset_of(
+    arrays: Mapping[str, np.ndarray],
+    path: Path | str,
+    *,
+    coordinates: tuple[str, ...],
+    latents: tuple[str, ...],
+) -> Dataset:
+    """Of arrays by name (any shapes), ``x``, the named coordinates and true latents.
+
+    Raises:
+        InputError: no ``x``, or bad values; ``path`` says where.
+
+    """
     if "x" not in arrays:
         raise InputError(f"{path}: has no array 'x', expected one of shape (observation, ...)")
     try:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import struct
 import zipfile
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -26,6 +30,9 @@ UNREADABLE = (
     zlib.error,
 )
 
+ZIP_HEADER = 30  # bytes before the name of a member
+HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+
 
 def read_npz(path: Path | str, names: tuple[str, ...] | None = None) -> dict[str, np.ndarray]:
     """The arrays of a file by name, of any shapes: those of ``names`` that it has.
@@ -36,7 +43,54 @@ def read_npz(path: Path | str, names: tuple[str, ...] | None = None) -> dict[str
         InputError: no such file, not an ``.npz``, damaged, or one of ``names`` is pickled.
 
     """
+    with _opened(Path(path)) as archive:
+        if names is not None:
+            return {name: archive[name] for name in names if name in archive.files}
+        return {name: archive[name] for name in archive.files if not _pickled(archive, name)}
+
+
+def map_npz(path: Path | str) -> dict[str, np.ndarray]:
+    """The plain arrays of a file by name, of any shapes, read when they are used.
+
+    Of those that are compressed (``np.savez_compressed``) all is read.
+
+    Raises:
+        InputError: what ``read_npz`` refuses.
+
+    """
     path = Path(path)
+    with _opened(path) as archive:
+        stored = {
+            item.filename.removesuffix(".npy"): item
+            for item in (archive.zip.infolist() if archive.zip else ())
+            if item.compress_type == zipfile.ZIP_STORED
+        }
+        mapped = {name: _mapped(path, item) for name, item in stored.items()}
+        found = {name: array for name, array in mapped.items() if array is not None}
+        rest = [n for n in archive.files if n not in found and not _pickled(archive, n)]
+        return found | {name: archive[name] for name in rest}
+
+
+def _mapped(path: Path, item: zipfile.ZipInfo) -> np.ndarray | None:
+    """An array that stands in a file as it is in memory; None where it cannot be mapped."""
+    with path.open("rb") as stream:
+        stream.seek(item.header_offset)
+        header = stream.read(ZIP_HEADER)
+        name, extra = struct.unpack("<HH", header[-4:])
+        stream.seek(name + extra, os.SEEK_CUR)
+        version = np.lib.format.read_magic(stream)
+        if version not in HEADERS:
+            return None
+        shape, fortran, dtype = HEADERS[version](stream)
+        if dtype.hasobject or not np.prod(shape):
+            return None
+        order: Literal["F", "C"] = "F" if fortran else "C"
+        return np.memmap(path, dtype, "r", stream.tell(), shape, order)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[np.lib.npyio.NpzFile]:
+    """An archive; what goes wrong with it is told in one sentence."""
     if not path.is_file():
         raise InputError(f"{path}: no such file, expected an .npz with an array 'x'")
     try:
@@ -44,9 +98,7 @@ def read_npz(path: Path | str, names: tuple[str, ...] | None = None) -> dict[str
         if not isinstance(opened, np.lib.npyio.NpzFile):
             raise InputError(f"{path}: is one bare array, expected an .npz with an array 'x'")
         with opened as archive:
-            if names is not None:
-                return {name: archive[name] for name in names if name in archive.files}
-            return {name: archive[name] for name in archive.files if not _pickled(archive, name)}
+            yield archive
     except InputError:
         raise
     except ValueError as error:

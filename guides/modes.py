@@ -96,7 +96,8 @@ class OwnShear(Transform):
 
     def __init__(self, centre: Tensor, score: int, weights: Tensor, spread: Tensor) -> None:
         super().__init__()
-        self.centre, self.score, self.weights, self.spread = centre, score, weights, spread
+        self.centre, self.score, self.spread = centre, score, spread
+        self.weights = weights.to(centre.device)
 
     def _log_factor(self, at: Tensor) -> Tensor:
         moved: Tensor = -0.5 * self.spread * (at[..., self.score] - self.centre)
@@ -210,7 +211,7 @@ class ModeGuide(ReadingGuide):
             rows = (~reached(best, linear)).nonzero().squeeze(-1)
             if not len(rows):
                 break
-            self._again(best, rows, linear.evidence[rows], torch.tensor(wave))
+            self._again(best, rows, linear.evidence[rows], torch.tensor(wave, device=rows.device))
         return _about(best, parts)
 
     def _again(self, best: Search, rows: Tensor, evidence: Tensor, places: Tensor) -> None:

@@ -58,9 +58,11 @@ def simulate(
     if not bool(good.any()):
         raise NonFiniteError("no draw of the priors has a finite solution, expected narrower ones")
     # A prior may allow what no path is finite under: such draws are replaced by others.
-    rows = torch.arange(n)
+    rows = torch.arange(n, device=good.device)
     spare = good.nonzero().squeeze(-1)
-    return drawn[torch.where(good, rows, spare[torch.randint(len(spare), (n,))])]
+    return drawn[
+        torch.where(good, rows, spare[torch.randint(len(spare), (n,), device=good.device)])
+    ]
 
 
 def hyperparameters(

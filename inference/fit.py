@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 
 import torch
 from pyro.distributions import TorchDistribution
@@ -40,6 +41,8 @@ def fit(
     trained_on: str = "",
     device: str = "cpu",
     report: Report | None = None,
+    folder: Path | str | None = None,
+    resume: bool = False,
 ) -> Run:
     """Fit a model and its guide to observations.
 
@@ -57,12 +60,15 @@ def fit(
         trained_on: what the data are, for reports.
         device: where it is fitted, ``cpu`` or ``cuda``; the run comes back to the processor.
         report: called after every validation.
+        folder: where the run is saved, with checkpoints on the way; nowhere if none is given.
+        resume: go on from the checkpoint in ``folder``, where the same fit left one there.
 
     Returns:
         The run: model, guide, how the fit ended, and a reference of what is ordinary.
 
     Raises:
-        InputError: data that are not what the model asks for.
+        InputError: data that are not what the model asks for; a run is in ``folder`` already, or a
+            checkpoint of another fit.
 
     """
     train, held = (data, valid) if valid is not None else data.split(SHARE, seed=0)
@@ -76,7 +82,20 @@ def fit(
         seed=seed,
         trained_on=trained_on,
     )
-    return execute(run, train, held, device=device, penalties=penalties, report=report)
+    if folder is None:
+        return execute(run, train, held, device=device, penalties=penalties, report=report)
+    from groundvae.inference.keeping import keep  # which fits by ``execute``
+
+    return keep(
+        Path(folder),
+        run,
+        train,
+        held,
+        resume=resume,
+        device=device,
+        penalties=penalties,
+        report=report,
+    )
 
 
 def prepare(
@@ -146,8 +165,7 @@ def execute(
         loss.weights[name] = run.config.how.weights.get(name, 1.0)
     options = run.config.options
     run.fit = optimize(run.model, run.guide, loss, fitted, held, options, report, checkpoints)
-    both.cpu()
     if run.fit.ending is not Ending.DIVERGED:
-        known = run.batch(train), run.batch(valid)  # on the cpu now
-        run.ood_reference = learn_reference(run.model, run.guide, *known)
+        run.ood_reference = learn_reference(run.model, run.guide, fitted, held)
+    both.cpu()
     return run

@@ -16,7 +16,8 @@ from groundvae.inference.checkpoint import FILE, Checkpoint, Checkpoints
 from groundvae.inference.course import Report
 from groundvae.inference.fit import execute
 from groundvae.inference.folder import alone_in, write_somewhere
-from groundvae.inference.run import DAMAGE, Run, config_of, new_run
+from groundvae.inference.penalty import Penalty
+from groundvae.inference.run import DAMAGE, Run, check_folder, config_of, new_run
 
 WELL = (Ending.FINISHED, Ending.PLATEAU)
 
@@ -64,6 +65,7 @@ def fit_in(
     valid: Dataset,
     *,
     device: str = "cpu",
+    penalties: Mapping[str, Penalty] | None = None,
     report: Report | None = None,
     begun: Mapping[str, Any] | None = None,
     warn: Callable[[str], None] = lambda _: None,
@@ -87,7 +89,15 @@ def fit_in(
     with alone_in(folder):
         kept = Kept(folder, run, {**(begun or {}), **data}, warn)
         checkpoints = Checkpoints(kept, resumed)
-        execute(run, train, valid, device=device, report=report, checkpoints=checkpoints)
+        execute(
+            run,
+            train,
+            valid,
+            device=device,
+            penalties=penalties,
+            report=report,
+            checkpoints=checkpoints,
+        )
         return _settle(run, folder)
 
 
@@ -107,6 +117,43 @@ def resume(folder: Path) -> tuple[Run, Checkpoint]:
         raise
     except DAMAGE as error:
         raise InputError(f"{folder}: its checkpoint is damaged ({error})") from error
+
+
+def keep(
+    folder: Path,
+    run: Run,
+    train: Dataset,
+    valid: Dataset,
+    *,
+    resume: bool,
+    device: str = "cpu",
+    penalties: Mapping[str, Penalty] | None = None,
+    report: Report | None = None,
+) -> Run:
+    """Fit an unfitted run in a folder; where ``resume``, on from the checkpoint that is there.
+
+    Raises:
+        InputError: a run is there; its checkpoint is of another fit.
+
+    """
+    there = resume and (folder / FILE).is_file()
+    if not there:
+        check_folder(folder, overwrite=False)
+    checkpoint = Checkpoint.read(folder) if there else None
+    own = json.loads(json.dumps(asdict(run.config)))
+    if checkpoint is not None and checkpoint.values["config"] != own:
+        raise InputError(f"{folder}: was begun as another fit, expected the same, or a new folder")
+    fit_in(
+        folder,
+        run,
+        train,
+        valid,
+        device=device,
+        penalties=penalties,
+        report=report,
+        resumed=checkpoint,
+    )
+    return run
 
 
 def ended_well(folder: Path) -> bool:

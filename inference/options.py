@@ -17,9 +17,14 @@ class PosteriorOptions:
     """Of these, how many are decoded: predictions, log-likelihoods, importance weights."""
     seed: int = 0
     """Of the draws."""
+    block: int | None = None
+    """Observations that are drawn for together, from a seed of their own; default as many as bound
+    the memory."""
 
     def __post_init__(self) -> None:
         if self.draws < 1 or self.predictive_draws < 1:
             raise InputError("draws and predictive_draws must be 1 or more")
+        if self.block is not None and self.block < 1:
+            raise InputError(f"block is {self.block}, expected 1 or more")
         if not 0 <= self.seed < 2**63:
             raise InputError(f"seed is {self.seed}, expected 0 or more, below 2**63")

@@ -26,7 +26,7 @@ from groundvae.inference.run import Run
 from groundvae.models.greybox import AUXILIARY, OBSERVATION, site_value
 from groundvae.models.intervention import Change
 
-VALUES = 4_000_000  # decoded samples held at once
+VALUES, MOST = 4_000_000, 1000  # decoded samples, and observations, held at once
 RUNAWAY = 20.0  # times the largest observed value, beyond which a path has run away
 NARROW = 32  # parts of z_aux, beyond which those of decoded draws alone are kept, as weights
 AWAY, JUDGED, SURPRISE = "runaway_draws", "judged", "surprise"
@@ -38,6 +38,10 @@ Groups = dict[str, dict[str, Tensor]]
 """Arrays (draw, observation, ...) by group and name."""
 
 
+class NothingInferredError(InputError):
+    """Not one observation has a posterior."""
+
+
 def posterior(
     run: Run,
     data: Dataset,
@@ -46,8 +50,11 @@ def posterior(
     changes: Mapping[str, Change] | None = None,
     until: float | None = None,
     scored_by: Run | None = None,
+    first: int = 0,
 ) -> az.InferenceData:
     """The posterior of each observation of ``data``, and what it predicts.
+
+    Draws are those of blocks of ``block_size`` observations, each of a seed of its own.
 
     Args:
         run: the fitted model and guide.
@@ -56,6 +63,8 @@ def posterior(
         changes: interventions on latents after they are inferred; the others keep their draws.
         until: predict up to this time (s), at the time step of the data.
         scored_by: the run whose guide scores what is unusual, where that of ``run`` was trained on.
+        first: where ``data`` are blocks of a larger whole, the number of their first observation
+            there; its draws are the same as among all.
 
     Returns:
         Groups, axes (chain, draw, observation, ...): ``posterior``, ``posterior_predictive`` (with
@@ -82,11 +91,11 @@ def posterior(
     with torch.no_grad(), torch.random.fork_rng(), pyro.validation_enabled(False):
         torch.manual_seed(options.seed)
         hyper = run.guide.population.draw(torch.Size([options.draws, 1]))
+        prior = simulate(run.model, ahead, options.predictive_draws)
         whole, bad = with_stand_ins(batch)
         own = scored_by is None and run.ood_reference is not None
-        chunks = _chunks(run, whole, ahead, options, changes, hyper, bad, own=own)
+        chunks = _chunks(run, whole, ahead, options, changes, hyper, bad, first, own=own)
         population = {name: value.squeeze(1) for name, value in hyper.items()}
-        prior = simulate(run.model, ahead, options.predictive_draws)
     groups = joined(chunks)
     away, judged = groups.pop(AWAY)[AWAY][0], groups.pop(JUDGED)
     surprise = groups.pop(SURPRISE).get(SURPRISE, [None])[0]
@@ -119,6 +128,27 @@ def reference_marks(
     return marks
 
 
+def block_size(values: int, options: PosteriorOptions) -> int:
+    """How many observations of so many ``values`` are drawn for together.
+
+    >>> block_size(50, PosteriorOptions())
+    640
+    """
+    if options.block is not None:
+        return options.block
+    decoded = values * max(options.draws // 4, options.predictive_draws)
+    return min(MOST, max(1, VALUES // decoded))
+
+
+def block_seed(seed: int, first: int) -> int:
+    """The seed of the block that begins with observation ``first`` of all.
+
+    >>> block_seed(0, 0) == block_seed(0, 320)
+    False
+    """
+    return int(np.random.SeedSequence([seed, first]).generate_state(1, np.uint64)[0] >> 1)
+
+
 def _chunks(
     run: Run,
     batch: Batch,
@@ -127,6 +157,7 @@ def _chunks(
     changes: Mapping[str, Change] | None,
     hyper: Mapping[str, Tensor],
     bad: Tensor,
+    first: int,
     *,
     own: bool,
 ) -> list[Groups]:
@@ -134,13 +165,11 @@ def _chunks(
 
     With their surprise, where the run itself is to score them (``own``).
     """
-    many = VALUES // ahead.x[0].numel()
-    size = max(1, many // max(options.draws // 4, options.predictive_draws))
-
-    largest = batch.x.abs().max()
+    size = block_size(ahead.x[0].numel(), options)
 
     def draw(rows: Tensor) -> Groups:
         part = batch[rows]
+        largest = part.x.abs().max()
         found = run.guide.examine(part)
         groups = _draw(run, part, found, ahead[rows], options, changes, hyper, largest)
         groups[JUDGED] = {k: v.unsqueeze(0) for k, v in run.guide.judge(found).items()}
@@ -153,11 +182,16 @@ def _chunks(
     def give_up(rows: Tensor) -> None:
         bad[rows] = True
 
-    parts = torch.arange(len(batch)).split(size)
-    found = [chunk for part in parts for chunk in each_alone(part, draw, give_up)]
+    found = []
+    for part in torch.arange(len(batch)).split(size):
+        torch.manual_seed(block_seed(options.seed, first + int(part[0])))
+        found += each_alone(part, draw, give_up)
+    torch.manual_seed(options.seed)
     like = next((chunk for chunk in found if chunk is not None), None)
     if like is None or bool(bad.all()):
-        raise InputError("no observation can be inferred from, expected data as the run knows them")
+        raise NothingInferredError(
+            "no observation can be inferred from, expected data as the run knows them"
+        )
     shapes = {group: {k: v[:, :1] for k, v in values.items()} for group, values in like.items()}
     whole = [shapes if chunk is None else chunk for chunk in found]
     if not bool(bad.any()):
@@ -271,7 +305,7 @@ def _decodable(groups: Groups, largest: Tensor) -> tuple[Groups, Tensor]:
             none = (~good.any(0)).view(1, -1, *[1] * (value.dim() - 2))
             groups[name] = {OBSERVATION: value.masked_fill(none, torch.nan)}
     spare = torch.multinomial(good.T.double() + 1e-12, len(good), replacement=True).T
-    own = torch.arange(len(good)).unsqueeze(-1).expand_as(spare)
+    own = torch.arange(len(good), device=good.device).unsqueeze(-1).expand_as(spare)
     index = torch.where(good, own, spare)
     rows = torch.arange(index.shape[1])
     chosen = {

@@ -116,6 +116,11 @@ class Run:
         except InputError:
             return Entry(self.config.system, self.config.system, type(self.model.system), {})
 
+    def to(self, device: str) -> Run:
+        """The same run, whose model and guide now compute on another device."""
+        nn.ModuleList([self.model, self.guide]).to(device)
+        return self
+
     def batch(self, data: Dataset) -> Batch:
         """A data set as this run's model reads it: on its device, in its precision."""
         like = self.model.noise.log_scale

@@ -71,6 +71,12 @@ def read_file(path: Path, wanted: Wanted) -> Dataset:
     return read_arrays(read_npz(path), wanted, str(path))
 
 
+def described(arrays: Mapping[str, np.ndarray], source: str) -> set[str]:
+    """Names of the arrays (observation, ...) that a file's own description says are such."""
+    told = _description(arrays, source)
+    return {*told.get("own", ()), *told.get("truth", ())}
+
+
 def _description(arrays: Mapping[str, np.ndarray], source: str) -> dict[str, Any]:
     """What a file says of its arrays; nothing where it says nothing."""
     if DESCRIPTION not in arrays:

@@ -214,9 +214,28 @@ def open_labelled(path: Path, wanted: Wanted) -> Dataset:
         InputError: damaged, another format, or what ``read_labelled`` refuses.
 
     """
+    try:
+        with lazily(path) as opened:
+            loaded = opened.load()
+    except InputError:
+        raise
+    except Exception as error:  # readers of damaged files raise whatever they come upon
+        raise _unreadable(path, error) from error
+    return read_labelled(loaded, wanted, str(path))
+
+
+def lazily(path: Path) -> xr.Dataset:
+    """A netCDF file or a Zarr folder, whose values are read when they are used.
+
+    Raises:
+        InputError: damaged, or another format.
+
+    """
     options: dict[str, Any] = {"decode_timedelta": False}
     if path.is_dir():
         options["engine"] = _zarr(path)
+    elif not path.exists():
+        raise InputError(f"{path}: no such file, expected netCDF or Zarr")
     else:
         with path.open("rb") as stream:
             start = stream.read(len(HDF5))
@@ -227,15 +246,19 @@ def open_labelled(path: Path, wanted: Wanted) -> Dataset:
         else:
             raise InputError(f"{path}: is no netCDF, expected a file of that format")
     try:
-        with xr.open_dataset(path, **options) as opened:
-            loaded = opened.load()
-    except Exception as error:  # readers of damaged files raise whatever they come upon
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"{path}: cannot be read ({reason})") from error
-    return read_labelled(loaded, wanted, str(path))
+        return xr.open_dataset(path, **options)
+    except Exception as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: Exception) -> InputError:
+    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return InputError(f"{path}: cannot be read ({reason})")
 
 
 def _zarr(path: Path) -> str:
     if "zarr" not in xr.backends.list_engines():
-        raise InputError(f"{path}: Zarr needs the package zarr, expected `pip install zarr`")
+        raise InputError(
+            f"{path}: Zarr needs the package zarr, expected `pip install groundvae[cluster]`"
+        )
     return "zarr"

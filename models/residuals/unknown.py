@@ -156,7 +156,7 @@ class Unknown(PopulationResidual):
         share = times * (STRETCH / self.span)
         found = [feature.of(share, seen) for feature in self.features]
         lead = next(iter(states.values())).shape
-        return torch.stack(found, -1) if found else torch.ones(*lead, 0, dtype=times.dtype)
+        return torch.stack(found, -1) if found else times.new_ones(*lead, 0)
 
     def weights(self, auxiliary: Tensor) -> Tensor:
         timed, states = self._parts(auxiliary)
@@ -334,9 +334,11 @@ class Unknown(PopulationResidual):
     def hats(self) -> Tensor:
         """How much of each knot's log power a frequency has, (frequency, knot)."""
         assert self.frequencies is not None
-        at = torch.arange(self.frequencies, dtype=torch.float64)
-        knots = KNOT * torch.arange(self.log_power.shape[-1], dtype=torch.float64)
-        return torch.relu(1 - (at.unsqueeze(-1) - knots).abs() / KNOT)
+        at, knots = (
+            torch.arange(n, dtype=torch.float64, device=self.log_power.device)
+            for n in (self.frequencies, self.log_power.shape[-1])
+        )
+        return torch.relu(1 - (at.unsqueeze(-1) - KNOT * knots).abs() / KNOT)
 
 
 def _log_ratio(up: Tensor, down: Tensor) -> Tensor:

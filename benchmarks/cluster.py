@@ -1,0 +1,139 @@
+"""Many observations and many workers: seconds, processor time and the largest process.
+
+    python benchmarks/cluster.py RUN --sizes 1000 10000 --clusters none local:2
+    python benchmarks/cluster.py RUN --sizes 10000 --clusters local:2 --kill
+    python benchmarks/cluster.py --sweep --clusters none local:2
+
+RUN is any run of the pendulum. Every row is a process of its own, its start included; the slope
+over sizes, without the start, is printed below. The last column is a hash of all bytes written:
+whoever does the work, it is the same.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import psutil
+
+PROGRAM = [sys.executable, str(Path(__file__).resolve().parents[1] / "run.py")]
+SWEEP = ["--variants", "physics-only", "--steps", "60", "--seeds", *map(str, range(8))]
+
+
+@dataclass(frozen=True)
+class Row:
+    """What one command took; ``memory``: of its largest process, MB."""
+
+    seconds: float
+    processor: float
+    memory: float
+
+
+def timed(arguments: Sequence[str], *, kill: bool = False) -> Row:
+    """Run a command; ``kill``: end a worker by SIGKILL when the first block is written."""
+    begin = time.monotonic()
+    process = subprocess.Popen(
+        [*PROGRAM, *arguments],
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        stderr=subprocess.PIPE if kill else subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        text=True,
+    )
+    if kill:
+        assert process.stderr is not None
+        told = (line.split()[0] for line in process.stderr if " of " in line)
+        next(done for done in told if done != "0")
+        workers = psutil.Process(process.pid).children(recursive=True)
+        max(workers, key=lambda p: p.memory_info().rss).kill()
+        print("  a worker was killed")
+        for _ in process.stderr:
+            pass
+    _, status, used = os.wait4(process.pid, 0)
+    if os.waitstatus_to_exitcode(status):
+        raise SystemExit(f"failed: {' '.join(arguments)}")
+    return Row(time.monotonic() - begin, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024)
+
+
+def digest(store: Path) -> str:
+    """Of all numbers of a store."""
+    found = hashlib.sha256()
+    for file in sorted(p for p in store.rglob("*") if p.is_file()):
+        found.update(str(file.relative_to(store)).encode() + file.read_bytes())
+    return found.hexdigest()
+
+
+def posteriors(asked: argparse.Namespace, folder: Path) -> None:
+    """Rows of sizes and clusters, and the slope of each cluster."""
+    for cluster in asked.clusters:
+        rows = []
+        for size in asked.sizes:
+            data, out = folder / f"{size}.npz", folder / f"{size}-{len(rows)}-{cluster[:5]}.zarr"
+            if not data.is_file():
+                subprocess.run(
+                    [*PROGRAM, "simulate", "pendulum", "--n", str(size), "--out", str(data)],
+                    check=True,
+                    stdout=subprocess.DEVNULL,
+                )
+            command = ["posterior", asked.run, "--data", str(data), "--out", str(out)]
+            command += ["--draws", str(asked.draws), "--block", str(asked.block)]
+            command += ["--predictive-draws", str(asked.predictive_draws), "--cluster", cluster]
+            row = timed(command, kill=asked.kill and cluster != "none")
+            rows.append(row)
+            print(
+                f"{size:>8} {cluster:>8}  {row.seconds:8.1f} s  {row.processor:8.1f} s of processor"
+                f"  {row.memory:6.0f} MB  {digest(out)[:12]}",
+                flush=True,
+            )
+        if len(rows) > 1:
+            per = np.polyfit(asked.sizes, [row.processor for row in rows], 1)[0]
+            print(f"{cluster}: {1000 * per:.3g} ms of processor an observation")
+
+
+def sweeps(asked: argparse.Namespace, folder: Path) -> None:
+    """A sweep of eight cells on each cluster."""
+    for cluster in asked.clusters:
+        out = folder / f"sweep-{cluster.replace(':', '-')}"
+        row = timed(
+            [
+                "compare",
+                "pendulum",
+                "--out",
+                str(out),
+                *SWEEP,
+                "--threads",
+                "1",
+                "--cluster",
+                cluster,
+            ]
+            if cluster == "none"
+            else ["compare", "pendulum", "--out", str(out), *SWEEP, "--cluster", cluster]
+        )
+        print(f"8 cells {cluster:>8}  {row.seconds:8.1f} s  {row.processor:8.1f} s of processor")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("run", nargs="?", default="")
+    parser.add_argument("--sizes", type=int, nargs="+", default=[1000, 10_000])
+    parser.add_argument("--clusters", nargs="+", default=["none", "local:2"])
+    parser.add_argument("--draws", type=int, default=100)
+    parser.add_argument("--predictive-draws", type=int, default=10)
+    parser.add_argument("--block", type=int, default=500)
+    parser.add_argument("--kill", action="store_true")
+    parser.add_argument("--sweep", action="store_true")
+    asked = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        (sweeps if asked.sweep else posteriors)(asked, Path(folder))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,254 @@
+"""Posteriors block by block and sweeps on workers: the same numbers whoever draws, nothing lost."""
+
+from __future__ import annotations
+
+import csv
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import arviz as az
+import numpy as np
+import pytest
+import torch
+import xarray as xr
+
+from groundvae.cli import compare
+from groundvae.cli.main import main
+from groundvae.cli.source import FileRows, read_data
+from groundvae.data.errors import InputError
+from groundvae.data.root import Splits
+from groundvae.inference.cluster import Cluster, alone, workers
+from groundvae.inference.options import PosteriorOptions
+from groundvae.inference.outofcore import posterior_to_zarr
+from groundvae.inference.posterior import posterior
+from groundvae.inference.run import load_run
+from groundvae.models.ownfile import find_system
+
+from .conftest import Tiny
+
+distributed = pytest.importorskip("distributed")
+pytest.importorskip("zarr")
+from groundvae.inference.store import Store, read_store  # noqa: E402
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+OPTIONS = PosteriorOptions(draws=8, predictive_draws=4, block=10)
+BLOCKS = 4  # of the forty series of ``tiny``
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[distributed.LocalCluster]:
+    """Two workers of one thread."""
+    with distributed.LocalCluster(
+        n_workers=2, threads_per_worker=1, dashboard_address=None, silence_logs=50
+    ) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def alone_written(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The posterior of the forty series, written by this process."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    path = tmp_path_factory.mktemp("alone") / "posterior.zarr"
+    posterior_to_zarr(tiny.run, forty(tiny), path, OPTIONS)
+    torch.set_num_threads(before)
+    return path
+
+
+def forty(tiny: Tiny) -> FileRows:
+    return FileRows(tiny.data, find_system("pendulum"))
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {
+        str(p.relative_to(folder)): p.read_bytes()
+        for p in sorted(folder.rglob("*"))
+        if p.is_file() and p.name not in (".zattrs", ".zmetadata")
+    }
+
+
+def kill_one(cluster: distributed.LocalCluster) -> None:
+    with distributed.Client(cluster) as client:
+        os.kill(next(iter(client.run(os.getpid).values())), signal.SIGKILL)
+
+
+def killing(cluster: distributed.LocalCluster) -> Callable[[int, int], None]:
+    """Kills a worker once something is done."""
+    left = [cluster]
+
+    def progress(done: int, count: int) -> None:
+        if 0 < done < count and left:
+            kill_one(left.pop())
+
+    return progress
+
+
+def test_workers_of_which_one_is_killed_write_the_same_bytes(
+    tiny: Tiny, alone_written: Path, cluster: distributed.LocalCluster, tmp_path: Path
+) -> None:
+    out, seen = tmp_path / "many.zarr", killing(cluster)
+    where = cluster.scheduler_address
+    posterior_to_zarr(tiny.run, forty(tiny), out, OPTIONS, cluster=where, progress=seen)
+    assert contents(out) == contents(alone_written)
+
+
+def test_what_was_stopped_is_gone_on_with(tiny: Tiny, alone_written: Path, tmp_path: Path) -> None:
+    out, drawn = tmp_path / "stopped.zarr", []
+
+    def stop(done: int, count: int) -> None:
+        drawn.append(done)
+        if done == 20:
+            raise KeyboardInterrupt
+
+    with suppress(KeyboardInterrupt):
+        posterior_to_zarr(tiny.run, forty(tiny), out, OPTIONS, progress=stop)
+    assert Store(out).missing() == [20, 30]
+    with pytest.raises(InputError, match="2 blocks are not written yet"):
+        read_store(out)
+    with pytest.raises(InputError, match="was begun with another draws"):
+        posterior_to_zarr(tiny.run, forty(tiny), out, PosteriorOptions(draws=9, block=10))
+    posterior_to_zarr(
+        tiny.run, forty(tiny), out, OPTIONS, progress=lambda done, _: drawn.append(done)
+    )
+    assert drawn == [0, 10, 20, 20, 30, 40]
+    assert contents(out) == contents(alone_written)
+
+
+def test_it_is_read_by_xarray_and_arviz_and_equals_one_in_memory(
+    tiny: Tiny, alone_written: Path
+) -> None:
+    data = read_data(tiny.data, find_system("pendulum"))
+    whole = posterior(load_run(tiny.run), data, OPTIONS)
+    opened = xr.open_zarr(alone_written, group="posterior")
+    assert opened["omega"].chunks[-1] == (10,) * BLOCKS
+    assert opened["omega"].attrs["units"] == "rad/s"
+    read = read_store(alone_written)
+    assert set(read.groups()) == set(whole.groups())
+    for group in whole.groups():
+        if not group.startswith("prior"):  # drawn at the inputs of the first few
+            xr.testing.assert_allclose(read[group].load(), whole[group], rtol=1e-4)
+    assert np.isfinite(az.loo(read, var_name="x").elpd_loo)
+
+
+def test_a_block_without_samples_costs_itself(tiny: Tiny, tmp_path: Path) -> None:
+    data = read_data(tiny.data, find_system("pendulum")).subset(slice(0, 25))
+    data.x[10:20] = np.nan
+    data.x[3] = np.nan
+    posterior_to_zarr(tiny.run, data, tmp_path / "out.zarr", OPTIONS)
+    read = read_store(tmp_path / "out.zarr")
+    bad = read["constant_data"]["unusable"].values
+    assert np.flatnonzero(bad).tolist() == [3, *range(10, 20)]
+    known = np.isfinite(read["posterior"]["omega"].values).all((0, 1))
+    assert np.flatnonzero(~known).tolist() == list(range(10, 20))  # the third got the prior
+
+
+@pytest.mark.parametrize("kind", ["stored", "compressed", "nc", "zarr"])
+def test_rows_of_a_file_are_those_of_the_whole(tiny: Tiny, tmp_path: Path, kind: str) -> None:
+    entry, arrays = find_system("pendulum"), dict(np.load(tiny.data))
+    path = tmp_path / f"data.{'npz' if kind in ('stored', 'compressed') else kind}"
+    if path.suffix == ".npz":
+        {"stored": np.savez, "compressed": np.savez_compressed}[kind](path, **arrays)
+    else:
+        axes = ("observation", "time")
+        variables = {k: (axes[: v.ndim], v) for k, v in arrays.items() if k not in ("t",)}
+        labelled = xr.Dataset(variables, coords={"time": ("time", arrays["t"], {"units": "s"})})
+        if kind == "nc":
+            labelled.to_netcdf(path, engine="h5netcdf")
+        else:
+            labelled.to_zarr(path, zarr_format=2)
+    rows, whole = FileRows(path, entry), read_data(path, entry)
+    some = rows.subset(slice(7, 12))
+    assert len(rows) == len(whole) == 40
+    assert some.digest() == whole.subset(slice(7, 12)).digest()
+
+
+def test_commands_take_a_cluster(
+    tiny: Tiny, cluster: distributed.LocalCluster, tmp_path: Path
+) -> None:
+    alone_, many = tmp_path / "alone.nc", tmp_path / "many.nc"
+    command = ["predict", str(tiny.run), "--data", str(tiny.data), "--do", "omega*=2", "--until"]
+    command += ["6", "--draws", "8", "--predictive-draws", "4", "--block", "20"]
+    assert main([*command, "--out", str(alone_)]) == 0
+    where = ["--cluster", cluster.scheduler_address]
+    assert main([*command, "--out", str(many), *where]) == 0
+    one, other = az.from_netcdf(alone_), az.from_netcdf(many)
+    for group in ("posterior", "posterior_predictive", "constant_data"):
+        xr.testing.assert_allclose(one[group], other[group], rtol=1e-4)
+
+
+def test_cells_are_measured_by_workers(
+    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = read_data(tiny.data, find_system("pendulum"))
+    splits = Splits(data, data.subset(slice(8)), data.subset(slice(8)), "forty")
+    monkeypatch.setattr(compare, "default_splits", lambda *_: splits)
+    command = ["compare", "pendulum", "--variants", "physics-only", "--steps", "2", "--sleep", "1"]
+    command += ["--batch-size", "10", "--seeds", "0", "1", "--out"]
+    assert main([*command, str(tmp_path / "one")]) == 0
+    with distributed.LocalCluster(
+        n_workers=1, processes=False, dashboard_address=None, silence_logs=50
+    ) as made:
+        monkeypatch.setattr(compare, "workers", lambda _: through(made))
+        assert main([*command, str(tmp_path / "other"), "--cluster", "tcp://here:1"]) == 0
+    timeless = [
+        [{k: v for k, v in row.items() if k != "fit_seconds"} for row in table(tmp_path / name)]
+        for name in ("one", "other")
+    ]
+    assert timeless[0] == timeless[1]
+    assert [row["failure"] for row in timeless[0]] == ["", ""]
+    assert len(list((tmp_path / "other").glob("*.log"))) == 2
+
+
+@contextmanager
+def through(made: distributed.LocalCluster) -> Iterator[Cluster]:
+    with distributed.Client(made) as client:
+        yield Cluster(client)
+
+
+@pytest.mark.slow
+def test_a_sweep_survives_a_killed_worker_and_is_finished_by_a_second(
+    cluster: distributed.LocalCluster, tmp_path: Path, small_fit: tuple[str, ...]
+) -> None:
+    command = ["compare", "pendulum", "--out", str(tmp_path), "--variants", "physics-only"]
+    command += [*small_fit, "--cluster", cluster.scheduler_address, "--seeds"]
+    assert main([*command, "0"]) == 0
+    first = table(tmp_path)
+    kill_one(cluster)
+    assert main([*command, "0", "1"]) == 0
+    assert table(tmp_path)[0] == first[0]
+    assert [row["failure"] for row in table(tmp_path)] == ["", ""]
+    assert len(list(tmp_path.glob("*.log"))) == 2
+
+
+def table(folder: Path) -> list[dict[str, str]]:
+    with (folder / "table.csv").open(encoding="utf-8", newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+@pytest.mark.parametrize("where", ["local", "local:0", "http://a:1", "tcp://a"])
+def test_what_names_no_workers_is_refused(where: str) -> None:
+    with (
+        pytest.raises(InputError, match="expected local:N, tcp://HOST:PORT or none"),
+        workers(where),
+    ):
+        pass
+
+
+def test_a_process_does_one_task_at_a_time() -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    at_work, most = [], []
+
+    def task(number: int) -> int:
+        at_work.append(number)
+        most.append(len(at_work))
+        torch.randn(1000).sort()
+        at_work.remove(number)
+        return number
+
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(lambda n: alone(task, n), range(20))) == list(range(20))
+    assert set(most) == {1}
