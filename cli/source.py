@@ -13,7 +13,7 @@ import numpy as np
 from groundvae.cli.console import note
 from groundvae.data.dataset import Dataset, load_dataset
 from groundvae.data.errors import InputError
-from groundvae.data.npz import look_into
+from groundvae.data.npz import full_scale, look_into
 from groundvae.data.reading import read
 from groundvae.data.root import Splits
 from groundvae.data.unusable import find_unusable, told, without_values
@@ -120,7 +120,9 @@ def read_data(path: Path, entry: Entry, *, refuse_missing: bool = False) -> Data
 
     """
     system = entry.system
-    if path.suffix in TABLES or system.inputs:
+    if path.suffix in entry.source.readers:
+        data = entry.source.readers[path.suffix](path)
+    elif path.suffix in TABLES or system.inputs:
         data = read(
             path,
             inputs=system.inputs,
@@ -149,8 +151,8 @@ def _doubted(data: Dataset, arrays: Mapping[str, np.ndarray], entry: Entry, path
     """The data as they are meant: whole numbers of images scaled, arrays nobody uses named."""
     kind = arrays["x"].dtype if "x" in arrays else data.x.dtype
     if kind.kind in "iu" and len(entry.system.axes) == IMAGE_RANK:
-        most = np.iinfo(kind).max
-        note(f"{path}: x holds whole numbers ({kind}), taken as 0 .. {most} for 0 .. 1")
+        most = full_scale(data.x, kind)
+        note(f"{path}: x holds whole numbers ({kind}), taken as 0 .. {most:.0f} for 0 .. 1")
         data = replace(data, x=data.x / np.float32(most))
     if "time" not in entry.system.axes:
         return data

@@ -9,7 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from groundvae.models.noises.cosine import cosine
+from groundvae.models.noises.cosine import cosine, inverse
 from groundvae.models.noises.covariance import Covariance
 from groundvae.models.noises.dependent import Dependent
 from groundvae.models.noises.evidence import maximize
@@ -54,15 +54,31 @@ class Correlated(Dependent):
         share: float = 0.5,
         knots: int = 8,
         rate_multiplier: float = 1.0,
+        independent: bool = False,
     ) -> None:
-        super().__init__(channels, scale, share, rate_multiplier)
+        super().__init__(channels, scale, share, rate_multiplier, independent)
         self.spectrum = Spectrum(knots)
+        self._hold_shape()
 
     def covariance(
         self, shape: torch.Size, observed: Tensor | None = None, times: Tensor | None = None
     ) -> Covariance:
         whole = Stationary(self.power(self.spectrum(*shape[:2])))
         return whole if observed is None else Incomplete(whole, observed)
+
+    def whitened(
+        self,
+        x: Tensor,
+        mean: Tensor,
+        observed: Tensor | None = None,
+        *,
+        times: Tensor | None = None,
+    ) -> Tensor:
+        """Back from whitened cosines to pixels, by a transform that keeps them white."""
+        residual = super().linearize(x, mean, observed, times=times).residual
+        rows, columns, channels = self.folded(x).shape[1:]
+        spectra = residual.view(len(x), channels, rows, columns)
+        return inverse(spectra).movedim(-3, -1).reshape(x.shape)
 
     def power(self, smooth: Tensor) -> Tensor:
         """Covariances (..., channel, channel) where the smooth part's spectrum is (...)."""

@@ -18,7 +18,7 @@ from groundvae.models.catalogue import Variant, enter
 from groundvae.models.function import Function, Nothing
 from groundvae.models.greybox import GreyBox
 from groundvae.models.latent import Latent
-from groundvae.models.noises.gaussian import Gaussian
+from groundvae.models.noises.correlated import Correlated
 from groundvae.models.recipe import FitOptions, Recipe
 from groundvae.models.residuals import FreeImage, FreeProfile, Offset, Painting, Residual
 from groundvae.models.symmetry import turn_and_flip
@@ -85,7 +85,8 @@ class Sky(Nothing):
 
 
 def _model(system: System, *residuals: Residual) -> GreyBox:
-    return GreyBox(system, residuals, Gaussian(0.1, rate_multiplier=3.0))
+    noise = Correlated(len(data.BANDS), 0.1, rate_multiplier=3.0, independent=True)
+    return GreyBox(system, residuals, noise)
 
 
 def hybrid() -> GreyBox:
@@ -101,9 +102,11 @@ OPTIONS = FitOptions(
     learning_rate=3e-3,
     warmup=0.1,
 )
-EXACT = Recipe(options=OPTIONS)
+EXACT = Recipe(guide="laplace-normal", options=OPTIONS)
 # The penalty keeps the disc that of the image: without, the residual paints its edge on.
-REGULARIZED = Recipe("regularized", {"ppc": 0.05, "hybrid_simulation": 1.0}, options=OPTIONS)
+REGULARIZED = Recipe(
+    "regularized", {"ppc": 0.05, "hybrid_simulation": 1.0}, "laplace-normal", options=OPTIONS
+)
 
 enter(
     "galaxy",
