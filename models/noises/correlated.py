@@ -33,6 +33,9 @@ class Correlated(Dependent):
     times) that of the middle, so pixels there count for less. Scaling that away fits stationary
     fields worse (2 against 6 nats from one of 24 x 24 pixels and length 8), so it is left.
 
+    With ``own_spectra``, bands are mixed from as many fields, each with a spectrum of its own,
+    ``s(f) B`` is ``A diag(s(f)) A^T``: where colours vary otherwise than brightness does.
+
     Begins as white noise of one scale. ``hold`` holds the scale, its shape is learned on.
 
     >>> noise = Correlated(3, scale=0.5)
@@ -55,9 +58,10 @@ class Correlated(Dependent):
         knots: int = 8,
         rate_multiplier: float = 1.0,
         independent: bool = False,
+        own_spectra: bool = False,
     ) -> None:
-        super().__init__(channels, scale, share, rate_multiplier, independent)
-        self.spectrum = Spectrum(knots)
+        super().__init__(channels, scale, share, rate_multiplier, independent, own_spectra)
+        self.spectrum = Spectrum(knots, (channels or 1) if own_spectra else None)
         self._hold_shape()
 
     def covariance(

@@ -49,13 +49,14 @@ class Dependent(Noise):
         share: float,
         rate_multiplier: float,
         independent: bool,
+        mixed: bool = False,
     ) -> None:
         super().__init__(rate_multiplier)
         self.independent = independent
         self.register_buffer("fitted", torch.tensor(not independent), persistent=independent)
         self.log_scale = nn.Parameter(torch.tensor(self._log(scale)))
         self.has_channels = channels is not None
-        self.channels = Channels(channels or 1, share)
+        self.channels = Channels(channels or 1, share, mixed=mixed)
 
     @property
     def event_dim(self) -> int:

@@ -85,7 +85,15 @@ class Sky(Nothing):
 
 
 def _model(system: System, *residuals: Residual) -> GreyBox:
-    noise = Correlated(len(data.BANDS), 0.1, rate_multiplier=3.0, independent=True)
+    noise = Correlated(
+        len(data.BANDS),
+        0.1,
+        share=0.9,
+        knots=12,
+        rate_multiplier=3.0,
+        independent=True,
+        own_spectra=True,
+    )
     return GreyBox(system, residuals, noise)
 
 
@@ -95,7 +103,7 @@ def hybrid() -> GreyBox:
 
 
 OPTIONS = FitOptions(
-    steps=800,
+    steps=600,
     sleep=0.0,  # moments tell the axis before the first step, and images are costly
     calibrate=0.0,
     batch_size=50,
