@@ -1,11 +1,12 @@
-"""Do intervals of galaxies hold? Measured images, and discs of known latents rendered over the sky.
+"""Do intervals of galaxies hold? Measured images, and known discs rendered over the sky.
 
-``python benchmarks/galaxies.py measured --root DIR --seed 0 --out RUN`` fits the default to measured
-images and compares its posteriors of those not fitted (validation and test) with axes measured from
-isophotes, and with the same model under white noise. ``rendered --root DIR --run RUN`` makes a second
-truth: discs of exact latents, with arms, dust, bars, bulges and neighbours that the model does not
-know, over what RUN left of measured images; the default is fitted to 400 of them, and judged on 200
-others, over what it left of other measured images. One line of JSON each.
+``python benchmarks/galaxies.py measured --root DIR --seed 0 --out RUN`` fits the default to
+measured images and compares its posteriors of those not fitted (validation and test) with axes
+measured from isophotes, and with the same model under white noise; ``--run RUN`` in place of a fit
+measures one again. ``rendered --root DIR --run RUN`` makes a second truth: discs of exact latents,
+with arms, dust, bars, bulges and neighbours that the model does not know, over what RUN left of
+measured images; the default is fitted to 400 of them, and judged on 200 others, over what it left
+of other measured images. One line of JSON each.
 """
 
 from __future__ import annotations

@@ -261,7 +261,5 @@ def simulate(n: int, seed: int) -> Dataset:
     return Dataset(np.clip(images, 0, 1).astype(np.float32), coordinates(SIDE), truth)
 
 
-READERS = {suffix: lambda path: read_fits_files([path]) for suffix in FITS} | {
-    ".h5": read_galaxy10
-}
+READERS = {suffix: lambda path: read_fits_files([path]) for suffix in FITS} | {".h5": read_galaxy10}
 SOURCE = Source(simulate, REFERENCES, splits, FILES, PUBLIC, CLASSES, READERS)

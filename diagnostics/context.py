@@ -70,8 +70,14 @@ class Context:
 
     @property
     def weighted(self) -> bool:
-        """Whether the draws carry importance weights; those of NUTS do not."""
-        data = self.inference_data
+        """Whether the draws carry importance weights that mean something.
+
+        Those of NUTS have none, and where a noise is trusted for widths alone, the guide answers
+        another question than the model's own density.
+        """
+        data, noise = self.inference_data, self.run.model.noise
+        if noise.working is not noise:
+            return False
         return "sample_stats" in data and "log_weight" in data["sample_stats"]
 
     @property

@@ -16,11 +16,12 @@ from typing import cast
 import numpy as np
 import torch
 import xarray as xr
+from scipy.stats import norm
 from torch import Tensor
 
 from groundvae.diagnostics.check import Check, Condition, registered
 from groundvae.diagnostics.context import Context
-from groundvae.diagnostics.style import FULL, PHYSICS, subplots
+from groundvae.diagnostics.style import FULL, PHYSICS
 from groundvae.models.greybox import AUXILIARY
 from groundvae.models.noises.dependent import Dependent
 from groundvae.models.noises.noise import Noise
@@ -43,7 +44,9 @@ def compute_whiteness(white: np.ndarray, axes: Sequence[str], ordered: Sequence[
     for axis in ordered:
         lags = min(LAGS, white.shape[1 + axes.index(axis)] - 1)
         found = np.full(LAGS + 1, np.nan)
-        found[: lags + 1] = [_product(off, 1 + axes.index(axis), lag).mean() for lag in range(lags + 1)]
+        found[: lags + 1] = [
+            _product(off, 1 + axes.index(axis), lag).mean() for lag in range(lags + 1)
+        ]
         rows.append(found / found[0])
     correlation = np.stack(rows)
     each = np.stack([_product(off, 1 + axes.index(axis), 1) for axis in ordered])
@@ -105,6 +108,20 @@ def advised(axes: Sequence[str], ordered: Sequence[str], channels: int) -> str:
     return f"gv.Matern({count})" if len(ordered) == 1 else "a noise of your own along its axes"
 
 
+def white_floor(x: np.ndarray, axis: int) -> float:
+    """The most that white noise in data (observation, *axes) can have: a standard deviation.
+
+    Half of all third differences along an axis are smaller than those of such noise would be; what
+    is smooth over four samples does not enter.
+    Source: Rice (1984), Bandwidth choice for nonparametric regression.
+
+    >>> round(white_floor(np.random.default_rng(0).normal(0, 2.0, (50, 200)), 1), 1)
+    2.0
+    """
+    differences = np.abs(np.diff(x, 3, axis))
+    return float(np.nanmedian(differences) / (norm.ppf(0.75) * math.sqrt(20)))
+
+
 @torch.no_grad()
 def whitened(context: Context) -> np.ndarray:
     """Whitened residuals (observation, *event) of one draw of each posterior; NaN where missing."""
@@ -136,12 +153,12 @@ class Whiteness(Check):
     good, doubtful = 0.1, 0.25  # correlation of neighbours, median over observations
     sentences = {
         "good": "What the model leaves is white: samples count for what the likelihood takes them.",
-        "white": "White noise is refuted: neighbours share {share:.0f} % of what the model leaves, so "
-        "samples are worth {worth:.2g} of their number and intervals are about {narrow:.1f} times "
-        "too narrow; fit with noise={advice}.",
-        "dependent": "The whitened residual is not white: neighbours still share {share:.0f} % of it, "
-        "so the noise's shape does not fit; fit it longer or with more knots, or look for what the "
-        "model misses in the worst reconstructions.",
+        "white": "White noise is refuted: neighbours share {share:.0f} % of what the model leaves, "
+        "so samples are worth {worth:.2g} of their number and intervals are about {narrow:.1f} "
+        "times too narrow; fit with noise={advice}.",
+        "dependent": "The whitened residual is not white: neighbours still share {share:.0f} % of "
+        "it, so the noise's shape does not fit; fit it longer or with more knots, or look for "
+        "what the model misses in the worst reconstructions.",
         "over": "Neighbours in the whitened residual differ more than by chance ({share:.0f} %): "
         "the noise is taken for smoother than it is, and intervals are too wide.",
     }

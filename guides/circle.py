@@ -71,7 +71,7 @@ class CircleTransform(Transform):
         return (both + torch.log(self.periods)).sum(-1)
 
     def line(self, angle: Tensor, spread: Tensor) -> tuple[Tensor, Tensor]:
-        """Values (..., latent) and their ``spread`` on the line: near the heading, where it is straight."""
+        """Values (..., latent) and their ``spread`` on the line, near the heading."""
         steepest = self.periods / 4
         narrow = spread.index_copy(-1, self.places, spread[..., self.places] / steepest)
         return self.inv(angle), narrow

@@ -129,22 +129,26 @@ class GaussNewton:
         tempered = best.gram / (misfit[:, 1] / usual).clamp(min=1.0).view(-1, 1, 1)
         covariance = _covariance(tempered, best)
         if self.model.noise.working is not self.model.noise:
-            covariance = self._robust(best, misfit[:, 1])
+            covariance = self._robust(best)
         factor = torch.linalg.cholesky(covariance).to(start)
         return Mode(best.at, factor, misfit, fitted, self.samples, best.mean)
 
-    def _robust(self, point: _Point, misfit: Tensor) -> Tensor:
+    def _robust(self, point: _Point) -> Tensor:
         """``H^-1 V H^-1`` (n, L, L), with ``V`` the variance of the score under the model's noise.
 
-        An observation that is further off than others, by its ``misfit`` (n,), is so in ``V`` too.
-        Source: White (1982), Maximum likelihood estimation of misspecified models.
+        An observation that is further off than others where it tells of its latents is so in ``V``
+        too: by the mean square of its residual, each sample weighed by its leverage.
+        Source: White (1982), Maximum likelihood estimation of misspecified models; MacKinnon &
+        White (1985) for leverages.
         """
         noise = self.model.noise
         assert isinstance(noise, Dependent)
         half = noise.score_factor(point.jacobian, self.batch.x, self.batch.inputs.get("t")).double()
-        prior = torch.diag_embed(point.precision)
-        variance = misfit.double().view(-1, 1, 1) * (half.mT @ half) + prior
         inverse = _covariance(point.gram, point)
+        jacobian = point.jacobian.double()
+        leverage = ((jacobian @ inverse) * jacobian).sum(-1)
+        misfit = (leverage * point.off.double() ** 2).sum(-1) / leverage.sum(-1)
+        variance = misfit.view(-1, 1, 1) * (half.mT @ half) + torch.diag_embed(point.precision)
         return inverse @ variance @ inverse
 
     def _step(self, point: _Point, scale: Tensor, damping: Tensor) -> Tensor:

@@ -70,5 +70,7 @@ def blurred(light: Tensor, width: Tensor) -> Tensor:
     taps = torch.softmax(-0.5 * (steps / width) ** 2, -1)
     flat = light.reshape(-1, 1, *light.shape[-2:])
     padded = functional.pad(flat, [REACH] * 4, mode="replicate")
-    spread = functional.conv2d(functional.conv2d(padded, taps.view(1, 1, -1, 1)), taps.view(1, 1, 1, -1))
+    spread = functional.conv2d(
+        functional.conv2d(padded, taps.view(1, 1, -1, 1)), taps.view(1, 1, 1, -1)
+    )
     return spread.view(light.shape)

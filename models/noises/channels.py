@@ -36,7 +36,7 @@ class Channels(nn.Module):
         self.count = count
         self.logit_share = nn.Parameter(torch.tensor(math.log(share / (1 - share))))
         if mixed:
-            self.mixing = nn.Parameter(torch.eye(count))
+            self.mixing = nn.Parameter(contrasts(count))
         else:
             self.log_diagonal = nn.Parameter(torch.zeros(count))
             self.lower = nn.Parameter(torch.zeros(count * (count - 1) // 2))
@@ -72,10 +72,22 @@ class Channels(nn.Module):
         return self.share * self.smooth().diagonal() + (1 - self.share) * self.white()
 
     def covariances(self, power: Tensor) -> Tensor:
-        """Covariances (..., channel, channel) where the smooth part has ``power`` (..., [field])."""
+        """Covariances (..., channel, channel) for a ``power`` (..., [field]) of the smooth part."""
         if self.mixed:
             factor = self.factor()
             smooth = self.share * (factor * power.unsqueeze(-2)) @ factor.T
         else:
             smooth = self.share * power.unsqueeze(-1).unsqueeze(-1) * self.smooth()
         return smooth + torch.diag((1 - self.share) * self.white())
+
+
+def contrasts(count: int) -> Tensor:
+    """An orthonormal basis (channel, field): what all channels share, then how they differ.
+
+    >>> contrasts(2).mT @ contrasts(2)
+    tensor([[1., 0.],
+            [0., 1.]])
+    """
+    basis = torch.tril(torch.ones(count, count), -1) - torch.diag(torch.arange(float(count)))
+    basis[0] = 1.0
+    return (basis / basis.norm(dim=1, keepdim=True)).mT.contiguous()

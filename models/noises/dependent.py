@@ -98,7 +98,7 @@ class Dependent(Noise):
 
     @torch.no_grad()
     def score_factor(self, jacobian: Tensor, like: Tensor, times: Tensor | None = None) -> Tensor:
-        """A Jacobian (observation, value, latent), whitened by ``working``, as this noise weighs it.
+        """A Jacobian (observation, value, latent), whitened by ``working``, as this noise sees it.
 
         Its Gram matrix is the variance of the working noise's score. ``like`` is of the data's
         shape (observation, *event).

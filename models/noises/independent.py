@@ -11,7 +11,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Independent:
-    """``scale^2 I`` for observations of ``shape``, some of whose samples may not be ``observed``."""
+    """``scale^2 I`` for observations of ``shape``; some of their samples may be missing."""
 
     scale: Tensor
     shape: torch.Size

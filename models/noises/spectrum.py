@@ -17,8 +17,8 @@ REFERENCE = 32  # frequencies a side, over which the mean power is 1
 class Spectrum(nn.Module):
     """Power of mean 1 at frequencies in cycles per sample; white at first.
 
-    ``log_power`` ([field], knot), its log at knots, between which it is interpolated. Frequencies are
-    those of the samples, not of an image, so images of any size have the same spectrum.
+    ``log_power`` ([field], knot), its log at knots, between which it is interpolated. Frequencies
+    are those of the samples, not of an image, so images of any size have the same spectrum.
 
     >>> Spectrum(8)(2, 2)
     tensor([[1., 1.],
@@ -54,9 +54,8 @@ class Spectrum(nn.Module):
     def _log(self, place: Tensor) -> Tensor:
         knots = torch.arange(self.log_power.shape[-1], dtype=place.dtype, device=place.device)
         weights = torch.relu(1 - (place.unsqueeze(-1) - knots).abs())
-        return weights @ self.log_power.to(place).mT if self.log_power.dim() > 1 else (
-            weights @ self.log_power.to(place)
-        )
+        log_power = self.log_power.to(place)
+        return weights @ (log_power.mT if log_power.dim() > 1 else log_power)
 
 
 def radius(rows: int, columns: int, like: Tensor) -> Tensor:

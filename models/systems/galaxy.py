@@ -7,6 +7,9 @@ Source: Takeishi & Kalousis (2021), section 4.3.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+import numpy as np
 import torch
 from pyro.distributions import Uniform
 from torch import Tensor, nn
@@ -14,6 +17,7 @@ from torch.distributions import constraints
 
 from groundvae.data import galaxy as data
 from groundvae.data.batch import Batch
+from groundvae.data.fits import east_of_north
 from groundvae.models.catalogue import Variant, enter
 from groundvae.models.function import Function, Nothing
 from groundvae.models.greybox import GreyBox
@@ -22,7 +26,7 @@ from groundvae.models.noises.correlated import Correlated
 from groundvae.models.recipe import FitOptions, Recipe
 from groundvae.models.residuals import FreeImage, FreeProfile, Offset, Painting, Residual
 from groundvae.models.symmetry import turn_and_flip
-from groundvae.models.system import System
+from groundvae.models.system import Derived, System
 from groundvae.models.values import Values
 from groundvae.physics.galaxy import PERIOD, disc
 
@@ -71,6 +75,16 @@ class Galaxy(Function):
         light = disc(at, z.intensity, z.semi_axis, z.ellipticity, z.position_angle)
         colour = len(data.BANDS) * torch.softmax(self.log_colour, -1)
         return self.level + colour * light
+
+    def derive(
+        self, draws: Mapping[str, np.ndarray], known: Mapping[str, np.ndarray]
+    ) -> dict[str, Derived]:
+        """The angle as astronomers give it, where the images say where north is."""
+        if not {"north", "parity"} <= set(known):
+            return {}
+        angle = east_of_north(draws["position_angle"], known["north"], known["parity"])
+        meaning = "position angle of the major axis, from north through east, modulo pi"
+        return {"position_angle_east_of_north": Derived(angle, "rad", meaning)}
 
     def augment(self, batch: Batch) -> Batch:
         """Each image turned by an angle of its own, and half of them flipped."""
