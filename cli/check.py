@@ -50,7 +50,7 @@ def told_of_noise(entry: Entry, data: Dataset) -> str:
     return (
         f"white noise has a standard deviation of {floor:.2g} {system.unit}".rstrip()
         + " at most: where a fit ends with twice as much, neighbours share what it misses; then "
-        f"fit with noise={advised(system.axes, ordered, system.channels)}"
+        f"fit with noise={advised(system.axes, ordered, data.x.shape[-1])}"
     )
 
 

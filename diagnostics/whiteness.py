@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import cast
 
 import numpy as np
 import torch
@@ -133,7 +132,7 @@ def whitened(context: Context) -> np.ndarray:
     found: Tensor = noise.whitened(batch.x, mean, batch.observed, times=batch.inputs.get("t"))
     if batch.observed is not None:
         found = found.masked_fill(~batch.observed, torch.nan)
-    return cast(np.ndarray, found.cpu().numpy())
+    return found.cpu().numpy()
 
 
 @registered
