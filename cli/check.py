@@ -13,6 +13,7 @@ from groundvae.data.errors import InputError
 from groundvae.data.unusable import usable
 from groundvae.diagnostics.priorpredictive import PriorPredictive, compute_priorpredictive
 from groundvae.diagnostics.style import save_figure
+from groundvae.diagnostics.whiteness import advised, white_floor
 from groundvae.inference.fit import prepare
 from groundvae.inference.prior import prior_predictive
 from groundvae.inference.run import Run
@@ -37,7 +38,20 @@ def run(asked: Check) -> None:
     say(f"{verdict.level}: {verdict.name}. {verdict.meaning}")
     outside = 100 * result.attrs["outside"]
     say(f"{outside:.1f} % of the samples are outside the prior's 99 % band")
+    say(told_of_noise(entry, data))
     say(f"figure: {path}")
+
+
+def told_of_noise(entry: Entry, data: Dataset) -> str:
+    """What a noise scale can be before any fit, and what to take where a fit ends above it."""
+    system = entry.system
+    ordered = [axis for axis in system.axes if axis not in system.labels]
+    floor = white_floor(data.x, 1 + system.axes.index(ordered[0]))
+    return (
+        f"white noise has a standard deviation of {floor:.2g} {system.unit}".rstrip()
+        + " at most: where a fit ends with twice as much, neighbours share what it misses; then "
+        f"fit with noise={advised(system.axes, ordered, data.x.shape[-1])}"
+    )
 
 
 def load(asked: Check, entry: Entry) -> Dataset:

@@ -15,7 +15,7 @@ from groundvae.cli.console import note
 from groundvae.data.dataset import Dataset, dataset_of, load_dataset
 from groundvae.data.errors import InputError
 from groundvae.data.input import BASE
-from groundvae.data.npz import look_into
+from groundvae.data.npz import full_scale, look_into
 from groundvae.data.reading import read
 from groundvae.data.root import Splits
 from groundvae.data.rows import Arrays, Labelled, open_rows
@@ -163,6 +163,8 @@ def _parsed(
 ) -> Dataset:
     """A data file of one system, or part of it, as it stands there."""
     system = entry.system
+    if isinstance(source, Path) and path.suffix in entry.source.readers:
+        return entry.source.readers[path.suffix](path)
     if path.suffix in TABLES or system.inputs:
         return read(
             source,
@@ -212,9 +214,9 @@ def _doubted(
     """The data as they are meant: whole numbers of images scaled, arrays nobody uses named."""
     kind = arrays["x"].dtype if "x" in arrays else data.x.dtype
     if kind.kind in "iu" and len(entry.system.axes) == IMAGE_RANK:
-        most = np.iinfo(kind).max
+        most = full_scale(data.x, kind)
         if not quiet:
-            note(f"{path}: x holds whole numbers ({kind}), taken as 0 .. {most} for 0 .. 1")
+            note(f"{path}: x holds whole numbers ({kind}), taken as 0 .. {most:.0f} for 0 .. 1")
         data = replace(data, x=data.x / np.float32(most))
     if quiet or "time" not in entry.system.axes:
         return data

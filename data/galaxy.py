@@ -1,13 +1,14 @@
 """Images of edge-on galaxies: measured ones, or a simulated stand-in.
 
-Reads ``edge_on.npz`` (images in splits), ``Galaxy10.h5`` (one class of it), a folder of PNG or
-JPEG files and plain arrays. Images are (row, column, band), scaled to 0 .. 1.
+Reads ``edge_on.npz`` (images in splits), ``Galaxy10.h5`` (one class of it), folders of PNG and JPEG
+or of FITS files, and plain arrays. Images are (row, column, band), scaled to 0 .. 1.
 Source: York et al. (2000); Abazajian et al. (2009), SDSS DR7; classes: Lintott et al. (2011).
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import h5py
@@ -16,6 +17,8 @@ from PIL import Image, UnidentifiedImageError
 
 from groundvae.data.dataset import Dataset, read_npz
 from groundvae.data.errors import InputError
+from groundvae.data.fits import read_fits
+from groundvae.data.npz import full_scale
 from groundvae.data.root import STAND_IN, Splits, find_folder
 from groundvae.data.source import Source
 
@@ -34,15 +37,18 @@ CLASSES = {
     9: "disk, face-on, loose spiral",
 }
 EDGE_ON = 6
-REFERENCES = ("intensity", "semi_axis", "ellipticity", "position_angle")
+REFERENCES = ("intensity", "semi_axis", "ellipticity", "position_angle", "north", "parity")
+"""Latents, and of FITS images where north is, and on which side of it east (``data.fits``)."""
 SPLITS = ("train", "valid", "test")
 FEW = 20  # images, of which half are left to validate and test on
 PICTURES = (".png", ".jpg", ".jpeg")
+FITS = (".fits", ".fit", ".fts", ".gz")
 FILES = {
     "edge_on.npz": "images in three splits, with measured axes",
     "Galaxy10.h5": f"Galaxy10 SDSS, of which class {EDGE_ON} is taken",
     "*.png": "one image each, 69 by 69 pixels",
     "*.jp*g": "one image each, 69 by 69 pixels",
+    "*.fit*": "one image of three bands each, cut to its middle",
 }
 PUBLIC = (
     "Galaxy10 SDSS, Galaxy10.h5, class 6 (astroNN documents it), from Sloan Digital Sky Survey "
@@ -51,7 +57,7 @@ PUBLIC = (
 
 
 def from_array(images: np.ndarray, where: str = "images") -> Dataset:
-    """Images (image, 69, 69, 3), bytes or numbers in 0 .. 1, as a Dataset.
+    """Images (image, 69, 69, 3), whole numbers or numbers in 0 .. 1, as a Dataset.
 
     >>> from_array(np.full((2, 69, 69, 3), 255, dtype=np.uint8)).x.max()
     np.float32(1.0)
@@ -59,12 +65,11 @@ def from_array(images: np.ndarray, where: str = "images") -> Dataset:
     expected = (SIDE, SIDE, len(BANDS))
     if images.ndim != 4 or images.shape[1:] != expected or not len(images):
         raise InputError(f"{where}: images have shape {images.shape}, expected (image, 69, 69, 3)")
-    if images.dtype == np.uint8:
-        x = images.astype(np.float32) / 255
-    elif images.dtype.kind == "f" and np.isfinite(images).all():
-        x = images.astype(np.float32)
-    else:
+    if images.dtype.kind in "iu":
+        images = images / full_scale(images, images.dtype)
+    elif images.dtype.kind != "f" or not np.isfinite(images).all():
         raise InputError(f"{where}: images are of type {images.dtype}, expected bytes or numbers")
+    x = images.astype(np.float32)
     if x.min() < -0.5 or x.max() > 1.5:
         raise InputError(
             f"{where}: images reach from {x.min():.3g} to {x.max():.3g}, expected 0 .. 1"
@@ -173,6 +178,25 @@ def _picture(path: Path) -> np.ndarray:
         raise InputError(f"{path}: cannot be read as a PNG or JPEG image") from error
 
 
+def read_fits_folder(folder: Path) -> Dataset:
+    """All FITS images of a folder, in the order of their names."""
+    return read_fits_files(sorted(p for p in folder.iterdir() if p.suffix.lower() in FITS))
+
+
+def read_fits_files(paths: Sequence[Path]) -> Dataset:
+    """FITS images, one a file, and where north is in them.
+
+    Raises:
+        InputError: one of them is no image of three bands.
+
+    """
+    found = [read_fits(path, SIDE, len(BANDS)) for path in paths]
+    truth = {}
+    if not np.isnan([north for _, north, _ in found]).any():
+        truth = {name: np.array([f[i] for f in found]) for i, name in ((1, "north"), (2, "parity"))}
+    return Dataset(np.stack([image for image, _, _ in found]), coordinates(SIDE), truth)
+
+
 def splits(root: Path | None = None, number: int = EDGE_ON) -> Splits:
     """Measured images where they are found, else the simulated stand-in.
 
@@ -189,8 +213,13 @@ def splits(root: Path | None = None, number: int = EDGE_ON) -> Splits:
     if folder is not None and any(p.suffix.lower() in PICTURES for p in folder.iterdir()):
         images = read_pictures(folder)
         return _cut(images, f"measured, {len(images)} PNG and JPEG files", folder)
+    if folder is not None and any(p.suffix.lower() in FITS for p in folder.iterdir()):
+        images = read_fits_folder(folder)
+        return _cut(images, f"measured, {len(images)} FITS files", folder)
     if root is not None:
-        raise InputError(f"{root}: holds neither edge_on.npz, Galaxy10.h5 nor PNG or JPEG files")
+        raise InputError(
+            f"{root}: holds neither edge_on.npz, Galaxy10.h5 nor PNG, JPEG or FITS files"
+        )
     source = f"{STAND_IN}, no measured galaxies were found"
     return Splits(simulate(200, 1), simulate(50, 2), simulate(50, 3), source, stand_in=True)
 
@@ -232,4 +261,5 @@ def simulate(n: int, seed: int) -> Dataset:
     return Dataset(np.clip(images, 0, 1).astype(np.float32), coordinates(SIDE), truth)
 
 
-SOURCE = Source(simulate, REFERENCES, splits, FILES, PUBLIC, CLASSES)
+READERS = {suffix: lambda path: read_fits_files([path]) for suffix in FITS} | {".h5": read_galaxy10}
+SOURCE = Source(simulate, REFERENCES, splits, FILES, PUBLIC, CLASSES, READERS)

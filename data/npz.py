@@ -145,3 +145,16 @@ def numbers(array: np.ndarray, dtype: type) -> np.ndarray:
         raise TypeError(f"of type {np.asarray(array).dtype}")
     with np.errstate(over="ignore"):  # what overflows is infinite, and is refused as such
         return np.asarray(array, dtype=dtype)
+
+
+def full_scale(whole: np.ndarray, kind: np.dtype) -> float:
+    """What stands for 1 in images of whole numbers of a ``kind``: the most that it holds.
+
+    Bytes, or numbers of 16 bits, that were stored as longer ones count as what they are.
+
+    >>> full_scale(np.array([0, 200]), np.dtype(int))
+    255.0
+    """
+    largest = np.iinfo(kind).max
+    full = [most for most in (255, 65535, largest) if np.max(whole) <= most <= largest]
+    return float(min(full))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from groundvae.data.dataset import Dataset
 from groundvae.data.root import Splits
@@ -25,3 +26,5 @@ class Source:
     """Where measured data come from publicly."""
     classes: Mapping[int, str] = field(default_factory=dict)
     """Of measured data, one is chosen."""
+    readers: Mapping[str, Callable[[Path], Dataset]] = field(default_factory=dict)
+    """Of data files of its own kinds, by suffix."""

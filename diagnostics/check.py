@@ -241,7 +241,9 @@ def _scored(context: Context) -> bool:
 PREDICTIVE = group("posterior_predictive")
 LIKELIHOOD = group("log_likelihood")
 PRIOR_PREDICTIVE = group("prior_predictive")
-WEIGHTED = Condition(lambda c: c.weighted, "the draws carry no importance weights")
+WEIGHTED = Condition(
+    lambda c: c.weighted, "the draws carry no importance weights of the model's own density"
+)
 ENOUGH_DRAWS = Condition(_enough_draws, f"fewer than {DRAWS} predictive draws")
 SAME_SHAPE = Condition(_same_shape, "predictions and data have different shapes")
 SCORED = Condition(_scored, "the run keeps no scores of its validation data; fit it again")

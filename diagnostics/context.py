@@ -70,8 +70,14 @@ class Context:
 
     @property
     def weighted(self) -> bool:
-        """Whether the draws carry importance weights; those of NUTS do not."""
-        data = self.inference_data
+        """Whether the draws carry importance weights that mean something.
+
+        Those of NUTS have none, and where a noise is trusted for widths alone, the guide answers
+        another question than the model's own density.
+        """
+        data, noise = self.inference_data, self.run.model.noise
+        if noise.working is not noise:
+            return False
         return "sample_stats" in data and "log_weight" in data["sample_stats"]
 
     @property
@@ -215,6 +221,25 @@ class Context:
         system, lead = cast(Dynamics, self.run.model.system), torch.Size([len(self.batch)])
         return system.trajectory(self.means, Values(self.batch.inputs, "input"), (), lead, 1)[0]
 
+    @property
+    def ordered(self) -> tuple[str, ...]:
+        """The axes along which samples have neighbours: those that have no names."""
+        system = self.run.model.system
+        return tuple(axis for axis in system.axes if axis not in system.labels)
+
+    def drawn(self, count: int) -> dict[str, Tensor]:
+        """The first draws (draw, observation, ...) of all that is decoded, as many of each."""
+        drawn = {**self.inference_data["posterior"]}
+        if WEIGHTS in self.inference_data:  # a wide z_aux stands by itself
+            drawn |= {**self.inference_data[WEIGHTS]}
+        found = {
+            str(k): torch.as_tensor(np.concatenate(v.values)[:count]).to(self.batch.x)
+            for k, v in drawn.items()
+            if "observation" in v.dims  # hyperparameters are not decoded
+        }
+        fewest = min((len(v) for v in found.values()), default=0)
+        return {k: v[:fewest] for k, v in found.items()}
+
     @torch.no_grad()
     def ablations(self) -> dict[str, np.ndarray]:
         """Posterior means (observation, *event) of physics alone, of what is between, and of all.
@@ -222,17 +247,7 @@ class Context:
         Keys, from the least to the most: ``physics``, ``dynamics`` where there are two residuals,
         ``full``.
         """
-        drawn = {**self.inference_data["posterior"]}
-        if WEIGHTS in self.inference_data:  # a wide z_aux stands by itself
-            drawn |= {**self.inference_data[WEIGHTS]}
-        found = {
-            str(k): torch.as_tensor(np.concatenate(v.values)[:DECODED]).to(self.batch.x)
-            for k, v in drawn.items()
-            if "observation" in v.dims  # hyperparameters are not decoded
-        }
-        fewest = min((len(v) for v in found.values()), default=0)
-        draws = {k: v[:fewest] for k, v in found.items()}
-        chunks = []
+        draws, chunks = self.drawn(DECODED), []
         for i in range(0, len(self.batch), CHUNK):
             batch = self.batch[i : i + CHUNK]
             part = {k: v[:, i : i + CHUNK].to(batch.x.device) for k, v in draws.items()}

@@ -70,11 +70,38 @@ class CircleTransform(Transform):
         both = nn.functional.logsigmoid(u) + nn.functional.logsigmoid(-u)
         return (both + torch.log(self.periods)).sum(-1)
 
+    def line(self, angle: Tensor, spread: Tensor) -> tuple[Tensor, Tensor]:
+        """Values (..., latent) and their ``spread`` on the line, near the heading."""
+        steepest = self.periods / 4
+        narrow = spread.index_copy(-1, self.places, spread[..., self.places] / steepest)
+        return self.inv(angle), narrow
+
     def _within(self, angle: Tensor) -> Tensor:
         return self.lower + torch.remainder(angle - self.lower, self.periods)
 
 
-class CircularFamily(nn.Module):
+class Circles(nn.Module):
+    """Which latents live on circles, and how to cut those open."""
+
+    places: Tensor
+    periods: Tensor
+    lower: Tensor
+
+    def __init__(self, spec: LatentSpec) -> None:
+        super().__init__()
+        circles = [(i, z) for i, z in enumerate(spec) if z.circular]
+        places = torch.tensor([i for i, _ in circles], dtype=torch.long)
+        periods = [float(z.period or 0) for _, z in circles]
+        self.register_buffer("places", places, persistent=False)
+        self.register_buffer("periods", torch.tensor(periods), persistent=False)
+        self.register_buffer("lower", torch.tensor([z.lower for _, z in circles]), persistent=False)
+
+    def cut(self, heading: Tensor) -> CircleTransform:
+        """Every circle cut open opposite to its ``heading`` (..., circle)."""
+        return CircleTransform(heading, self.places, self.periods, self.lower)
+
+
+class CircularFamily(Circles):
     """A family of which the circular latents live on their circles; the gradient flows on.
 
     Args:
@@ -85,10 +112,6 @@ class CircularFamily(nn.Module):
 
     """
 
-    places: Tensor
-    periods: Tensor
-    lower: Tensor
-
     def __init__(
         self,
         family: Family,
@@ -96,13 +119,9 @@ class CircularFamily(nn.Module):
         spec: LatentSpec,
         axis: tuple[int, int] | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(spec)
         self.family = family
-        circles = [(i, z) for i, z in enumerate(spec) if z.circular]
-        self.register_buffer("places", torch.tensor([i for i, _ in circles]))
-        self.register_buffer("periods", torch.tensor([float(z.period or 0) for _, z in circles]))
-        self.register_buffer("lower", torch.tensor([z.lower for _, z in circles]))
-        self.heading = nn.Linear(features, 2 * len(circles))
+        self.heading = nn.Linear(features, 2 * len(self.places))
         if axis is not None:
             with torch.no_grad():
                 self.heading.weight.zero_()
@@ -113,7 +132,7 @@ class CircularFamily(nn.Module):
     def forward(self, features: Tensor) -> dist.TorchDistribution:
         cos, sin = self.heading(features).unflatten(-1, (-1, 2)).unbind(-1)
         heading = torch.atan2(sin, cos) * self.periods / (2 * math.pi)
-        onto = CircleTransform(heading, self.places, self.periods, self.lower)
+        onto = self.cut(heading)
         base = self.family(features)
         if isinstance(base, ZukoToPyro):
             return ZukoToPyro(TransformedDistribution(base.dist, [onto]))
@@ -121,7 +140,15 @@ class CircularFamily(nn.Module):
 
 
 class OnCircles(dist.TransformedDistribution):
-    """With a mean: that of the line, carried onto the circle."""
+    """With a mean and a spread: those of the line, carried onto the circle."""
+
+    @property
+    def stddev(self) -> Tensor:
+        line, onto = self.base_dist, self.transforms[0]
+        share = torch.sigmoid(line.mean[..., onto.places])
+        slope = onto.periods * share * (1 - share)
+        sd: Tensor = line.stddev
+        return sd.index_copy(-1, onto.places, slope * sd[..., onto.places])
 
     @property
     def mean(self) -> Tensor:

@@ -16,9 +16,11 @@ from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
+from torch.distributions import Transform, identity_transform
 
 from groundvae.data.batch import Batch
 from groundvae.models.greybox import GreyBox
+from groundvae.models.noises.dependent import Dependent
 from groundvae.physics.errors import NonFiniteError
 
 STRETCH = 0.02  # of a finite difference, in units of the start's scale
@@ -87,10 +89,16 @@ class _Point:
 
 
 class GaussNewton:
-    """The search, for the observations of one batch under one model."""
+    """The search, for the observations of one batch under one model; circles are ``cut``."""
 
-    def __init__(self, model: GreyBox, batch: Batch, hyper: Mapping[str, Tensor]) -> None:
-        self.model, self.batch, self.hyper = model, batch, hyper
+    def __init__(
+        self,
+        model: GreyBox,
+        batch: Batch,
+        hyper: Mapping[str, Tensor],
+        cut: Transform = identity_transform,
+    ) -> None:
+        self.model, self.batch, self.hyper, self.cut = model, batch, hyper, cut
         self.count = len(model.latents)
         self.samples = batch.samples
 
@@ -119,8 +127,29 @@ class GaussNewton:
         # the noise of this observation were as much larger.
         usual = 1 + CHANCE * (2 / self.samples).sqrt()
         tempered = best.gram / (misfit[:, 1] / usual).clamp(min=1.0).view(-1, 1, 1)
-        factor = torch.linalg.cholesky(_covariance(tempered, best)).to(start)
+        covariance = _covariance(tempered, best)
+        if self.model.noise.working is not self.model.noise:
+            covariance = self._robust(best)
+        factor = torch.linalg.cholesky(covariance).to(start)
         return Mode(best.at, factor, misfit, fitted, self.samples, best.mean)
+
+    def _robust(self, point: _Point) -> Tensor:
+        """``H^-1 V H^-1`` (n, L, L), with ``V`` the variance of the score under the model's noise.
+
+        An observation that is further off than others where it tells of its latents is so in ``V``
+        too: by the mean square of its residual, each sample weighed by its leverage.
+        Source: White (1982), Maximum likelihood estimation of misspecified models; MacKinnon &
+        White (1985) for leverages.
+        """
+        noise = self.model.noise
+        assert isinstance(noise, Dependent)
+        half = noise.score_factor(point.jacobian, self.batch.x, self.batch.inputs.get("t")).double()
+        inverse = _covariance(point.gram, point)
+        jacobian = point.jacobian.double()
+        leverage = ((jacobian @ inverse) * jacobian).sum(-1)
+        misfit = (leverage * point.off.double() ** 2).sum(-1) / leverage.sum(-1)
+        variance = misfit.view(-1, 1, 1) * (half.mT @ half) + torch.diag_embed(point.precision)
+        return inverse @ variance @ inverse
 
     def _step(self, point: _Point, scale: Tensor, damping: Tensor) -> Tensor:
         damped = point.gram + torch.diag_embed(point.precision + damping.unsqueeze(-1) / scale**2)
@@ -135,22 +164,26 @@ class GaussNewton:
         seen = self._decode(torch.cat([at.unsqueeze(0), at + steps]))
         change = (seen[1:] - seen[:1]).flatten(2) / (STRETCH * scale.T.unsqueeze(-1))
         x, observed, times = self.batch.x, self.batch.observed, self.batch.inputs.get("t")
-        noise = self.model.noise.linearize(x, seen[0], observed, times=times)
-        density = self.model.noise.log_prob(x, seen[0], observed, times=times)
+        working = self.model.noise.working
+        noise = working.linearize(x, seen[0], observed, times=times)
+        density = working.log_prob(x, seen[0], observed, times=times)
         jacobian = noise.whiten(change.movedim(0, -1))
         joint = self._log_prior(at) + density
         return _Point(at, seen[0], joint, noise.residual, jacobian, *self._prior_slope(at))
 
     def _decode(self, at: Tensor) -> Tensor:
         """Noiseless observations (..., n, *event) of unconstrained latents (..., n, L)."""
-        physics, _ = self.model.latents.constrain(at[..., : self.count])
+        physics, _ = self.model.latents.constrain(self.cut(at)[..., : self.count])
         auxiliary = at[..., self.count :] if self.model.auxiliary else None
         return self.model.decode(physics, auxiliary, self.batch.inputs, reduced=False).full
 
     def _log_prior(self, at: Tensor) -> Tensor:
         """Log density (n,) of unconstrained latents (n, L) under the priors."""
-        values, log_det = self.model.latents.constrain(at[..., : self.count])
+        on_circles = self.cut(at)
+        values, log_det = self.model.latents.constrain(on_circles[..., : self.count])
         total = log_det.sum(-1) - 0.5 * at[..., self.count :].pow(2).sum(-1)
+        if self.cut is not identity_transform:
+            total = total + self.cut.log_abs_det_jacobian(at, on_circles)
         for latent in self.model.latents:
             prior = latent.prior_like(at, self.hyper)
             total = total + prior.log_prob(values[latent.name])

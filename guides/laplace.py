@@ -20,7 +20,7 @@ from torch import Tensor
 from groundvae.data.batch import Batch
 from groundvae.guides.affine import TriangularAffine
 from groundvae.guides.calibration import CalibrationLoss
-from groundvae.guides.circle import refuse_circles
+from groundvae.guides.circle import Circles, CircleTransform
 from groundvae.guides.descent import Descent
 from groundvae.guides.encoder import Encoder
 from groundvae.guides.family import START, Family, NormalFamily, carried
@@ -36,29 +36,34 @@ from groundvae.models.latent import LatentSpec
 CORRECTED = "corrected_unconstrained"
 REACH = 1.5  # of a log scale from that at the mode: a correction, no new answer
 SHARPENINGS = 3  # in which the noise scale finds its place
+VALUES = 3_000_000  # samples from which the noise is learned at most
 TOGETHER = 2000  # observations searched at once: a solve costs about the same for fewer
+HELD = 10_000_000  # numbers of a Jacobian held at once
 
 
 @dataclass(frozen=True)
 class LaplaceApproximation:
     """What the search left for n observations: the correction's input, and its coordinates.
 
-    ``features`` (n, feature); ``centre`` (n, L) and ``factor`` (n, L, L) of ``TriangularAffine``.
+    ``features`` (n, feature); ``centre`` (n, L) and ``factor`` (n, L, L) of ``TriangularAffine``;
+    ``heading`` (n, circle), opposite to which circles are cut.
     """
 
     features: Tensor
     centre: Tensor
     factor: Tensor
+    heading: Tensor
 
     def __getitem__(self, rows: Tensor) -> LaplaceApproximation:
-        return LaplaceApproximation(self.features[rows], self.centre[rows], self.factor[rows])
+        return LaplaceApproximation(*(value[rows] for value in vars(self).values()))
 
 
 class LaplaceGuide(Guide):
     """A structured normal guide, and a family about the mode that Gauss-Newton finds from it.
 
     Both are learned one after the other, see ``calibration.py``: what comes before the
-    correction carries no gradient here. Circular latents have no place on a line about a mode.
+    correction carries no gradient here. Circles are cut opposite to the first answer, and searched
+    on the line that this leaves.
     """
 
     OPTIONS = ("rounds",)
@@ -71,10 +76,9 @@ class LaplaceGuide(Guide):
         family: type[Family],
         options: GuideOptions,
     ) -> None:
-        refuse_circles(spec, "a laplace guide")
         super().__init__()
         self.first = StructuredGuide(encoder, spec, auxiliary, NormalFamily, options)
-        self.latents, self.auxiliary = spec, auxiliary
+        self.latents, self.auxiliary, self.circles = spec, auxiliary, Circles(spec)
         self.rounds = options.pick("rounds", 4)
         latents = len(spec) + auxiliary
         self.correction = family(encoder.features + 4 * latents + 2, latents, options, reach=REACH)
@@ -99,8 +103,14 @@ class LaplaceGuide(Guide):
         return (*self.first.learned(fitting), calibrate)
 
     def _calibrated(self, fitting: Fitting, steps: int) -> Descent:
+        some = max(1, VALUES // fitting.train.x[0].numel())
+        batch = fitting.train
+        if len(batch) > some:
+            batch = batch[torch.randperm(len(batch))[:some]]
         for _ in range(SHARPENINGS):
-            self.refit_noise(fitting.train)
+            self.refit_noise(batch)
+        if not steps:
+            return Descent(fitting, lambda *_: {}, [self.correction], steps=1, rate=1.0)
         seen = steps * min(fitting.options.batch_size, len(fitting.train))
         loss = CalibrationLoss(fitting, self, seen)
         rate = fitting.options.learning_rate
@@ -126,37 +136,44 @@ class LaplaceGuide(Guide):
         """q(z | x) over all latents, unconstrained, physics first."""
         # A fresh family's scale is exp(START): in coordinates of the mode that is one.
         onto = TriangularAffine(approximation.centre, approximation.factor * math.exp(-START))
-        return carried(self.correction(approximation.features), onto)
+        line = carried(self.correction(approximation.features), onto)
+        if not len(self.circles.places):
+            return line
+        return carried(line, self.circles.cut(approximation.heading))
 
     @torch.no_grad()
     def approximation(self, batch: Batch) -> LaplaceApproximation:
         """Search the modes of a batch."""
-        start, scale = self.first.centre(batch)
-        mode = self._search(batch, start, scale)
-        return LaplaceApproximation(
-            self._features(batch, start, scale, mode), mode.centre, mode.factor
-        )
+        start, scale, cut = self._start(batch)
+        mode = self._search(batch, start, scale, cut)
+        features = self._features(batch, start, scale, mode)
+        return LaplaceApproximation(features, mode.centre, mode.factor, cut.heading)
 
     @torch.no_grad()
     def refit_noise(self, batch: Batch) -> None:
         """Move the model's noise to that of largest evidence, from what the modes leave."""
-        mode = self._search(batch, *self.first.centre(batch))
+        mode = self._search(batch, *self._start(batch))
         noise, freedom = self._model[0].noise, mode.samples - mode.fitted
         times = batch.inputs.get("t")
         noise.refit(batch.x - mode.mean, freedom, batch.observed, times=times)
 
-    def _search(self, batch: Batch, start: Tensor, scale: Tensor) -> Mode:
+    def _start(self, batch: Batch) -> tuple[Tensor, Tensor, CircleTransform]:
+        """The first answer (n, L), its scale, both on a line, and how circles were cut for it."""
+        answer, spread = self.first.centre(batch)
+        cut = self.circles.cut(answer[:, self.circles.places])
+        return *cut.line(answer, spread), cut
+
+    def _search(self, batch: Batch, start: Tensor, scale: Tensor, cut: CircleTransform) -> Mode:
         """The modes, some observations at a time."""
         hyper = self.population.centres()
-        return Mode.join(
-            [
-                GaussNewton(self._model[0], batch[some], hyper)(
-                    start[some], scale[some], self.rounds
-                )
-                for i in range(0, len(batch), TOGETHER)
-                for some in [slice(i, i + TOGETHER)]
-            ]
-        )
+        size = max(1, min(TOGETHER, HELD // (batch.x[0].numel() * (1 + start.shape[1]))))
+        modes = []
+        for i in range(0, len(batch), size):
+            some = slice(i, i + size)
+            own = self.circles.cut(cut.heading[some])
+            search = GaussNewton(self._model[0], batch[some], hyper, own)
+            modes.append(search(start[some], scale[some], self.rounds))
+        return Mode.join(modes)
 
     def _features(self, batch: Batch, start: Tensor, scale: Tensor, mode: Mode) -> Tensor:
         """What the correction reads: the observation, the start, and how the search went."""

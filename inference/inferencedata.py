@@ -62,6 +62,9 @@ def to_inference_data(
         group: _with_coords(_variables(run.model, group, values, chains), coords)
         for group, values in groups.items()
     }
+    derived = _derived(system, built.get("posterior"), data)
+    if derived:
+        built["derived"] = _with_coords(derived, coords)
     observed = xr.Variable(("observation", *system.axes), data.x, {"units": system.unit})
     built["observed_data"] = _with_coords(
         {OBSERVATION: observed}, coords | _axes(system, data.coordinates)
@@ -110,6 +113,18 @@ def _variables(
         own = lead[:2] if name in model.latents.hyper else lead
         variables[name] = xr.Variable((*own, *rest), array, {**attrs, **period})
     return variables
+
+
+def _derived(system: System, posterior: xr.Dataset | None, data: Dataset) -> dict[str, xr.Variable]:
+    """What the system derives from draws of its latents, (chain, draw, observation)."""
+    if posterior is None or not set(system.latents.names) <= set(posterior):
+        return {}
+    draws = {name: posterior[name].values for name in system.latents.names}
+    lead = ("chain", "draw", "observation")
+    return {
+        name: xr.Variable(lead, each.values, {"units": each.unit, "long_name": each.meaning})
+        for name, each in system.derive(draws, data.truth).items()
+    }
 
 
 def _axes(system: System, arrays: Mapping[str, np.ndarray]) -> dict[str, xr.Variable]:

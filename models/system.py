@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -31,6 +32,15 @@ Push = Callable[[Tensor, Values], Mapping[str, Tensor]]
 """A residual bound to latents: takes a time and the states at it, each ``(...)`` (on a grid
 ``(..., size)``), gives what is added to each name that it acts on, of its shape. Times may be
 many: then with as many axes as the states."""
+
+
+@dataclass(frozen=True)
+class Derived:
+    """A quantity (..., observation) that follows from latents, its unit and what it is."""
+
+    values: np.ndarray
+    unit: str
+    meaning: str
 
 
 @dataclass(frozen=True)
@@ -149,6 +159,15 @@ class System(nn.Module, Written):
         By default the batch itself; a system whose law has a symmetry draws from it.
         """
         return batch
+
+    def derive(
+        self, draws: Mapping[str, np.ndarray], known: Mapping[str, np.ndarray]
+    ) -> dict[str, Derived]:
+        """Quantities that follow from latents (..., observation) and what is ``known`` beside.
+
+        ``known`` (observation,), of the data file; by default there are none.
+        """
+        return {}
 
     def energy(self, states: Tensor, z: Values) -> Tensor:
         """What the law keeps, (...) of states (..., dimension), where it ``keeps_energy``."""

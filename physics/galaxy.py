@@ -11,8 +11,10 @@ import math
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 PERIOD = math.pi  # of a position angle, rad: it is an axis, not a direction
+REACH = 3  # pixels, as far as seeing spreads light
 SOFTENING = 1e-3  # of the radius, in semi-axes: the disc stays differentiable at its centre
 
 
@@ -57,3 +59,18 @@ def disc(
     """
     along, across = rotated(at, position_angle)
     return intensity * torch.exp(-elliptic_radius(along, across, semi_axis, ellipticity))
+
+
+def blurred(light: Tensor, width: Tensor) -> Tensor:
+    """Light (..., row, column) as the air and the pixels spread it: by a round Gaussian.
+
+    ``width`` (), its standard deviation, pixels. Beyond its edges an image goes on as at them.
+    """
+    steps = torch.arange(-REACH, REACH + 1).to(light)
+    taps = torch.softmax(-0.5 * (steps / width) ** 2, -1)
+    flat = light.reshape(-1, 1, *light.shape[-2:])
+    padded = functional.pad(flat, [REACH] * 4, mode="replicate")
+    spread = functional.conv2d(
+        functional.conv2d(padded, taps.view(1, 1, -1, 1)), taps.view(1, 1, 1, -1)
+    )
+    return spread.view(light.shape)

@@ -14,7 +14,8 @@ class Channels(nn.Module):
     """Shares of a variance of 1, the mean over channels: a smooth part and a detector's.
 
     Parameters: ``logit_share`` of the smooth part; ``log_diagonal`` and ``lower``, the Cholesky
-    factor of the smooth part's covariance; ``log_white``, log variances of the detector. Only
+    factor of the smooth part's covariance (or, where fields of powers of their own are ``mixed``,
+    ``mixing`` (channel, field)); ``log_white``, log variances of the detector. Only
     ratios of variances count: both are divided by their means.
 
     >>> Channels(2, 0.5).covariances(torch.tensor(1.0))
@@ -26,7 +27,7 @@ class Channels(nn.Module):
 
     """
 
-    def __init__(self, count: int, share: float) -> None:
+    def __init__(self, count: int, share: float, *, mixed: bool = False) -> None:
         super().__init__()
         if count < 1:
             raise InputError(f"channels of a noise must be 1 or more, not {count}")
@@ -34,8 +35,12 @@ class Channels(nn.Module):
             raise InputError(f"the smooth share of a noise must be inside (0, 1), not {share}")
         self.count = count
         self.logit_share = nn.Parameter(torch.tensor(math.log(share / (1 - share))))
-        self.log_diagonal = nn.Parameter(torch.zeros(count))
-        self.lower = nn.Parameter(torch.zeros(count * (count - 1) // 2))
+        if mixed:
+            self.mixing = nn.Parameter(contrasts(count))
+        else:
+            self.log_diagonal = nn.Parameter(torch.zeros(count))
+            self.lower = nn.Parameter(torch.zeros(count * (count - 1) // 2))
+        self.mixed = mixed
         self.log_white = nn.Parameter(torch.zeros(count))
 
     @property
@@ -45,9 +50,12 @@ class Channels(nn.Module):
 
     def factor(self) -> Tensor:
         """``A`` (channel, channel) with ``A A^T = B``, the smooth covariance of mean variance 1."""
-        rows, columns = torch.tril_indices(self.count, self.count, -1)
-        factor = torch.diag(self.log_diagonal.double().exp())
-        factor = factor.index_put((rows, columns), self.lower.double())
+        if self.mixed:
+            factor = self.mixing.double()
+        else:
+            rows, columns = torch.tril_indices(self.count, self.count, -1)
+            factor = torch.diag(self.log_diagonal.double().exp())
+            factor = factor.index_put((rows, columns), self.lower.double())
         return factor * (self.count / factor.square().sum()).sqrt()
 
     def smooth(self) -> Tensor:
@@ -64,6 +72,22 @@ class Channels(nn.Module):
         return self.share * self.smooth().diagonal() + (1 - self.share) * self.white()
 
     def covariances(self, power: Tensor) -> Tensor:
-        """Covariances (..., channel, channel) where the smooth part has ``power`` (...)."""
-        smooth = self.share * power.unsqueeze(-1).unsqueeze(-1) * self.smooth()
+        """Covariances (..., channel, channel) for a ``power`` (..., [field]) of the smooth part."""
+        if self.mixed:
+            factor = self.factor()
+            smooth = self.share * (factor * power.unsqueeze(-2)) @ factor.T
+        else:
+            smooth = self.share * power.unsqueeze(-1).unsqueeze(-1) * self.smooth()
         return smooth + torch.diag((1 - self.share) * self.white())
+
+
+def contrasts(count: int) -> Tensor:
+    """An orthonormal basis (channel, field): what all channels share, then how they differ.
+
+    >>> contrasts(2).mT @ contrasts(2)
+    tensor([[1., 0.],
+            [0., 1.]])
+    """
+    basis = torch.tril(torch.ones(count, count), -1) - torch.diag(torch.arange(float(count)))
+    basis[0] = 1.0
+    return (basis / basis.norm(dim=1, keepdim=True)).mT.contiguous()

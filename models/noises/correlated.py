@@ -9,7 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from groundvae.models.noises.cosine import cosine
+from groundvae.models.noises.cosine import cosine, inverse
 from groundvae.models.noises.covariance import Covariance
 from groundvae.models.noises.dependent import Dependent
 from groundvae.models.noises.evidence import maximize
@@ -33,6 +33,9 @@ class Correlated(Dependent):
     times) that of the middle, so pixels there count for less. Scaling that away fits stationary
     fields worse (2 against 6 nats from one of 24 x 24 pixels and length 8), so it is left.
 
+    With ``own_spectra``, bands are mixed from as many fields, each with a spectrum of its own,
+    ``s(f) B`` is ``A diag(s(f)) A^T``: where colours vary otherwise than brightness does.
+
     Begins as white noise of one scale. ``hold`` holds the scale, its shape is learned on.
 
     >>> noise = Correlated(3, scale=0.5)
@@ -54,15 +57,32 @@ class Correlated(Dependent):
         share: float = 0.5,
         knots: int = 8,
         rate_multiplier: float = 1.0,
+        independent: bool = False,
+        own_spectra: bool = False,
     ) -> None:
-        super().__init__(channels, scale, share, rate_multiplier)
-        self.spectrum = Spectrum(knots)
+        super().__init__(channels, scale, share, rate_multiplier, independent, own_spectra)
+        self.spectrum = Spectrum(knots, (channels or 1) if own_spectra else None)
+        self._hold_shape()
 
     def covariance(
         self, shape: torch.Size, observed: Tensor | None = None, times: Tensor | None = None
     ) -> Covariance:
         whole = Stationary(self.power(self.spectrum(*shape[:2])))
         return whole if observed is None else Incomplete(whole, observed)
+
+    def whitened(
+        self,
+        x: Tensor,
+        mean: Tensor,
+        observed: Tensor | None = None,
+        *,
+        times: Tensor | None = None,
+    ) -> Tensor:
+        """Back from whitened cosines to pixels, by a transform that keeps them white."""
+        residual = super().linearize(x, mean, observed, times=times).residual
+        rows, columns, channels = self.folded(x).shape[1:]
+        spectra = residual.view(len(x), channels, rows, columns)
+        return inverse(spectra).movedim(-3, -1).reshape(x.shape)
 
     def power(self, smooth: Tensor) -> Tensor:
         """Covariances (..., channel, channel) where the smooth part's spectrum is (...)."""

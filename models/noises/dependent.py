@@ -14,6 +14,8 @@ from torch.distributions import constraints
 from groundvae.data.errors import InputError
 from groundvae.models.noises.channels import Channels
 from groundvae.models.noises.covariance import Covariance
+from groundvae.models.noises.gaussian import Gaussian
+from groundvae.models.noises.independent import Independent
 from groundvae.models.noises.noise import Linearized, Noise
 
 Shape = torch.Size | list[int] | tuple[int, ...]
@@ -26,21 +28,88 @@ class Dependent(Noise):
     along the axes, ``B`` the covariance of channels (its mean variance 1), ``D`` the variances
     of the detector's white noise (their mean 1). Without ``channels``, events have no last axis
     of them.
+
+    ``independent``: to be trusted for how much samples say together, not for every detail. A model
+    that is never right to the last pixel pays for that at once where the noise has little power,
+    and its modes run away from the truth. So its latents are found by least squares, as if samples
+    were independent, and their covariance is what this noise makes of that: ``H^-1 V H^-1``, with
+    ``V`` the variance of the score. The noise is then white until its first ``refit``, and moved by
+    that alone.
+    Source: Liang & Zeger (1986), Longitudinal data analysis using generalized linear models.
     """
 
     axes: ClassVar[tuple[str, ...]]
 
+    fitted: Tensor
+
     def __init__(
-        self, channels: int | None, scale: float, share: float, rate_multiplier: float
+        self,
+        channels: int | None,
+        scale: float,
+        share: float,
+        rate_multiplier: float,
+        independent: bool,
+        mixed: bool = False,
     ) -> None:
         super().__init__(rate_multiplier)
+        self.independent = independent
+        self.register_buffer("fitted", torch.tensor(not independent), persistent=independent)
         self.log_scale = nn.Parameter(torch.tensor(self._log(scale)))
         self.has_channels = channels is not None
-        self.channels = Channels(channels or 1, share)
+        self.channels = Channels(channels or 1, share, mixed=mixed)
 
     @property
     def event_dim(self) -> int:
         return len(self.axes) + self.has_channels
+
+    @property
+    def working(self) -> Noise:
+        if not self.independent:
+            return self
+        white = Gaussian(rate_multiplier=self.rate_multiplier)
+        white.log_scale = self.log_scale
+        return white
+
+    def learned(self) -> list[nn.Parameter]:
+        for each in self._shape() if self.independent else ():
+            each.requires_grad_()
+        return super().learned()
+
+    def _shape(self) -> list[nn.Parameter]:
+        return [each for each in self.parameters() if each is not self.log_scale]
+
+    def _hold_shape(self) -> None:
+        """Leave the shape to ``refit``, where it is independent."""
+        for each in self._shape() if self.independent else ():
+            each.requires_grad_(False)
+
+    @torch.no_grad()
+    def refit(
+        self,
+        off: Tensor,
+        freedom: Tensor,
+        observed: Tensor | None = None,
+        usual: Tensor | None = None,
+        *,
+        times: Tensor | None = None,
+    ) -> None:
+        self.fitted.fill_(value=True)
+        super().refit(off, freedom, observed, usual, times=times)
+
+    @torch.no_grad()
+    def score_factor(self, jacobian: Tensor, like: Tensor, times: Tensor | None = None) -> Tensor:
+        """A Jacobian (observation, value, latent), whitened by ``working``, as this noise sees it.
+
+        Its Gram matrix is the variance of the working noise's score. ``like`` is of the data's
+        shape (observation, *event).
+        """
+        shape = self.folded(like).shape
+        columns = jacobian.movedim(-1, 0).unflatten(-1, shape[1:])
+        covariance = self._covariance(columns, None, times)
+        with torch.enable_grad():  # the transpose of what colours is its gradient
+            leaf = torch.zeros_like(columns).requires_grad_()
+            (found,) = torch.autograd.grad(covariance.color(leaf), leaf, columns)
+        return found.flatten(2).movedim(0, -1) / self.scale
 
     @property
     def channel_scale(self) -> Tensor:
@@ -148,7 +217,10 @@ class Dependent(Noise):
         self, values: Tensor, observed: Tensor | None, times: Tensor | None
     ) -> Covariance:
         there = observed if observed is None or self.has_channels else observed.unsqueeze(-1)
-        return self.covariance(values.shape[-len(self.axes) - 1 :], there, times)
+        shape = values.shape[-len(self.axes) - 1 :]
+        if not self.fitted:
+            return Independent(self.scale, shape, there)
+        return self.covariance(shape, there, times)
 
 
 class DependentNormal(TorchDistribution):

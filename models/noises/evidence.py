@@ -9,10 +9,12 @@ from copy import deepcopy
 from typing import TypeVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.linalg import LinAlgError  # type: ignore[attr-defined]
 
-N = TypeVar("N", bound=nn.Module)
+from groundvae.models.noises.noise import Noise
+
+N = TypeVar("N", bound=Noise)
 STEPS = 60
 ENOUGH = 0.01  # nats: smaller gains of a step end the search
 
@@ -25,7 +27,7 @@ def maximize(noise: N, density: Callable[[N], Tensor], samples: float) -> None:
     Source: Nocedal & Wright (2006), algorithm 7.5, with strong Wolfe conditions.
     """
     twin = deepcopy(noise).double()
-    learned = [each for each in twin.parameters() if each.requires_grad]
+    learned = twin.learned()
     if not learned:
         return
     search = torch.optim.LBFGS(

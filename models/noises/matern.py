@@ -46,14 +46,16 @@ class Matern(Dependent):
         length: float = 5.0,
         share: float = 0.5,
         rate_multiplier: float = 1.0,
+        independent: bool = False,
     ) -> None:
-        super().__init__(channels, scale, share, rate_multiplier)
+        super().__init__(channels, scale, share, rate_multiplier, independent)
         if smoothness not in SMOOTHNESS:
             raise InputError(f"smoothness of a Matern noise must be 0.5 or 1.5, not {smoothness}")
         if not 0 < length < math.inf:
             raise InputError(f"length of a Matern noise must be above 0, not {length}")
         self.smoothness = smoothness
         self.log_length = nn.Parameter(torch.tensor(math.log(length)))
+        self._hold_shape()
 
     @property
     def length(self) -> Tensor:

@@ -63,6 +63,15 @@ class Noise(nn.Module, Written, ABC):
         """A typical standard deviation in the data's units, () or (channel,)."""
         return (self.rate_multiplier * self.log_scale).exp()
 
+    @property
+    def working(self) -> Noise:
+        """The noise under which modes are searched: itself, where its details are to be trusted."""
+        return self
+
+    def learned(self) -> list[nn.Parameter]:
+        """What ``refit`` moves."""
+        return [each for each in self.parameters() if each.requires_grad]
+
     @torch.no_grad()
     def hold(self, scale: float) -> None:
         """Set the scale, which is then no longer learned."""
@@ -99,6 +108,17 @@ class Noise(nn.Module, Written, ABC):
         times: Tensor | None = None,
     ) -> Linearized:
         """Whitened residual and Jacobian at ``mean``, here without draw axes."""
+
+    def whitened(
+        self,
+        x: Tensor,
+        mean: Tensor,
+        observed: Tensor | None = None,
+        *,
+        times: Tensor | None = None,
+    ) -> Tensor:
+        """Whitened residual (observation, *event) along the axes of the data, to be looked at."""
+        return self.linearize(x, mean, observed, times=times).residual.view(x.shape)
 
     @abstractmethod
     def pointwise(

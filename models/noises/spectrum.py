@@ -17,8 +17,8 @@ REFERENCE = 32  # frequencies a side, over which the mean power is 1
 class Spectrum(nn.Module):
     """Power of mean 1 at frequencies in cycles per sample; white at first.
 
-    ``log_power`` (knot,), its log at knots, between which it is interpolated. Frequencies are
-    those of the samples, not of an image, so images of any size have the same spectrum.
+    ``log_power`` ([field], knot), its log at knots, between which it is interpolated. Frequencies
+    are those of the samples, not of an image, so images of any size have the same spectrum.
 
     >>> Spectrum(8)(2, 2)
     tensor([[1., 1.],
@@ -29,18 +29,18 @@ class Spectrum(nn.Module):
 
     """
 
-    def __init__(self, knots: int) -> None:
+    def __init__(self, knots: int, fields: int | None = None) -> None:
         super().__init__()
         if knots < 2:
             raise InputError(f"knots of a spectrum must be 2 or more, not {knots}")
-        self.log_power = nn.Parameter(torch.zeros(knots))
+        self.log_power = nn.Parameter(torch.zeros(*([fields] if fields else []), knots))
 
     def forward(self, rows: int, columns: int) -> Tensor:
-        """Power (row, column) at the frequencies of the cosine transform of an image."""
+        """Power (row, column, [field]) at the frequencies of the cosine transform of an image."""
         return self.at(self.place(radius(rows, columns, self.log_power)))
 
     def at(self, place: Tensor) -> Tensor:
-        """Power (...) at places among the knots, (...)."""
+        """Power (..., [field]) at places among the knots, (...)."""
         steps = (torch.arange(REFERENCE, dtype=torch.float64) + 0.5) / (2 * REFERENCE)
         reference = torch.hypot(steps.unsqueeze(-1), steps).flatten().to(place.device)
         mean = torch.logsumexp(self._log(self.place(reference)), 0) - math.log(len(reference))
@@ -48,13 +48,14 @@ class Spectrum(nn.Module):
 
     def place(self, frequency: Tensor) -> Tensor:
         """Where frequencies (...) lie among the knots 0, 1, 2, ..."""
-        last = len(self.log_power) - 1
+        last = self.log_power.shape[-1] - 1
         return last * torch.log1p(frequency / BEND) / math.log1p(HIGHEST / BEND)
 
     def _log(self, place: Tensor) -> Tensor:
-        knots = torch.arange(len(self.log_power), dtype=place.dtype, device=place.device)
+        knots = torch.arange(self.log_power.shape[-1], dtype=place.dtype, device=place.device)
         weights = torch.relu(1 - (place.unsqueeze(-1) - knots).abs())
-        return weights @ self.log_power.to(place)
+        log_power = self.log_power.to(place)
+        return weights @ (log_power.mT if log_power.dim() > 1 else log_power)
 
 
 def radius(rows: int, columns: int, like: Tensor) -> Tensor:
