@@ -18,6 +18,7 @@ from groundvae.inference.checkpoint import Checkpoints
 from groundvae.inference.optimize import Report, optimize
 from groundvae.inference.outofdistribution import learn_reference
 from groundvae.inference.penalty import Penalty
+from groundvae.inference.population import learn_population
 from groundvae.inference.run import Run, RunConfig, new_run
 from groundvae.models.greybox import GreyBox
 from groundvae.models.ownfile import find_system
@@ -148,4 +149,5 @@ def execute(
     if run.fit.ending is not Ending.DIVERGED:
         known = run.batch(train), run.batch(valid)  # on the cpu now
         run.ood_reference = learn_reference(run.model, run.guide, *known)
+        run.population = learn_population(run, known[0])
     return run
