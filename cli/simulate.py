@@ -95,9 +95,8 @@ def _from_run(asked: Simulate, n: int, out: Path) -> None:
     elif out.suffix == ".nc":
         save_inference_data(made, out)
     else:
-        save_figure(
-            plot_generated(run, made, _told(asked, origin, setting), _along(run, made, ways)), out
-        )
+        what = _told(asked, origin, setting)
+        save_figure(plot_generated(run, made, what, _along(run, made, ways)), out)
 
 
 def _observations(asked: Simulate, run: Run) -> Dataset | None:
