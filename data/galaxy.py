@@ -16,6 +16,7 @@ from PIL import Image, UnidentifiedImageError
 
 from groundvae.data.dataset import Dataset, read_npz
 from groundvae.data.errors import InputError
+from groundvae.data.measurement import measure_image
 from groundvae.data.root import STAND_IN, Splits, find_folder
 from groundvae.data.source import Source
 
@@ -232,4 +233,4 @@ def simulate(n: int, seed: int) -> Dataset:
     return Dataset(np.clip(images, 0, 1).astype(np.float32), coordinates(SIDE), truth)
 
 
-SOURCE = Source(simulate, REFERENCES, splits, FILES, PUBLIC, CLASSES)
+SOURCE = Source(simulate, REFERENCES, splits, FILES, PUBLIC, CLASSES, measure=measure_image)

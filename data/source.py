@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from groundvae.data.dataset import Dataset
+from groundvae.data.measurement import Measured, measure_any
 from groundvae.data.root import Splits
 
 
@@ -25,3 +26,6 @@ class Source:
     """Where measured data come from publicly."""
     classes: Mapping[int, str] = field(default_factory=dict)
     """Of measured data, one is chosen."""
+    measure: Callable[[Dataset], Measured] = measure_any
+    """What is measured of observations without a fitted model, (observation,) by name; under the
+    name of a latent, that latent."""

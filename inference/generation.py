@@ -29,7 +29,7 @@ from groundvae.physics.errors import tolerant
 TOGETHER = 500  # decoded at once
 RUNAWAY = 20.0  # times the largest observed value, beyond which a path has run away
 TRIES = 20  # at draws whose paths are finite
-DRAWS = 100  # of a posterior, for its middle
+DRAWS = 60  # of a posterior, for its middle
 
 Origin = Literal["population", "prior"]
 Latents = dict[str, Tensor]

@@ -38,7 +38,8 @@ if TYPE_CHECKING:
 FILE, FACTS = "population.safetensors", "population.json"
 OBSERVATIONS = 400  # that a population is learned from at most
 FEWEST = 8  # of which there is none
-DRAWS, CHUNK = 400, 50  # of each posterior; observations at once
+DRAWS, LEAST = 10, 60  # of each posterior, for each place; in all
+CHUNK = 50  # observations at once
 TINY = 1e-9  # of a prior's variance, the least of a posterior's
 MIXTURE = ("weights", "means", "covariances", "periods")
 INPUT = "input."
@@ -187,7 +188,7 @@ def measure(run: Run, places: Places, batch: Batch, seed: int = 0) -> tuple[Like
     """What each observation says of its latents, and which (n,) the model explains."""
     found = [
         (_likelihoods(places, places.points(drawn)), explained)
-        for drawn, explained in draws_of(run, batch, DRAWS, seed)
+        for drawn, explained in draws_of(run, batch, max(LEAST, DRAWS * len(places.names)), seed)
     ]
     parts, explained = [part for part, _ in found], torch.cat([good for _, good in found])
     whole = {k: torch.cat([getattr(p, k) for p in parts]) for k in ("precision", "pull", "centre")}
@@ -245,12 +246,14 @@ def _likelihoods(places: Places, points: Tensor) -> Likelihoods:
     off = (lifted - centre) * stretch
     covariance = torch.einsum("snd,sne->nde", off, off) / (len(points) - 1)
     covariance = covariance + TINY * torch.eye(covariance.shape[-1], dtype=covariance.dtype)
-    posterior = torch.linalg.inv(covariance)
+    size = covariance.shape[-1]
+    fewer = (len(points) - size - 2) / (len(points) - 1)  # of few draws an inverse is too large
+    posterior = fewer * torch.linalg.inv(covariance)
     prior = torch.diag(places.periods.isinf().to(posterior))
     # Data cannot tell less than nothing: what a guide has wider than the prior is no information.
-    size, axes = torch.linalg.eigh(posterior - prior)
-    told = (size > 0).to(size)
-    precision = (axes * (size * told).unsqueeze(-2)) @ axes.mT
+    known, axes = torch.linalg.eigh(posterior - prior)
+    told = (known > 0).to(known)
+    precision = (axes * (known * told).unsqueeze(-2)) @ axes.mT
     pull = (posterior @ centre.unsqueeze(-1)).squeeze(-1)
     pull = ((axes * told.unsqueeze(-2)) @ (axes.mT @ pull.unsqueeze(-1))).squeeze(-1)
     return Likelihoods(precision, pull, centre, places.periods)
