@@ -27,7 +27,8 @@ from groundvae.models.latent import Latent, describe_support
 from groundvae.physics.errors import tolerant
 
 TOGETHER = 500  # decoded at once
-RUNAWAY = 20.0  # times the largest observed value, beyond which a path has run away
+BEYOND = {"population": 2.0, "prior": 20.0}
+"""Times the largest value that was observed, beyond which a path has run away, by origin."""
 TRIES = 20  # at draws whose paths are finite
 DRAWS = 60  # of a posterior, for its middle
 
@@ -44,7 +45,7 @@ class Generator:
 
     run: Run
     template: Batch
-    reach: float
+    reach: float  # the largest value that is no runaway's
     draw: Callable[[Tensor], Latents]
 
     def decode(self, latents: Latents, rows: Tensor) -> Tensor:
@@ -62,7 +63,7 @@ class Generator:
         clean = self.decode(latents, rows)
         for _ in range(TRIES):
             size = clean.abs().nan_to_num(nan=torch.inf).flatten(1).amax(1)
-            lost = (size > RUNAWAY * self.reach) | size.isinf()
+            lost = (size > self.reach) | size.isinf()
             if not bool(lost.any()):
                 return latents, clean
             again = self.draw(rows[lost])
@@ -113,7 +114,7 @@ def generate(
         fixed = {k: _values(run, k, v, n) for k, v in (chosen or {}).items()}
         template, reach = _template(run, n)
         draw = _drawing(run, origin, fixed) if like is None else _alike(run, like, fixed, n)
-        generator = Generator(run, template, reach, draw)
+        generator = Generator(run, template, BEYOND[origin] * reach, draw)
         parts = [generator.make(rows) for rows in torch.arange(n).split(TOGETHER)]
         latents = {name: torch.cat([part[0][name] for part in parts]) for name in parts[0][0]}
         clean = torch.cat([part[1] for part in parts])
@@ -171,8 +172,9 @@ def _drawing(run: Run, origin: Origin, fixed: Latents) -> Callable[[Tensor], Lat
             return {k: v[0] for k, v in drawn.items()} | {k: v[rows] for k, v in fixed.items()}
 
         return from_prior
-    mixture, places = population_of(run).mixture, Places(run)
-    known = {places.names.index(k): places.score(k, v.double()) for k, v in fixed.items()}
+    known_of = population_of(run)
+    mixture, places = known_of.mixture, Places(run, known_of.free)
+    known = {known_of.physics.index(k): places.score(k, v.double()) for k, v in fixed.items()}
 
     def from_population(rows: Tensor) -> Latents:
         points = mixture.given({i: v[rows] for i, v in known.items()}, len(rows))
@@ -184,7 +186,7 @@ def _drawing(run: Run, origin: Origin, fixed: Latents) -> Callable[[Tensor], Lat
 
 def _alike(run: Run, data: Dataset, fixed: Latents, n: int) -> Callable[[Tensor], Latents]:
     """The latents of one observation, or those between two, with some ``fixed`` (n,)."""
-    places = Places(run)
+    places = Places(run, ())
     points, auxiliary = middles(run, places, data)
     if len(points) != len(data):
         raise InputError("an observation to be like has no finite posterior, expected another")

@@ -3,8 +3,8 @@
 The user's priors say what may be; this says what is. Not the histogram of posteriors, which holds
 each observation's uncertainty besides, but the distribution whose convolution with it explains all:
 a mixture over the physics latents and ``z_aux``, in coordinates in which the priors are standard
-normal and angles are angles. Numbers of ``z_aux`` whose population the fit has learned already, the
-weights of an unknown push, are standard normal in it as they are.
+normal and angles are angles. Numbers of ``z_aux`` of which observations say little, as of most
+weights of an unknown push, have no place in it: they stay what the fit made them, standard normal.
 Source: Robbins (1956), An empirical Bayes approach to statistics; Bovy, Hogg & Roweis (2011).
 """
 
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -39,6 +39,7 @@ FILE, FACTS = "population.safetensors", "population.json"
 OBSERVATIONS = 400  # that a population is learned from at most
 FEWEST = 8  # of which there is none
 DRAWS, LEAST = 10, 60  # of each posterior, for each place; in all
+WIDE, TOLD = 32, 0.3  # numbers of z_aux at most; of their prior's variance, what data take of each
 CHUNK = 50  # observations at once
 TINY = 1e-9  # of a prior's variance, the least of a posterior's
 MIXTURE = ("weights", "means", "covariances", "periods")
@@ -51,7 +52,8 @@ class Population:
 
     Attributes:
         mixture: over the places that ``names`` tells, as ``Places`` lays them out.
-        names: the physics latents, then ``z_aux[i]``.
+        physics: the physics latents, which come first.
+        free: the numbers of ``z_aux`` that follow.
         inputs: times, places and inputs of the observations it was learned from.
         own: which of these are one for each observation.
         event: shape of an observation.
@@ -62,7 +64,8 @@ class Population:
     """
 
     mixture: WrappedMixture
-    names: tuple[str, ...]
+    physics: tuple[str, ...]
+    free: tuple[int, ...]
     inputs: Mapping[str, Tensor] = field(default_factory=dict)
     own: frozenset[str] = frozenset()
     event: tuple[int, ...] = ()
@@ -75,7 +78,8 @@ class Population:
         tensors = {name: getattr(self.mixture, name) for name in MIXTURE}
         tensors |= {INPUT + name: value for name, value in self.inputs.items()}
         facts = {
-            "names": self.names,
+            "physics": self.physics,
+            "free": self.free,
             "own": sorted(self.own),
             "event": self.event,
             "reach": self.reach,
@@ -91,7 +95,8 @@ class Population:
         found, values = load_tensors(tensors), json.loads(facts)
         return cls(
             WrappedMixture(*(found[name] for name in MIXTURE)),
-            tuple(values["names"]),
+            tuple(values["physics"]),
+            tuple(values["free"]),
             {k.removeprefix(INPUT): v for k, v in found.items() if k.startswith(INPUT)},
             frozenset(values["own"]),
             tuple(values["event"]),
@@ -105,18 +110,17 @@ class Places:
     """Latents of a run's model as points (..., place): standard normal under the priors.
 
     The physics latents come first, as normal scores, or as they are where they are angles; then
-    those numbers of ``z_aux`` whose population was not learned with the residual.
+    the numbers of ``z_aux`` that are ``free``.
     """
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Run, free: Sequence[int]) -> None:
         self.spec, self.auxiliary = run.model.latents, run.model.auxiliary
-        self.free = torch.tensor(run.model.populated, dtype=torch.long)
+        self.free = torch.tensor(free, dtype=torch.long)
         hyper = run.guide.population.centres()
         double = torch.zeros((), dtype=torch.float64)
         priors = {z.name: z.prior_like(double, hyper) for z in self.spec}
         self.priors = priors
         self.scores = {z.name: NormalScore(priors[z.name]) for z in self.spec if not z.circular}
-        self.names = (*self.spec.names, *(f"{AUXILIARY}[{i}]" for i in self.free.tolist()))
         periods = [z.period if z.circular else math.inf for z in self.spec]
         self.periods = torch.tensor([*periods, *[math.inf] * len(self.free)], dtype=torch.float64)
 
@@ -163,37 +167,39 @@ class Places:
 
 def learn_population(run: Run, batch: Batch, seed: int = 0) -> Population | None:
     """The population that ``batch`` is drawn from; None of too few observations, or no latents."""
-    places = Places(run)
     if len(batch) > OBSERVATIONS:
         batch = batch[torch.linspace(0, len(batch) - 1, OBSERVATIONS).long()]
-    if not places.names or len(batch) < FEWEST:
+    size = len(run.model.latents) + run.model.auxiliary
+    if not size or len(batch) < FEWEST:
         return None
-    likelihoods, explained = measure(run, places, batch, seed)
-    if int(explained.sum()) < FEWEST:
+    draws = max(LEAST, DRAWS * min(size, len(run.model.latents) + WIDE))
+    parts = list(draws_of(run, batch, draws, seed))
+    if not parts or sum(int(good.sum()) for _, good in parts) < FEWEST:
         return None
+    drawn = {k: torch.cat([part[k][:, good] for part, good in parts], 1) for k in parts[0][0]}
+    places = Places(run, informed(drawn[AUXILIARY]) if AUXILIARY in drawn else ())
+    likelihoods = divided(places, places.points(drawn))
     there = batch.x.abs() if batch.observed is None else batch.x.abs() * batch.observed
     return Population(
-        deconvolve(likelihoods[explained], seed),
-        places.names,
+        deconvolve(likelihoods[torch.isfinite(likelihoods.pull).all(-1)], seed),
+        run.model.latents.names,
+        tuple(places.free.tolist()),
         {name: value.cpu() for name, value in batch.inputs.items()},
         batch.own,
         tuple(batch.x.shape[1:]),
         float(there.max()),
-        int(explained.sum()),
-        int((~explained).sum()),
+        len(likelihoods),
+        len(batch) - len(likelihoods),
     )
 
 
-def measure(run: Run, places: Places, batch: Batch, seed: int = 0) -> tuple[Likelihoods, Tensor]:
-    """What each observation says of its latents, and which (n,) the model explains."""
-    found = [
-        (_likelihoods(places, places.points(drawn)), explained)
-        for drawn, explained in draws_of(run, batch, max(LEAST, DRAWS * len(places.names)), seed)
-    ]
-    parts, explained = [part for part, _ in found], torch.cat([good for _, good in found])
-    whole = {k: torch.cat([getattr(p, k) for p in parts]) for k in ("precision", "pull", "centre")}
-    finite = torch.isfinite(whole["pull"]).all(-1)
-    return Likelihoods(**whole, periods=places.periods), explained & finite
+def informed(auxiliary: Tensor) -> list[int]:
+    """Which numbers of draws (draw, n, auxiliary) the data tell most of; of a few, all."""
+    told = 1 - auxiliary.var(0).mean(0)
+    if len(told) <= WIDE:
+        return list(range(len(told)))
+    best = told.argsort(descending=True)[:WIDE]
+    return sorted(best[told[best] > TOLD].tolist())
 
 
 @torch.no_grad()
@@ -234,7 +240,7 @@ def _explained(run: Run, batch: Batch, found: object) -> Tensor:
     return explained & ~torch.as_tensor(marks["out_of_distribution"].values)
 
 
-def _likelihoods(places: Places, points: Tensor) -> Likelihoods:
+def divided(places: Places, points: Tensor) -> Likelihoods:
     """Posteriors divided by the prior, of draws (draw, n, place), as normals."""
     lifted = points.clone()
     stretch = torch.ones_like(points[0])
@@ -271,7 +277,7 @@ def log_ratio(run: Run, population: Population, latents: Mapping[str, Tensor]) -
 
     Without, the population is that of the physics latents alone.
     """
-    places = Places(run)
+    places = Places(run, population.free)
     points = places.points(latents)
     mixture = population.mixture.marginal(range(points.shape[-1]))
     return mixture.log_prob(points) - places.log_prior(points)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from itertools import accumulate
 from typing import Any, cast
 
 import pyro
@@ -103,13 +102,6 @@ class GreyBox(nn.Module):
     def auxiliary(self) -> int:
         """Dimension of ``z_aux``; 0 where no residual uses it."""
         return sum(self._sizes)
-
-    @property
-    def populated(self) -> tuple[int, ...]:
-        """Places in ``z_aux`` whose population is learned after the fit, by ``inference``."""
-        starts = accumulate(self._sizes, initial=0)
-        pairs = zip(starts, self.terms, strict=False)
-        return tuple(start + i for start, each in pairs for i in each.populated)
 
     @property
     def grey(self) -> bool:

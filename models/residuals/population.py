@@ -40,11 +40,6 @@ class PopulationResidual(LinearResidual):
     recipe = EVIDENCE
 
     @property
-    def populated(self) -> tuple[int, ...]:
-        """The observation's own variance; the weights have a population already."""
-        return (0,)
-
-    @property
     @abstractmethod
     def own_spread(self) -> Tensor:
         """Standard deviation () of the log of the observations' own variances."""

@@ -80,11 +80,6 @@ class Residual(nn.Module, Written):
         """Whether it is added to what is observed."""
         return OBSERVATION in self.acts_on
 
-    @property
-    def populated(self) -> tuple[int, ...]:
-        """Which of its numbers of ``z_aux`` a population is learned of after the fit: all."""
-        return tuple(range(self.auxiliary))
-
     def attach(self, system: System) -> None:
         """Called when a model is put together; here sizes that depend on the system are made.
 
