@@ -128,6 +128,9 @@ class Posterior:
     """The .nc file to write."""
     reprior: tuple[str, ...] = ()
     """Priors to put in place of the fitted ones without a refit: 'omega=LogNormal(0.5, 0.3)'."""
+    prior: Literal["own", "population"] = "own"
+    """Under the run's own priors, or under the population that its fit learned: draws are weighted
+    by the ratio of the two. Of observations that were fitted, data then count twice."""
     weighted: bool = False
     """Weight the guide's draws by the model (Pareto-smoothed), observation by observation."""
     refine: int | None = None

@@ -24,6 +24,7 @@ from groundvae.diagnostics.distance import (
 )
 from groundvae.diagnostics.style import CYCLE, DATA, FULL
 from groundvae.inference.generation import as_dataset, generate
+from groundvae.inference.inferencedata import observations_of
 from groundvae.inference.run import Run
 from groundvae.models.circle import difference
 
@@ -143,7 +144,7 @@ class Generation(Check):
         "{percent:.0f} % of cases: do not take generated observations for measured ones.",
     }
     metric_words = {
-        "generation_energy": "energy distance of generated to unseen measured observations ({unit})",
+        "generation_energy": "energy distance of generated to unseen measured ones ({unit})",
         "generation_energy_ratio": "the same over that of other measured ones; 1 is perfect",
         "generation_energy_pca": "the same ratio of a normal in as many principal components",
         "generation_frechet": "Frechet distance of generated to unseen ones in 20 components",
@@ -155,8 +156,6 @@ class Generation(Check):
     }
 
     def compute(self, context: Context) -> xr.Dataset:
-        from groundvae.inference.inferencedata import observations_of
-
         data = observations_of(context.inference_data, context.run.model.system)
         return compute_generation(context.run, data)
 

@@ -13,6 +13,7 @@ import xarray as xr
 from groundvae.diagnostics.check import PHYSICS_LATENTS, Check, Condition, registered
 from groundvae.diagnostics.context import Context
 from groundvae.diagnostics.style import BAND, FULL, PHYSICS, labelled, panels
+from groundvae.diagnostics.verdict import Verdict
 from groundvae.inference.generation import generate
 
 DRAWS = 4000
@@ -51,7 +52,7 @@ class PopulationDrawn(Check):
         units = {f"unit_{z.name}": z.unit for z in spec}
         return xr.Dataset(found, attrs={"names": list(spec.names), **units})
 
-    def verdicts(self, result: xr.Dataset) -> list:  # type: ignore[type-arg]
+    def verdicts(self, result: xr.Dataset) -> list[Verdict]:
         return []
 
     def canvas(self, result: xr.Dataset) -> np.ndarray:
@@ -62,7 +63,8 @@ class PopulationDrawn(Check):
         for name, axes in zip(names, grid.flat, strict=False):
             values = {k: result[f"{name}_{k}"].values for k in ("prior", "population", "posterior")}
             every = np.concatenate([values["population"], values["posterior"], values["prior"]])
-            bins = np.linspace(*np.quantile(every, [0.001, 0.999]), BINS)
+            low, high = np.quantile(every, [0.001, 0.999])
+            bins = np.linspace(low, high, BINS).tolist()
             axes.hist(values["prior"], bins, density=True, color=BAND, alpha=0.35, label="prior")
             for kind, colour in (("posterior", PHYSICS), ("population", FULL)):
                 label = "posterior means" if kind == "posterior" else kind

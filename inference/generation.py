@@ -11,6 +11,7 @@ import arviz as az
 import numpy as np
 import pyro
 import torch
+import xarray as xr
 from torch import Tensor
 
 from groundvae.data.batch import Batch
@@ -19,7 +20,7 @@ from groundvae.data.errors import InputError
 from groundvae.guides.simulation import hyperparameters
 from groundvae.inference.bad import prior_latents
 from groundvae.inference.inferencedata import drawn_inference_data
-from groundvae.inference.population import Places, Population, draws_of
+from groundvae.inference.population import Places, Population, draws_of, log_ratio
 from groundvae.inference.run import Run
 from groundvae.models.circle import difference, mean_direction
 from groundvae.models.greybox import AUXILIARY, OBSERVATION
@@ -160,6 +161,14 @@ def population_of(run: Run) -> Population:
             "expected a run fitted again, or --from prior"
         )
     return run.population
+
+
+def population_ratio(run: Run, posterior: xr.Dataset) -> np.ndarray:
+    """Log population density over prior density of a posterior's draws, (draw, observation)."""
+    known = population_of(run)
+    names = [name for name in run.model.latent_names if name in posterior]
+    drawn = {k: torch.as_tensor(np.concatenate(posterior[k].values)) for k in names}
+    return log_ratio(run, known, drawn).numpy()
 
 
 def _drawing(run: Run, origin: Origin, fixed: Latents) -> Callable[[Tensor], Latents]:
