@@ -85,10 +85,11 @@ def _from_run(asked: Simulate, n: int, out: Path) -> None:
         note(f"{asked.run_folder} holds no population: latents are drawn from the priors")
     setting = once("--set", (_setting(text) for text in asked.set))
     ways = once("--vary", (_way(text) for text in asked.vary))
-    along = {name: np.linspace(low, high, n) for name, (low, high) in ways.items()}
+    moved = {name: np.linspace(low, high, n) for name, (low, high) in ways.items()}
     once("--set and --vary", [(name, 0.0) for name in (*setting, *ways)])
     like = _observations(asked, run)
-    chosen = {**setting, **along}
+    chosen: dict[str, float | np.ndarray] = dict(setting)
+    chosen |= moved
     made = generate(run, n, seed=asked.seed, origin=origin, chosen=chosen, like=like)
     if out.suffix == ".npz":
         as_dataset(made, run, noise=asked.noise).save(out)

@@ -36,6 +36,7 @@ class PopulationDrawn(Check):
         PHYSICS_LATENTS,
     )
     always = True
+    sentences = {"bad": "Not judged: it is what the data were found to be drawn from."}
 
     def compute(self, context: Context) -> xr.Dataset:
         spec = context.latents
