@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 
@@ -23,16 +23,29 @@ class Simulate:
     system: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="SYSTEM")]
     """Name of the system, see `list`."""
     out: Path | None = None
-    """The .npz file to write: x, t and the true latents; or a .png, for images (the default with
-    --run: RUN/sheet.png)."""
-    n: int = 1000
-    """Number of observations."""
+    """The .npz file to write: x, t and the true latents; or a .png, of images (the default with
+    --run: RUN/sheet.png) and with --run of anything; with --run a .nc as well."""
+    n: int | None = None
+    """Number of observations; default 1000, and 8 on the way of --vary or between two."""
     seed: int = 1
     """Same seed, same file. The defaults train on 1, validate on 2 and test on 3."""
     run_folder: Annotated[Path | None, tyro.conf.arg(name="run")] = None
     """A fitted run to generate from, instead of the system's own simulator."""
     set: tuple[str, ...] = ()
     """With --run: physics latents at chosen values, such as 'position_angle=0.5'."""
+    origin: Annotated[Literal["population", "prior"] | None, tyro.conf.arg(name="from")] = None
+    """With --run: what latents are drawn from; default the population, where the run holds one.
+    Those that are not set come from their conditional given the others."""
+    vary: tuple[str, ...] = ()
+    """With --run: a physics latent moved evenly along a way, such as 'omega=1:3'."""
+    like: tuple[int, ...] = ()
+    """With --run: the latents of this observation, counted from 0; of two, those between them."""
+    data: Path | None = None
+    """With --like: the file that holds it; default the system's own test data."""
+    root: Path | None = None
+    """With --like: folder of measured data, for systems that have them."""
+    noise: bool = True
+    """With --run: whether a data file holds the observations with the noise of the model."""
 
 
 @dataclass(frozen=True)
@@ -116,6 +129,9 @@ class Posterior:
     gone on with where it was stopped."""
     reprior: tuple[str, ...] = ()
     """Priors to put in place of the fitted ones without a refit: 'omega=LogNormal(0.5, 0.3)'."""
+    prior: Literal["own", "population"] = "own"
+    """Under the run's own priors, or under the population that its fit learned: draws are weighted
+    by the ratio of the two. Of observations that were fitted, data then count twice."""
     weighted: bool = False
     """Weight the guide's draws by the model (Pareto-smoothed), observation by observation."""
     refine: int | None = None

@@ -17,6 +17,7 @@ from groundvae.cli.source import assigned, default_splits, read_data
 from groundvae.cli.streaming import is_streamed, stream
 from groundvae.data.dataset import Dataset
 from groundvae.data.errors import InputError
+from groundvae.inference.generation import population_ratio
 from groundvae.inference.importance import UNRELIABLE, guide_ratio, prior_ratio, resample
 from groundvae.inference.inferencedata import save_inference_data
 from groundvae.inference.nuts import NutsOptions, Report, nuts
@@ -27,6 +28,10 @@ from groundvae.inference.stacking import log_evidence, stack, stacking_weights
 from groundvae.models.prior import parse_prior
 
 CONVERGED = 1.01
+TWICE = (
+    "WARNING: the population was learned from the data of the fit: of these observations it uses "
+    "data twice, and their intervals are narrower than they should be by that"
+)
 REMEDY = {
     "new priors": "the new priors needs a refit",
     "model": "the model needs --refine or --nuts",
@@ -35,9 +40,14 @@ REMEDY = {
 
 def run(asked: Posterior) -> None:
     streamed = is_streamed(asked.out, asked.cluster)
-    if asked.nuts is not None and (asked.weighted or asked.reprior):
-        raise InputError("--nuts samples the model itself, expected no --weighted or --reprior")
-    if asked.mix and (asked.nuts or asked.refine or asked.weighted or asked.reprior):
+    swapped = bool(asked.reprior) or asked.prior != "own"
+    if asked.nuts is not None and (asked.weighted or swapped):
+        raise InputError(
+            "--nuts samples the model itself, expected no --weighted, --reprior or --prior"
+        )
+    if asked.reprior and asked.prior != "own":
+        raise InputError("--reprior and --prior both replace the priors, expected one of them")
+    if asked.mix and (asked.nuts or asked.refine or asked.weighted or swapped):
         raise InputError("--mix draws from runs as they are, expected no other way of drawing")
     if asked.held_out is not None and not asked.mix:
         raise InputError("--held-out weighs runs against each other, expected --mix")
@@ -109,15 +119,19 @@ def drawn(
         options = replace(options, predictive_draws=options.draws)
     result = posterior(run.to(asked.device), data, options, scored_by=scored_by)
     run.to("cpu")
-    if not asked.weighted and not priors:
+    swapped = bool(priors) or asked.prior == "population"
+    if not asked.weighted and not swapped:
         return result
     log_weight = np.zeros(())
     if asked.weighted:
         log_weight = log_weight + guide_ratio(result)
     if priors:
         log_weight = log_weight + prior_ratio(run, priors, result["posterior"])
+    if asked.prior == "population":
+        note(TWICE)
+        log_weight = log_weight + population_ratio(run, result["posterior"])
     result = resample(result, log_weight, seed=options.seed)
-    say(reliability(result, REMEDY["new priors" if priors else "model"]))
+    say(reliability(result, REMEDY["new priors" if swapped else "model"]))
     return result
 
 

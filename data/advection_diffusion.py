@@ -11,6 +11,7 @@ import numpy as np
 from scipy.linalg import expm
 
 from groundvae.data.dataset import Dataset
+from groundvae.data.measurement import measure_field
 from groundvae.data.source import Source
 from groundvae.physics.advection_diffusion import generator
 
@@ -50,4 +51,4 @@ def solve(truth: dict[str, np.ndarray], times: np.ndarray) -> np.ndarray:
     return np.stack(states, axis=1)
 
 
-SOURCE = Source(simulate, tuple(RANGES))
+SOURCE = Source(simulate, tuple(RANGES), measure=measure_field)

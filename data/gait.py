@@ -14,6 +14,7 @@ from scipy.io import loadmat
 
 from groundvae.data.dataset import Dataset, read_npz
 from groundvae.data.errors import InputError
+from groundvae.data.measurement import measure_gait
 from groundvae.data.root import STAND_IN, Splits, find_folder
 from groundvae.data.source import Source
 
@@ -179,4 +180,4 @@ def _covariate(trial: Any, name: str) -> float:
     return float(value) if np.size(value) else np.nan
 
 
-SOURCE = Source(simulate, COVARIATES, splits, FILES, PUBLIC)
+SOURCE = Source(simulate, COVARIATES, splits, FILES, PUBLIC, measure=measure_gait)

@@ -19,6 +19,7 @@ from groundvae.data.dataset import Dataset, read_npz
 from groundvae.data.errors import InputError
 from groundvae.data.fits import read_fits
 from groundvae.data.npz import full_scale
+from groundvae.data.measurement import measure_image
 from groundvae.data.root import STAND_IN, Splits, find_folder
 from groundvae.data.source import Source
 
@@ -262,4 +263,4 @@ def simulate(n: int, seed: int) -> Dataset:
 
 
 READERS = {suffix: lambda path: read_fits_files([path]) for suffix in FITS} | {".h5": read_galaxy10}
-SOURCE = Source(simulate, REFERENCES, splits, FILES, PUBLIC, CLASSES, READERS)
+SOURCE = Source(simulate, REFERENCES, splits, FILES, PUBLIC, CLASSES, READERS, measure_image)

@@ -10,6 +10,7 @@ import numpy as np
 from scipy.integrate import solve_ivp
 
 from groundvae.data.dataset import Dataset
+from groundvae.data.measurement import measure_pendulum
 from groundvae.data.source import Source
 from groundvae.physics.pendulum import forced_damped_acceleration
 
@@ -71,4 +72,4 @@ def _solve_together(truth: dict[str, np.ndarray], times: np.ndarray) -> np.ndarr
     return np.asarray(solution.y[: len(theta0)])
 
 
-SOURCE = Source(simulate, tuple(RANGES))
+SOURCE = Source(simulate, tuple(RANGES), measure=measure_pendulum)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from groundvae.data.dataset import Dataset
+from groundvae.data.measurement import Measured, measure_any
 from groundvae.data.root import Splits
 
 
@@ -28,3 +29,6 @@ class Source:
     """Of measured data, one is chosen."""
     readers: Mapping[str, Callable[[Path], Dataset]] = field(default_factory=dict)
     """Of data files of its own kinds, by suffix."""
+    measure: Callable[[Dataset], Measured] = measure_any
+    """What is measured of observations without a fitted model, (observation,) by name; under the
+    name of a latent, that latent."""

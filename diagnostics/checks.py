@@ -11,7 +11,7 @@ ORDER = (
     "standin", "reconstruction", "recovery", "coverage", "rank", "zscore", "outofdistribution",
     "contraction", "calibration", "tarp", "weights", "guide_vs_nuts", "evidence", "predictive",
     "pvalue", "loo_pit", "priorpredictive", "decomposition", "physics_only_refit", "discovery",
-    "energy", "power_scaling", "whiteness",
+    "energy", "power_scaling", "whiteness", "generation", "population",
 )  # fmt: skip
 """Names of our checks; each is its module's as well, and registers itself there."""
 

@@ -19,6 +19,7 @@ from groundvae.inference.checkpoint import Checkpoints
 from groundvae.inference.optimize import Report, optimize
 from groundvae.inference.outofdistribution import learn_reference
 from groundvae.inference.penalty import Penalty
+from groundvae.inference.population import learn_population
 from groundvae.inference.run import Run, RunConfig, new_run
 from groundvae.models.greybox import GreyBox
 from groundvae.models.ownfile import find_system
@@ -168,4 +169,6 @@ def execute(
     if run.fit.ending is not Ending.DIVERGED:
         run.ood_reference = learn_reference(run.model, run.guide, fitted, held)
     both.cpu()
+    if run.fit.ending is not Ending.DIVERGED:
+        run.population = learn_population(run, run.batch(train))
     return run

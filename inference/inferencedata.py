@@ -21,11 +21,12 @@ from groundvae.data.input import BASE
 from groundvae.models.greybox import AUXILIARY, OBSERVATION, GreyBox
 
 if TYPE_CHECKING:
+    from groundvae.data.batch import Batch
     from groundvae.inference.run import Run
     from groundvae.models.system import System
 
 COORDINATE_UNITS = {"t": "s"}
-PRIOR_GROUPS = ("prior", "prior_predictive")
+PRIOR_GROUPS = ("prior", "prior_predictive", "noiseless")
 WEIGHTS = "unknown_weights"
 """Group of a wide ``z_aux``: that of the draws that are decoded."""
 
@@ -79,6 +80,33 @@ def to_inference_data(
     built["constant_data"] = _with_coords(constants, coords)
     config = run.config
     attrs = {"system": config.system, "variant": config.variant, "guide": config.how.guide}
+    return assembled(built, attrs)
+
+
+def drawn_inference_data(
+    run: Run, groups: Mapping[str, Mapping[str, Tensor]], template: Batch, *, origin: str
+) -> az.InferenceData:
+    """What was made up: ``groups`` of arrays (draw, ...), at the inputs of ``template``."""
+    system = run.model.system
+    inputs = {k: v.cpu().numpy() for k, v in template.inputs.items()}
+    coords = _axes(system, inputs) | {axis: list(names) for axis, names in system.labels.items()}
+    built = {
+        group: _with_coords(_variables(run.model, group, values, 1), coords)
+        for group, values in groups.items()
+    }
+    known = [k for k in inputs if k in template.own or k.removeprefix(BASE) in system.inputs]
+    if known:
+        over = {k: ("draw",) * (k in template.own) for k in known}
+        built["constant_data"] = xr.Dataset(
+            {
+                k: (
+                    (*over[k], *(f"{k}_dim_{i}" for i in range(inputs[k].ndim - len(over[k])))),
+                    inputs[k],
+                )
+                for k in known
+            }
+        )
+    attrs = {"system": run.config.system, "variant": run.config.variant, "origin": origin}
     return assembled(built, attrs)
 
 

@@ -3,7 +3,8 @@
 ``config.json`` (what was fitted, as values, never as names of defaults, and the hashes of the other
 files), ``weights.safetensors`` (model and guide), ``history.csv`` (named terms over the fit),
 ``fit.json`` (seconds, memory, how it ended, versions) and, of a run that knows its data,
-``reference.safetensors``. Nothing is pickled; what is replaced is replaced together.
+``reference.safetensors``, ``population.safetensors`` and what that holds, ``population.json``.
+Nothing is pickled; what is replaced is replaced together.
 """
 
 from __future__ import annotations
@@ -37,6 +38,9 @@ from groundvae.inference.ending import Fit
 from groundvae.inference.folder import check_complete
 from groundvae.inference.folder import check_folder as check_folder
 from groundvae.inference.outofdistribution import OutOfDistributionReference
+from groundvae.inference.population import FACTS as POPULATION_FACTS
+from groundvae.inference.population import FILE as POPULATION_FILE
+from groundvae.inference.population import Population
 from groundvae.inference.preset import build_loss
 from groundvae.models.catalogue import Entry
 from groundvae.models.greybox import GreyBox
@@ -104,6 +108,7 @@ class Run:
     guide: Guide
     fit: Fit = field(default_factory=Fit)
     ood_reference: OutOfDistributionReference | None = None
+    population: Population | None = None
 
     def __post_init__(self) -> None:
         self.guide.attach(self.model)
@@ -165,7 +170,7 @@ class Run:
         }
         if self.ood_reference is not None:
             files[REFERENCE_FILE] = tensors_as_bytes(vars(self.ood_reference))
-        return files
+        return files | (self.population.files() if self.population is not None else {})
 
 
 def _json(values: Mapping[str, Any]) -> bytes:
@@ -295,6 +300,8 @@ def _read_run(folder: Path, config: RunConfig, files: Mapping[str, str]) -> Run:
     run.fit = Fit.read(json.loads(content("fit.json")), content("history.csv").decode())
     if REFERENCE_FILE in files or (not files and (folder / REFERENCE_FILE).is_file()):
         run.ood_reference = OutOfDistributionReference(**load_tensors(content(REFERENCE_FILE)))
+    if POPULATION_FILE in files:
+        run.population = Population.read(content(POPULATION_FILE), content(POPULATION_FACTS))
     return run
 
 

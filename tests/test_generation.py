@@ -67,11 +67,11 @@ def test_generated_data_carry_the_latents_that_were_chosen(saved: Path, tmp_path
 
 def test_chosen_series_follow_their_latent() -> None:
     pendulum = unfitted("pendulum", simulate_pendulum(4, 0))
-    data, clean = generate(pendulum, 5, 0, {"omega": 2.0})
-    np.testing.assert_array_equal(data.truth["omega"], 2.0)
-    assert clean.shape == data.x.shape == (5, 50)
-    again, _ = generate(pendulum, 5, 0, {"omega": 2.0})
-    np.testing.assert_array_equal(again.x, data.x)
+    made = generate(pendulum, 5, origin="prior", chosen={"omega": 2.0})
+    np.testing.assert_array_equal(made["prior"]["omega"], 2.0)
+    assert made["noiseless"]["x"].shape == made["prior_predictive"]["x"].shape == (1, 5, 50)
+    again = generate(pendulum, 5, origin="prior", chosen={"omega": 2.0})
+    xr.testing.assert_equal(again["prior_predictive"], made["prior_predictive"])
 
 
 @pytest.mark.parametrize(
