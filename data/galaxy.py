@@ -18,8 +18,8 @@ from PIL import Image, UnidentifiedImageError
 from groundvae.data.dataset import Dataset, read_npz
 from groundvae.data.errors import InputError
 from groundvae.data.fits import read_fits
-from groundvae.data.npz import full_scale
 from groundvae.data.measurement import measure_image
+from groundvae.data.npz import full_scale
 from groundvae.data.root import STAND_IN, Splits, find_folder
 from groundvae.data.source import Source
 
