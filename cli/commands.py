@@ -172,6 +172,10 @@ class Diagnose:
     """Store the posterior as RUN/posterior.nc as well, and that of --nuts as RUN/nuts.nc."""
     nuts: int = 0
     """Compare the guide with NUTS on so many of the observations; takes minutes."""
+    against: Path | None = None
+    """Another run of the same physics: what does it say otherwise?"""
+    show: tuple[int, ...] = ()
+    """Observations to draw and to tell about, counted from 0, beside the worst ones."""
     threads: int | None = None
     """Processor threads; default one, or a few where observations are large."""
     options: Options = field(default_factory=PosteriorOptions)

@@ -39,26 +39,35 @@ def compute_pvalue(inference_data: az.InferenceData) -> xr.Dataset:
 
     Both statistics are of what is left after the predictive mean: ``misfit`` its sum of
     squares, ``structure`` the correlation of neighbours along the first axis (missing where
-    that has fewer than three samples).
+    that has fewer than three samples). ``off``: how many standard deviations of the replicated
+    ones the observation's own is off; of squares by their cube root, which is nearly normal
+    (Wilson & Hilferty 1931).
     """
     x = inference_data["observed_data"]["x"].values
     draws = np.concatenate(inference_data["posterior_predictive"]["x"].values)
-    parts = [_shares(draws[:, i : i + 100], x[i : i + 100]) for i in range(0, len(x), 100)]
+    parts = [_compared(draws[:, i : i + 100], x[i : i + 100]) for i in range(0, len(x), 100)]
     names = list(parts[0])
-    values = np.stack([np.concatenate([p[name] for p in parts]) for name in names])
-    return xr.Dataset(
-        {"pvalue": (("statistic", "observation"), values)}, coords={"statistic": names}
-    )
+    pvalue, off = np.stack([np.concatenate([p[name] for p in parts], -1) for name in names], 1)
+    dims = ("statistic", "observation")
+    return xr.Dataset({"pvalue": (dims, pvalue), "off": (dims, off)}, coords={"statistic": names})
 
 
-def _shares(draws: np.ndarray, x: np.ndarray) -> dict[str, np.ndarray]:
+def _compared(draws: np.ndarray, x: np.ndarray) -> dict[str, np.ndarray]:
+    """By statistic the p-value and how far off it is, (2, observation)."""
     mean = draws.mean(axis=0)
     seen = np.isfinite(x)
     observed, replicated = np.where(seen, x - mean, 0), np.where(seen, draws - mean, 0)
     statistics = {"misfit": _misfit}
     if x.shape[1] > 2:
         statistics["structure"] = _structure
-    return {k: (f(replicated) >= f(observed[None])).mean(axis=0) for k, f in statistics.items()}
+    found = {}
+    for name, statistic in statistics.items():
+        own, others = statistic(observed[None])[0], statistic(replicated)
+        pvalue = (others >= own).mean(axis=0)
+        own, others = (np.cbrt(own), np.cbrt(others)) if name == "misfit" else (own, others)
+        spread = np.maximum(others.std(axis=0), 1e-12)
+        found[name] = np.stack([pvalue, (own - others.mean(axis=0)) / spread])
+    return found
 
 
 def _misfit(left: np.ndarray) -> np.ndarray:
@@ -74,6 +83,11 @@ def _structure(left: np.ndarray) -> np.ndarray:
 def share_extreme(pvalue: xr.DataArray) -> float:
     """Share of the observations (observation,) in one of the tails."""
     return float(((pvalue < TAIL) | (pvalue > 1 - TAIL)).mean())
+
+
+def replicated(context: Context) -> xr.Dataset:
+    """``compute_pvalue`` of the whole, for ``Context.once``."""
+    return compute_pvalue(context.inference_data)
 
 
 @registered
@@ -99,7 +113,7 @@ class PValue(Check):
     }
 
     def compute(self, context: Context) -> xr.Dataset:
-        return compute_pvalue(context.inference_data)
+        return context.once(replicated)
 
     def parts(self, result: xr.Dataset) -> Iterator[tuple[str, xr.Dataset]]:
         for name in map(str, result["statistic"].values):
