@@ -65,8 +65,8 @@ class Against(Check):
     good, doubtful = 1.2, 1.8  # root mean square, in standard deviations of the two together
     sentences = {
         "good": "The other run agrees: {of} moves by {moved:.2g} of its standard deviations.",
-        "bad": "The other run disagrees: {of} moves by {moved:.2g} of its standard deviations, which "
-        "its intervals do not allow for; report both, or find out which assumption decides.",
+        "bad": "The other run disagrees: {of} moves by {moved:.2g} of its standard deviations, "
+        "which its intervals do not allow for; report both, or find out which assumption decides.",
     }
     metric_words = {
         "{latent}_moved": "how far the other run moves it, in its standard deviations, median size",

@@ -3,8 +3,8 @@
 A question rests on *grounds*: checks, each with the worst grade that it alone can bring about.
 ``always`` counts in any case. ``direct`` are checks against truth: where the data carry some, they
 stand in the place of ``indirect`` ones, which judge by the data alone. The answer is as good as the
-worst ground; the first such ground is the reason. A ground that could not run weakens the answer as
-far as it says itself, or is named in the sentence.
+worst ground, and the first such is its reason: a stand-in for measured data before all others. A
+ground that could not run weakens the answer as far as it says itself, or is named in the sentence.
 """
 
 from __future__ import annotations
@@ -46,43 +46,49 @@ class Question:
     indirect: tuple[Ground, ...] = ()
 
 
-SOUND = (Ground("standin"), Ground("observations"), Ground("outofdistribution"))
+FIRST = Ground("standin")
+SOUND = (Ground("outofdistribution"), Ground("observations", "doubtful"))
 LEARNED = (Ground("contraction", without="not enough data"),)
 MODEL = (Ground("discrepancy", without="doubtful"), Ground("information"), Ground("against"))
-GUIDE = (Ground("calibration"), Ground("guide_vs_nuts"))
+GUIDE = (Ground("calibration"), Ground("guide_vs_nuts"), Ground("tarp", "doubtful"))
 
 QUESTIONS: Mapping[str, Question] = {
     "estimates": Question(
         "the estimates",
-        (*SOUND, *LEARNED),
-        (Ground("recovery"), Ground("zscore")),
-        (*MODEL, *GUIDE, Ground("reconstruction")),
+        (*LEARNED, *SOUND),
+        (Ground("recovery"), Ground("zscore", "doubtful")),
+        (
+            Ground("precision", without="doubtful"),
+            Ground("against", "doubtful"),
+            Ground("reconstruction"),
+        ),
     ),
     "intervals": Question(
         "the intervals",
         SOUND,
-        (Ground("coverage"), Ground("rank")),
-        (*MODEL, *GUIDE, Ground("tarp", "doubtful")),
+        (Ground("coverage"), Ground("rank"), Ground("zscore")),
+        (*MODEL, *GUIDE),
     ),
     "inside": Question(
         "the predictions inside the window",
         (
-            *SOUND,
             Ground("predictive", without="not enough data"),
-            Ground("pvalue"),
             Ground("loo_pit"),
+            Ground("pvalue"),
+            Ground("observations"),
             Ground("reconstruction", "doubtful"),
+            Ground("outofdistribution"),
         ),
     ),
     "beyond": Question(
         "the predictions beyond the window",
-        (*SOUND, Ground("forecast", without="not enough data"), Ground("energy", "doubtful")),
+        (Ground("forecast", without="not enough data"), Ground("energy", "doubtful"), *SOUND),
     ),
     "counterfactuals": Question(
         "the counterfactuals",
-        (*SOUND, *LEARNED, Ground("independence"), Ground("decomposition")),
-        (Ground("recovery"), Ground("coverage"), Ground("zscore")),
-        (*MODEL, *GUIDE, Ground("forecast", "doubtful")),
+        (Ground("independence"), Ground("decomposition"), *LEARNED, *SOUND),
+        (Ground("coverage"), Ground("recovery"), Ground("zscore")),
+        (*MODEL, *GUIDE, Ground("precision"), Ground("forecast", "doubtful")),
     ),
 }
 """By name, in the order of a report."""
@@ -136,7 +142,7 @@ def _answer(
 ) -> Answer:
     judged = {check: list(found) for check, found in _by_check(verdicts)}
     direct = any(ground.check in judged for ground in question.direct)
-    grounds = (*question.always, *(question.direct if direct else question.indirect))
+    grounds = (FIRST, *(question.direct if direct else question.indirect), *question.always)
     missing = [g for g in grounds if g.check not in judged and (g.without or g.check in left_out)]
     found = [
         (_capped(g, verdict), verdict.meaning, g.check)

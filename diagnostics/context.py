@@ -33,7 +33,7 @@ from groundvae.models.values import Values
 from groundvae.physics.errors import tolerant
 
 PRIOR_DRAWS = 20_000
-SIMULATIONS = 1000  # of the self-test
+SIMULATIONS = 200  # of the self-test: enough to see a width that is off by a half
 DECODED = 20  # draws of each latent whose ablations are averaged
 CHUNK = 100  # observations decoded at once
 
@@ -136,7 +136,7 @@ class Context:
     def title(self) -> str:
         """Of the report."""
         config = self.run.config
-        return f"{config.system}: {config.variant}, {config.how.guide}"
+        return f"{config.system}: {', '.join(filter(None, (config.variant, config.how.guide)))}"
 
     @cached_property
     def periods(self) -> Mapping[str, float]:

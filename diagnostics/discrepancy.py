@@ -1,11 +1,11 @@
-"""Discrepancy: would what is left in the residuals, were it also along a latent, break its interval?
+"""Discrepancy: if what is left in the residuals were also along a latent, would its interval hold?
 
-Nobody sees an error of the model in the directions in which its latents can make up for it. But it
-leaves a trace in the others. Near each posterior the model is linear, ``y = A z + noise``; a
+Nobody sees an error of the model in the directions in which its latents can make up for it. But
+it leaves a trace in the others. Near each posterior the model is linear, ``y = A z + noise``; a
 discrepancy ``D = b K`` is added to the covariance of what was observed, white or smooth along the
 axes, and its size ``b`` is learned from all observations: a distribution over sizes, since one may
-be pushed hard and another hardly. What the same discrepancy does to each latent, through the gain of
-its own estimate, gives the share of truths that the stated intervals can be expected to hold.
+be pushed hard and another hardly. What the same discrepancy does to each latent, through the gain
+of its own estimate, gives the share of truths that the stated intervals can be expected to hold.
 Misleads: an error that looks exactly like a latent leaves no trace at all; where the model is far
 from linear near a posterior the expectation is rough. Sources: Kennedy & O'Hagan (2001);
 Brynjarsdottir & O'Hagan (2014); Laird (1978) for the distribution of sizes.
@@ -38,8 +38,9 @@ LENGTHS = (0.02, 0.05, 0.1, 0.2, 0.4)  # of a smooth discrepancy, in units of ea
 SMALLER = (-0.75, -0.5, -0.25)  # white ones: the noise is smaller than was thought
 SIZES = np.concatenate([[0.0], np.logspace(-2, 4, 19)])  # variances, in units of the noise's
 ROUNDS = 60
+GAIN = 6.0  # nats in all, below which a discrepancy is none
 LEVEL = 0.9
-HELD = {"good": (0.82, 0.99), "doubtful": (0.70, 1.0)}
+HELD = {"good": (0.82, 0.985), "doubtful": (0.70, 0.995)}
 
 
 @dataclass(frozen=True)
@@ -60,9 +61,10 @@ def compute_discrepancy(linear: Linear, stated: np.ndarray) -> xr.Dataset:
     """Share that stated 90 % intervals can be expected to hold, (latent, observation).
 
     ``stated`` (n, physics): standard deviations of the draws, in standard normal latents; their
-    means are ``linear.at``. ``width`` (latent, observation): the stated one over the one expected.
-    Attributes: the ``length`` of the discrepancy along the axes (0: white), its ``size`` in units of
-    the noise (root mean square), and by how many nats an observation it is likelier than none.
+    means are ``linear.at``. ``error`` (latent, observation): the one to be expected, in standard
+    deviations of the prior; ``width`` the stated one over it.
+    Attributes: the ``size`` of the discrepancy in units of the noise (root mean square), the share
+    of it that is ``smooth``, and by how many ``nats`` it is likelier than none.
 
     >>> rng = np.random.default_rng(0)
     >>> a = np.broadcast_to(np.linspace(0, 1, 30)[:, None], (60, 30, 1))
@@ -78,62 +80,86 @@ def compute_discrepancy(linear: Linear, stated: np.ndarray) -> xr.Dataset:
     a, count = linear.jacobian, stated.shape[1]
     some = choose(a.shape[1], SEEN)
     y = linear.residual + np.einsum("nsl,nl->ns", a, linear.at)
-    found = _learned(a[:, some], y[:, some], linear.places[some])
-    n, latents = linear.at.shape
-    precision = np.eye(latents) + np.einsum("nsi,nsj->nij", a, a)
-    covariance = np.linalg.inv(precision)
+    shapes = _learned(a[:, some], y[:, some], linear.places[some])
+    covariance = np.linalg.inv(np.eye(a.shape[2]) + np.einsum("nsi,nsj->nij", a, a))
     gain = np.einsum("nsi,nij->nsj", a, covariance)[..., :count]
-    best = np.einsum("nsj,ns->nj", gain, y)
-    kernel = _kernel(linear.places, found.length)
-    through = np.einsum("nsj,st,ntj->nj", gain, kernel, gain, optimize=True)
+    off = linear.at[:, :count] - np.einsum("nsj,ns->nj", gain, y)
     own = np.einsum("njj->nj", covariance)[:, :count]
-    error = np.sqrt(np.maximum(own[..., None] + through[..., None] * found.sizes, 1e-300))
     half = norm.ppf(0.5 + LEVEL / 2) * stated
-    off = linear.at[:, :count] - best
-    inside = norm.cdf((off + half)[..., None] / error) - norm.cdf((off - half)[..., None] / error)
-    held = (inside * found.weights[:, None]).sum(-1)
-    expected = np.sqrt((error**2 * found.weights[:, None]).sum(-1) + off**2)
-    size = np.sqrt(abs((found.weights * found.sizes).sum(1).mean()))
-    variables = {"held": (("latent", "observation"), held.T), "width": (stated / expected).T}
-    variables["width"] = (("latent", "observation"), (stated / expected).T)
-    attrs = {"length": found.length, "size": float(size), "nats": found.nats}
-    return xr.Dataset(variables, attrs=attrs)
+    held, square = np.zeros_like(own), off**2
+    for shape in shapes.found:
+        kernel = _kernel(linear.places, shape.length)
+        through = np.einsum("nsj,st,ntj->nj", gain, kernel, gain, optimize=True)
+        variance = np.maximum(own[..., None] + through[..., None] * shape.sizes, 1e-300)
+        ends = ((off + side * half)[..., None] / np.sqrt(variance) for side in (1, -1))
+        high, low = (norm.cdf(end) for end in ends)
+        held += ((high - low) * shape.weights[:, None]).sum(-1)
+        square += (variance * shape.weights[:, None]).sum(-1)
+    dims, error = ("latent", "observation"), np.sqrt(square)
+    variables = {"held": held.T, "width": (stated / error).T, "error": error.T}
+    attrs = {"size": shapes.size, "smooth": shapes.smooth, "nats": shapes.nats}
+    return xr.Dataset({k: (dims, v) for k, v in variables.items()}, attrs=attrs)
 
 
-@dataclass(frozen=True)
-class _Found:
-    """The likeliest discrepancy: its length, the sizes tried, their weights (n, size)."""
+@dataclass
+class _Shape:
+    """A discrepancy of one ``length`` (0: white): the ``sizes`` tried, their weights (n, size)."""
 
     length: float
     sizes: np.ndarray
     weights: np.ndarray
+
+
+@dataclass(frozen=True)
+class _Shapes:
+    """The likeliest distribution over shapes and sizes, and its gain over none, nats in all."""
+
+    found: list[_Shape]
     nats: float
 
+    @property
+    def size(self) -> float:
+        """Root mean square, in units of the noise."""
+        total = sum((s.weights * s.sizes).sum(1).mean() for s in self.found)
+        return float(np.sqrt(abs(total)))
 
-def _learned(a: np.ndarray, y: np.ndarray, places: np.ndarray) -> _Found:
-    """The likeliest length, and how large it is in each observation."""
+    @property
+    def smooth(self) -> float:
+        """The share of it that is smooth."""
+        parts = {s.length: (s.weights * np.maximum(s.sizes, 0)).sum() for s in self.found}
+        total = sum(parts.values())
+        return float(1 - parts.get(0.0, 0.0) / total) if total > 0 else 0.0
+
+
+def _learned(a: np.ndarray, y: np.ndarray, places: np.ndarray) -> _Shapes:
+    """How likely each shape and size is, in each observation: a distribution over all, by EM."""
     unit = np.eye(a.shape[1])
     factor = np.linalg.cholesky(unit + a @ np.swapaxes(a, 1, 2))
     inverse = np.linalg.solve(factor, np.broadcast_to(unit, factor.shape))
     white = np.einsum("nst,nt->ns", inverse, y)
-    best: _Found | None = None
+    shapes = []
     for length in (0.0, *LENGTHS):
-        sizes = np.concatenate([SMALLER, SIZES]) if length == 0 else SIZES
+        sizes = np.concatenate([SMALLER, SIZES]) if length == 0 else SIZES[1:]
         inner = inverse @ _kernel(places, length) @ np.swapaxes(inverse, 1, 2)
         values, vectors = np.linalg.eigh(inner)
         square = np.einsum("nst,ns->nt", vectors, white) ** 2
         scale = np.maximum(1 + values[..., None] * sizes, 1e-9)
         log = -0.5 * (np.log(scale) + square[..., None] / scale).sum(1)
-        weights, total = _mixed(log)
-        none = log[:, sizes == 0.0].sum()
-        found = _Found(length, sizes, weights, float(total - none) / len(y))
-        best = found if best is None or found.nats > best.nats else best
-    assert best is not None
-    return best
+        shapes.append(_Shape(length, sizes, log))
+    log = np.concatenate([s.weights for s in shapes], 1)
+    weights, total = _mixed(log)
+    none = log[:, len(SMALLER)]  # no discrepancy at all
+    nats = total - float(none.sum())
+    if nats < GAIN:  # chance gives as much to one of so many
+        return _Shapes([_Shape(0.0, np.zeros(1), np.ones((len(y), 1)))], nats)
+    ends = np.cumsum([len(s.sizes) for s in shapes])[:-1]
+    for shape, part in zip(shapes, np.split(weights, ends, axis=1), strict=True):
+        shape.weights = part
+    return _Shapes(shapes, nats)
 
 
 def _mixed(log: np.ndarray) -> tuple[np.ndarray, float]:
-    """Weights (n, size) of the likeliest distribution over sizes, by EM, and its log likelihood."""
+    """Weights (n, kind) of the likeliest distribution over kinds, by EM, and its log likelihood."""
     share = np.full(log.shape[1], 1 / log.shape[1])
     for _ in range(ROUNDS):
         joint = log + np.log(np.maximum(share, 1e-300))
@@ -180,8 +206,10 @@ def linear_of(context: Context) -> tuple[Linear, np.ndarray]:
         centre.append(torch.as_tensor(weights).to(like).reshape(len(picked), -1))
     at = torch.cat(centre, -1)
     batch = context.batch[torch.as_tensor(picked)]
-    parts = [_near(context, scores, at[i : i + CHUNK], batch[i : i + CHUNK]) for i in
-             range(0, len(at), CHUNK)]
+    parts = [
+        _near(context, scores, at[i : i + CHUNK], batch[i : i + CHUNK])
+        for i in range(0, len(at), CHUNK)
+    ]
     jacobian, residual = (np.concatenate(both) for both in zip(*parts, strict=True))
     usable = np.isfinite(jacobian).all((1, 2)) & np.isfinite(residual).all(1)
     usable &= torch.isfinite(physics).all(0).all(-1).numpy()
@@ -197,7 +225,10 @@ def _near(
     model = context.run.model
     found = linearize(model, scores, at, batch)  # type: ignore[arg-type]
     noise = model.noise.linearize(
-        batch.x, found.mean, batch.observed, times=batch.inputs.get("t")  # type: ignore[attr-defined]
+        batch.x,
+        found.mean,
+        batch.observed,
+        times=batch.inputs.get("t"),  # type: ignore[attr-defined]
     )
     return noise.whiten(found.jacobian).double().numpy(), noise.residual.double().numpy()
 
@@ -207,6 +238,12 @@ def _places(context: Context) -> np.ndarray:
     shape = context.x.shape[1:]
     axes = [np.linspace(0, 1, size) if size > 1 else np.zeros(1) for size in shape]
     return np.stack([grid.ravel() for grid in np.meshgrid(*axes, indexing="ij")], -1)
+
+
+def discrepancy_of(context: Context) -> xr.Dataset:
+    """``compute_discrepancy`` of the whole, for ``Context.once``."""
+    near, stated = linear_of(context)
+    return compute_discrepancy(near, stated).assign_coords(latent=list(context.latents.names))
 
 
 @registered
@@ -233,8 +270,7 @@ class Discrepancy(Check):
     metric_words = {"{latent}_expected_cov90": "share that 90 % intervals can be expected to hold"}
 
     def compute(self, context: Context) -> xr.Dataset:
-        near, stated = linear_of(context)
-        return compute_discrepancy(near, stated).assign_coords(latent=list(context.latents.names))
+        return context.once(discrepancy_of)
 
     def value(self, part: xr.Dataset) -> float:
         return float(part["held"].mean())
@@ -250,8 +286,8 @@ class Discrepancy(Check):
         return "wide" if level != "good" and self.value(part) > LEVEL else level
 
     def words(self, part: xr.Dataset) -> dict[str, object]:
-        smooth = part.attrs["length"] > 0
-        return {"size": part.attrs["size"], "kind": "in a smooth pattern" if smooth else "like noise"}
+        kind = "in a smooth pattern" if part.attrs["smooth"] > 0.5 else "like noise"
+        return {"size": part.attrs["size"], "kind": kind}
 
     def metrics(self, result: xr.Dataset) -> dict[str, float]:
         return by_latent(result["held"].mean("observation"), "expected_cov90")

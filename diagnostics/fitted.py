@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import numpy as np
 import pandas as pd
 import xarray as xr
@@ -22,6 +24,7 @@ def facts(context: Context) -> pd.DataFrame:
     grid = " x ".join(str(size) for size in x.shape[1:])
     missing = int(np.isnan(x).sum())
     unit = f" {context.unit}" if context.unit and context.unit != "1" else ""
+    scale = float(model.noise.scale.detach().mean())
     terms = [f"{type(r).__name__} on {', '.join(r.acts_on)}" for r in model.terms]
     rows = {
         "System": run.entry.summary,
@@ -29,16 +32,14 @@ def facts(context: Context) -> pd.DataFrame:
         "Diagnosed on": f"{len(x)} observations of {grid} samples, {missing} of them missing",
         "Known": (type(model.system).__doc__ or type(model.system).__name__).splitlines()[0],
         "Residual": " + ".join(terms) or "none: physics alone",
-        "Noise": f"{type(model.noise).__name__}, {float(model.noise.scale.detach().mean()):.2g}{unit}",
-        "x =": f"F[{', '.join(context.latents.names)}{'; z_aux' if model.auxiliary else ''}] + noise",
+        "Noise": f"{type(model.noise).__name__}, {scale:.2g}{unit}",
+        "x =": f"F[{', '.join(model.latent_names)}] + noise",
         "Variant, guide, loss": f"{config.variant}, {config.how.guide}, {config.how.loss}",
         "Fit": f"{fit.steps} steps in {fit.seconds:.0f} s, {fit.stop}",
     }
     rows |= {f"Version of {k}": str(v) for k, v in versions().items()}
-    try:
+    with suppress(InputError):  # it has none
         rows["Found of the unknown"] = "; ".join(str(discovered(run)).splitlines())
-    except InputError:  # it has none
-        pass
     return pd.DataFrame({"What": list(rows), "Value": list(rows.values())})
 
 
@@ -78,7 +79,9 @@ def groups(context: Context, observed: xr.Dataset) -> pd.DataFrame:
     by = {name: context.draws[name].mean(0) for name in context.latents.names}
     constant = context.inference_data["constant_data"]
     inputs = context.run.model.system.inputs
-    by |= {k: constant[k].values for k in inputs if constant.get(k, constant).dims == ("observation",)}
+    by |= {
+        k: constant[k].values for k in inputs if constant.get(k, constant).dims == ("observation",)
+    }
     inside = {
         z.name: np.abs(2 * (z.draws < z.truth).mean(0) - 1) < 0.9 for z in context.known
     }  # of the central interval

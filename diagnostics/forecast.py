@@ -22,7 +22,7 @@ from groundvae.inference.inferencedata import observations_of
 from groundvae.inference.options import PosteriorOptions
 from groundvae.inference.posterior import posterior
 
-OBSERVATIONS = 60  # asked again
+OBSERVATIONS = 50  # asked again
 DRAWS = 60
 SHOWN, FEWEST = 0.6, 5  # share of the window that is shown; samples hidden at least
 LEVEL = 0.9

@@ -1,10 +1,10 @@
 """Independence: does what is missing change with a latent that one might want to change?
 
 A counterfactual changes a physics latent and keeps the residual as it was inferred. That is right
-only if the two are independent, as the model's prior says they are; draws of all observations,
-pooled, must then show no correlation between a latent and the strength of the residual, or any part
-of it. Misleads: a dependence that no rank correlation sees is missed; a latent that was never varied
-shows none. Sources: Talts et al. (2018) for pooled draws and the prior; Pearl (2009), chapter 3.
+only if the two are independent, as the model's prior says they are. Draws of all observations,
+pooled, must then show no correlation between a latent and the strength of the residual. Misleads:
+a dependence that no rank correlation sees is missed; a latent that never varied shows none.
+Sources: Talts et al. (2018) for pooled draws and the prior; Pearl (2009), chapter 3.
 """
 
 from __future__ import annotations
@@ -67,8 +67,8 @@ class Independence(Check):
     good, doubtful = 0.25, 0.45
     sentences = {
         "good": "What is missing does not change with {of}, as far as ranks tell.",
-        "bad": "What is missing is {how} where {of} is larger (rank correlation {value:.2f}): keeping "
-        "it as it is while {of} changes is wrong; tell the residual how it depends on {of}.",
+        "bad": "What is missing is {how} where {of} is larger (rank correlation {value:.2f}): "
+        "keeping it while {of} changes is wrong; tell the residual how it depends on {of}.",
     }
     metric_words = {"{latent}_residual_rank": "rank correlation with the strength of the residual"}
 
