@@ -49,8 +49,12 @@ class Question:
 FIRST = Ground("standin")
 SOUND = (Ground("outofdistribution"), Ground("observations", "doubtful"))
 LEARNED = (Ground("contraction", without="not enough data"),)
-MODEL = (Ground("discrepancy", without="doubtful"), Ground("information"), Ground("against"))
-GUIDE = (Ground("calibration"), Ground("guide_vs_nuts"), Ground("tarp", "doubtful"))
+MODEL = (
+    Ground("discrepancy", without="doubtful"),
+    Ground("against"),
+    Ground("discovery", "doubtful"),
+)
+GUIDE = (Ground("calibration"), Ground("guide_vs_nuts"))
 
 QUESTIONS: Mapping[str, Question] = {
     "estimates": Question(

@@ -40,7 +40,7 @@ SIZES = np.concatenate([[0.0], np.logspace(-2, 4, 19)])  # variances, in units o
 ROUNDS = 60
 GAIN = 6.0  # nats in all, below which a discrepancy is none
 LEVEL = 0.9
-HELD = {"good": (0.82, 0.985), "doubtful": (0.70, 0.995)}
+HELD = {"good": (0.82, 0.985), "doubtful": (0.76, 0.995)}
 
 
 @dataclass(frozen=True)
@@ -257,7 +257,7 @@ class Discrepancy(Check):
         "too wide. No truth is needed, and an error that looks exactly like a latent is not seen."
     )
     needs = (PHYSICS_LATENTS,)
-    good, doubtful = 0.82, 0.70
+    good, doubtful = 0.82, 0.76
     sentences = {
         "good": "In view of the residuals 90 % intervals can be expected to hold {percent:.0f} %.",
         "bad": "In view of the residuals 90 % intervals of {of} can be expected to hold only "
