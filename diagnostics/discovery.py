@@ -23,10 +23,7 @@ from groundvae.models.residuals.unknown import Unknown
 BAND = 1.645  # standard deviations of a 90 % band
 MOST = 8  # terms shown
 
-UNKNOWN = Condition(
-    lambda c: any(isinstance(r, Unknown) for r in c.run.model.terms),
-    "the residual was not learned as unknown",
-)
+UNKNOWN = Condition(lambda c: any(isinstance(r, Unknown) for r in c.run.model.terms))
 
 
 def compute_confounding(latents: xr.Dataset, weights: xr.DataArray) -> xr.DataArray:
@@ -77,8 +74,8 @@ class Discovered(Check):
         "of the information on it, and the intervals are as much wider.",
         "doubtful": "The unknown part takes {percent:.4g} % of the information on this latent: its "
         "prior and what is assumed of the unknown decide as much as the data do.",
-        "bad": "The unknown part takes {percent:.5g} % of the information on this latent: these data "
-        "cannot tell it from what is unknown; say more of the law, or measure more.",
+        "bad": "The unknown part takes {percent:.5g} % of the information on this latent: these "
+        "data cannot tell it from what is unknown; say more of the law, or measure more.",
     }
     size = (10.0, 3.4)
     metric_words = {

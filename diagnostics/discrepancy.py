@@ -22,6 +22,7 @@ from scipy.special import logsumexp
 from scipy.stats import norm
 from torch import Tensor
 
+from groundvae.data.batch import Batch
 from groundvae.diagnostics.check import PHYSICS_LATENTS, Check, LeftOutError, by_latent, registered
 from groundvae.diagnostics.context import Context
 from groundvae.diagnostics.style import BAND, FULL, choose, panels
@@ -220,16 +221,11 @@ def linear_of(context: Context) -> tuple[Linear, np.ndarray]:
 
 
 def _near(
-    context: Context, scores: list[NormalScore], at: Tensor, batch: object
+    context: Context, scores: list[NormalScore], at: Tensor, batch: Batch
 ) -> tuple[np.ndarray, np.ndarray]:
-    model = context.run.model
-    found = linearize(model, scores, at, batch)  # type: ignore[arg-type]
-    noise = model.noise.linearize(
-        batch.x,
-        found.mean,
-        batch.observed,
-        times=batch.inputs.get("t"),  # type: ignore[attr-defined]
-    )
+    model, times = context.run.model, batch.inputs.get("t")
+    found = linearize(model, scores, at, batch)
+    noise = model.noise.linearize(batch.x, found.mean, batch.observed, times=times)
     return noise.whiten(found.jacobian).double().numpy(), noise.residual.double().numpy()
 
 
@@ -276,11 +272,8 @@ class Discrepancy(Check):
         return float(part["held"].mean())
 
     def level(self, part: xr.Dataset, value: float) -> Level:
-        for level in ("good", "doubtful"):
-            low, high = HELD[level]
-            if low <= value <= high:
-                return level  # type: ignore[return-value]
-        return "bad"
+        inside = {k: low <= value <= high for k, (low, high) in HELD.items()}
+        return "good" if inside["good"] else "doubtful" if inside["doubtful"] else "bad"
 
     def case(self, part: xr.Dataset, level: Level) -> str:
         return "wide" if level != "good" and self.value(part) > LEVEL else level

@@ -113,7 +113,8 @@ class Reconstruction(Check):
 
 def most_drawn(result: xr.Dataset) -> int:
     """How many observations have a place in one figure."""
-    return {_plot_series: PANELS, _plot_images: IMAGES}.get(_kind(result), PICTURES)
+    kind = _kind(result)
+    return PANELS if kind is _plot_series else IMAGES if kind is _plot_images else PICTURES
 
 
 def draw_observations(result: xr.Dataset, picks: Sequence[int] | np.ndarray, found: str) -> Figure:
