@@ -204,6 +204,10 @@ class Diagnose:
     cluster: str = "none"
     """Who does it: local:N, so many processes of this machine; tcp://HOST:PORT, the workers of a
     Dask scheduler; or none, this process alone."""
+    against: Path | None = None
+    """Another run of the same physics: what does it say otherwise?"""
+    show: tuple[int, ...] = ()
+    """Observations to draw and to tell about, counted from 0, beside the worst ones."""
     threads: int | None = None
     """Processor threads; default one, or a few where observations are large."""
     options: Options = field(default_factory=PosteriorOptions)

@@ -91,6 +91,9 @@ def run(asked: Compare) -> None:
     figure = f" and {asked.out / 'comparison.png'}" if drawn else "; no cell to draw"
     say(f"wrote {asked.out / 'table.csv'}, {asked.out / 'table.md'}{figure}")
     say((asked.out / "table.md").read_text(encoding="utf-8").rstrip())
+    fitted = [str(row["folder"]) for row in rows if row.get("folder")]
+    if len(fitted) > 1:
+        say(f"side by side: diagnose {fitted[0]} --against {fitted[1]}")
     if all(row["failure"] for row in rows):
         raise InputError(f"every cell failed, the first: {rows[0]['failure']}")
 
@@ -165,7 +168,7 @@ def measure(asked: Compare, shared: Shared, cell: Cell) -> tuple[Cell, Row]:
                 text = json.dumps(_metrics(run, shared.splits.test, asked.device), indent=2) + "\n"
                 temporary.write_text(text, encoding="utf-8")
         measured: dict[str, float] = json.loads(cache.read_text(encoding="utf-8"))
-        return cell, identity | measured | {"failure": ""}
+        return cell, identity | measured | {"folder": str(folder), "failure": ""}
     except (InputError, ArithmeticError, RuntimeError, ValueError) as error:
         note(f"  failed: {error}")
         return cell, identity | {"failure": str(error)}
@@ -213,7 +216,7 @@ def write_tables(rows: Sequence[Row], folder: Path) -> None:
         writer = csv.DictWriter(stream, columns)
         writer.writeheader()
         writer.writerows(rows)
-    numbers = [c for c in columns if c not in KEYS and c != "failure"]
+    numbers = [c for c in columns if c not in KEYS and c not in ("failure", "folder")]
     lines = ["| " + " | ".join([*KEYS[:3], "seeds", *numbers, "failures"]) + " |"]
     lines.append("|" + " --- |" * (len(numbers) + 5))
     groups: dict[tuple[str, ...], list[Row]] = {}

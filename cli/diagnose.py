@@ -18,7 +18,7 @@ from groundvae.cli.streaming import on_workers
 from groundvae.data.dataset import Dataset
 from groundvae.data.errors import InputError
 from groundvae.data.unusable import usable
-from groundvae.diagnostics.diagnose import diagnose, read_verdicts
+from groundvae.diagnostics.diagnose import diagnose
 from groundvae.diagnostics.report import summary
 from groundvae.diagnostics.style import choose
 from groundvae.inference.cluster import NONE, check_cluster
@@ -34,6 +34,9 @@ def run(asked: Diagnose) -> None:
     check_cluster(asked.cluster)
     check_device(asked.device)
     run = load_run(asked.run_folder)
+    other = None if asked.against is None else load_run(asked.against)
+    if other is not None and not set(other.model.latents.names) & set(run.model.latents.names):
+        raise InputError(f"{asked.against}: has no physics latent of {asked.run_folder}")
     if asked.data is None:
         splits = default_splits(run.entry, asked.root)
         data = splits.test
@@ -41,6 +44,9 @@ def run(asked: Diagnose) -> None:
     else:
         data = read_data(asked.data, run.entry)
         data = data.subset(usable(data))
+    absent = [i for i in asked.show if not 0 <= i < len(data)]
+    if absent:
+        raise InputError(f"--show {absent[0]}: there are observations 0 to {len(data) - 1}")
     warn_of_run(run, asked.run_folder, data)
     note(set_threads(asked.threads, data.x[0].size))
     inference_data = drawn(asked, run, data)
@@ -50,19 +56,19 @@ def run(asked: Diagnose) -> None:
         data = data.subset(np.flatnonzero(good))
         inference_data = drawn(asked, run, data)
     inference_data.attrs["source"] = splits.source if asked.data is None else str(asked.data)
+    reference = reference_of(asked, run, data) if asked.nuts else None
+    found = diagnose(
+        run, inference_data, asked.run_folder, reference, against=other, show=asked.show
+    )
     if asked.keep_posterior:
         save_inference_data(inference_data, asked.run_folder / "posterior.nc")
-    reference = reference_of(asked, run, data) if asked.nuts else None
-    metrics = diagnose(run, inference_data, asked.run_folder, reference)
-    show_metrics(f"{run.config.system}, {run.config.variant}", metrics)
-    verdicts = read_verdicts(asked.run_folder)
-    for verdict in verdicts:
-        if verdict.level == "bad":
-            say(f"bad: {verdict.name}. {verdict.meaning}")
-    say(summary(verdicts))
+    show_metrics(f"{run.config.system}, {run.config.variant}", found.metrics)
+    say(summary(found.verdicts))
     figures = sorted(p.name for p in asked.run_folder.glob("*.png"))
     say(f"figures in {asked.run_folder}: {', '.join(figures)}")
     say(f"report: {asked.run_folder / 'report.html'}")
+    for answer in found.answers.values():
+        say(str(answer))
 
 
 def drawn(asked: Diagnose, run: Run, data: Dataset) -> az.InferenceData:

@@ -35,13 +35,16 @@ KEYS = ("deviation", "outside", "mean", "spread", "limit")  # of each latent
 
 def compute_calibration(test: SelfTest, prior_variance: Mapping[str, float]) -> xr.Dataset:
     """For each latent the ECDF of its ranks with the band (latent, level), and the contraction
-    (latent, observation).
+    (latent, observation). Latents without a ``prior_variance`` are parts of ``z_aux``, N(0, 1).
     """
     names = list(test.draws)
     parts = []
     for name in names:
         part = compute_uniformity(placement(test.draws[name], test.truths[name]))
-        part["contraction"] = ("observation", contraction(test.draws[name], prior_variance[name]))
+        part["contraction"] = (
+            "observation",
+            contraction(test.draws[name], prior_variance.get(name, 1.0)),
+        )
         for key in KEYS:
             part[key] = part.attrs[key]
         parts.append(part)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 import numpy as np
@@ -158,7 +158,7 @@ class Check(Criterion, ABC):
         yield self.compute(context)
 
     def _report(self, result: xr.Dataset, finding: Finding) -> None:
-        verdicts = self.verdicts(result)
+        verdicts = [replace(v, check=self.name) for v in self.verdicts(result)]
         finding.verdicts += verdicts
         finding.metrics |= self.metrics(result)
         judged = any(v.level != "not enough data" for v in verdicts)

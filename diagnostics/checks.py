@@ -8,9 +8,10 @@ from importlib import import_module
 from groundvae.diagnostics.check import CHECKS, Check, validate
 
 ORDER = (
-    "standin", "reconstruction", "recovery", "coverage", "rank", "zscore", "outofdistribution",
-    "contraction", "calibration", "tarp", "weights", "guide_vs_nuts", "evidence", "predictive",
-    "pvalue", "loo_pit", "priorpredictive", "decomposition", "physics_only_refit", "discovery",
+    "standin", "observations", "reconstruction", "recovery", "coverage", "rank", "zscore",
+    "outofdistribution", "contraction", "discrepancy", "precision", "against", "calibration",
+    "tarp", "weights", "guide_vs_nuts", "evidence", "predictive", "pvalue", "loo_pit", "forecast",
+    "priorpredictive", "decomposition", "independence", "physics_only_refit", "discovery",
     "energy", "power_scaling", "whiteness", "generation", "population",
 )  # fmt: skip
 """Names of our checks; each is its module's as well, and registers itself there."""

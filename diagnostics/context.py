@@ -6,8 +6,8 @@ This is the only file of the diagnostics that knows how a run and its model are 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import cast
 
@@ -33,7 +33,7 @@ from groundvae.models.values import Values
 from groundvae.physics.errors import tolerant
 
 PRIOR_DRAWS = 20_000
-SIMULATIONS = 1000  # of the self-test
+SIMULATIONS = 200  # of the self-test: enough to see a width that is off by a half
 DECODED = 20  # draws of each latent whose ablations are averaged
 CHUNK = 100  # observations decoded at once
 
@@ -43,13 +43,23 @@ class Context:
     """What is diagnosed: a run and its posterior of some observations.
 
     ``reference`` is another posterior, by MCMC, of some of the same observations; its coordinate
-    ``observation`` says which. ``looked_at`` is the latent of a check against truth.
+    ``observation`` says which. ``looked_at`` is the latent of a check against truth, ``against``
+    another run of the same physics to compare with, ``show`` positions of observations to draw.
     """
 
     run: Run
     inference_data: az.InferenceData
     reference: az.InferenceData | None = None
     looked_at: KnownLatent | None = None
+    against: Run | None = None
+    show: Sequence[int] = ()
+    found: dict[Callable[[Context], xr.Dataset], xr.Dataset] = field(default_factory=dict)
+
+    def once(self, compute: Callable[[Context], xr.Dataset]) -> xr.Dataset:
+        """What ``compute`` gives of this context, for all checks that ask for it."""
+        if compute not in self.found:
+            self.found[compute] = compute(self)
+        return self.found[compute]
 
     def of(self, latent: KnownLatent) -> Context:
         """The same, looked at for one latent."""
@@ -132,21 +142,7 @@ class Context:
     def title(self) -> str:
         """Of the report."""
         config = self.run.config
-        return f"{config.system}: {config.variant}, {config.how.guide}"
-
-    @property
-    def facts(self) -> dict[str, str]:
-        """What a reader of the report should know of the run."""
-        config, fit = self.run.config, self.run.fit
-        facts = {
-            "System": self.run.entry.summary,
-            "Variant, guide, loss": f"{config.variant}, {config.how.guide}, {config.how.loss}",
-            "Trained on": config.trained_on,
-            "Diagnosed on": f"{len(self.x)} observations",
-            "Fit": f"{fit.steps} steps in {fit.seconds:.0f} s, {fit.stop}",
-            "Noise scale": f"{float(self.run.model.noise.scale.detach().mean()):.3g} {self.unit}",
-        }
-        return facts | {f"Prior of {k}": v for k, v in config.priors.items()}
+        return f"{config.system}: {', '.join(filter(None, (config.variant, config.how.guide)))}"
 
     @cached_property
     def periods(self) -> Mapping[str, float]:

@@ -1,41 +1,73 @@
-"""Diagnose one run on one data set: metrics.json, verdicts.json, figures, report.html."""
+"""Diagnose one run on one data set: answers, verdicts, metrics, observations, figures, a page."""
 
 from __future__ import annotations
 
+import inspect
 import json
 import math
-from collections.abc import Iterable
+import sys
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import arviz as az
+import pandas as pd
 
 from groundvae.data.atomic import replacing
+from groundvae.diagnostics import fitted
+from groundvae.diagnostics.answers import Answer, answer
 from groundvae.diagnostics.check import Check, Drawing, Finding, LeftOutError
 from groundvae.diagnostics.checks import checks_of_report
 from groundvae.diagnostics.context import Context
 from groundvae.diagnostics.metrics import METRIC_WORDS, compute_metrics
-from groundvae.diagnostics.report import Panel, write_report
+from groundvae.diagnostics.observations import as_table, observe
+from groundvae.diagnostics.report import Page, Panel, write_report
 from groundvae.diagnostics.style import save_figure
 from groundvae.diagnostics.verdict import Verdict
+from groundvae.inference.inferencedata import mark
 from groundvae.inference.run import Run
+
+ANSWER = "answer_"
+"""Begins the names of the answers in ``metrics.json``."""
 
 
 @dataclass
 class Diagnosis:
-    """All that the checks found."""
+    """All that was found.
+
+    Attributes:
+        metrics: numbers by name.
+        answers: the five answers by name.
+        verdicts: of every check.
+        observations: one row each, the worst first.
+        panels: figures on disk.
+        notes: what was left out and why.
+        left_out: titles of the checks that could not run, by name.
+
+    """
 
     metrics: dict[str, float]
+    answers: dict[str, Answer] = field(default_factory=dict)
     verdicts: list[Verdict] = field(default_factory=list)
+    observations: pd.DataFrame = field(default_factory=pd.DataFrame)
     panels: list[Panel] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    left_out: dict[str, str] = field(default_factory=dict)
 
-    def add(self, finding: Finding, folder: Path) -> None:
+    def add(self, finding: Finding, check: Check, folder: Path) -> None:
         self.panels += [_saved(drawing, folder) for drawing in finding.drawings]
         self.verdicts += finding.verdicts
         self.metrics |= finding.metrics
+        if all(v.level == "not enough data" for v in finding.verdicts):
+            self.left_out[check.name] = check.title
         for note in finding.notes:
             self.note(note)
+
+    def leave_out(self, check: Check, why: str) -> None:
+        """A check could not run; one without a reason does not apply at all."""
+        if why:
+            self.left_out[check.name] = check.title
+            self.note(f"{check.title}: {why}.")
 
     def note(self, text: str) -> None:
         """Say something once; checks of one kind say the same."""
@@ -49,39 +81,77 @@ def diagnose(
     folder: Path,
     reference: az.InferenceData | None = None,
     checks: Iterable[Check] = (),
-) -> dict[str, float]:
-    """Write everything into ``folder`` and return the metrics.
+    *,
+    against: Run | None = None,
+    show: Sequence[int] = (),
+) -> Diagnosis:
+    """Write everything into ``folder``, and what is known of each observation into the draws.
 
     A check that does not apply to the run or the data is left out, and the report says why.
 
     Args:
         run: what is diagnosed.
-        inference_data: its posterior of some observations, as ``posterior`` gives it.
-        folder: where metrics, verdicts, figures and report go.
+        inference_data: its posterior of some observations, as ``posterior`` gives it; verdict,
+            k-hat, misfit and what else is known of each join its ``constant_data``.
+        folder: where metrics, verdicts, observations, figures and report go.
         reference: a posterior by MCMC of some of the observations, to compare the guide with.
         checks: of one's own, beside the registered ones; one of the same name replaces it.
+        against: another run of the same physics, to compare with.
+        show: positions of observations to draw and to tell about.
 
     Raises:
         InputError: a check lacks words, or an installed package's cannot be loaded.
 
     """
     all_checks = checks_of_report(checks)
-    context = Context(run, inference_data, reference)
-    diagnosis = examine(context, folder, all_checks)
-    metrics = _finite(diagnosis)
+    context = Context(run, inference_data, reference, against=against, show=tuple(show))
+    found = examine(context, folder, all_checks)
+    found.metrics = _finite(found)
+    found.answers = answer(found.verdicts, found.left_out)
+    tables = _tables(context, found)
+    metrics = found.metrics | {f"{ANSWER}{k}": v.level for k, v in found.answers.items()}
     _write_json(folder / "metrics.json", metrics)
-    _write_json(folder / "verdicts.json", [_plain(v) for v in diagnosis.verdicts])
-    write_report(
-        folder / "report.html",
+    answers = [asdict(v) for v in found.answers.values()]
+    verdicts = [_plain(v) for v in found.verdicts]
+    _write_json(folder / "verdicts.json", {"answers": answers, "verdicts": verdicts})
+    with replacing(folder / "observations.csv") as temporary:
+        found.observations.to_csv(temporary)
+    page = Page(
         title=context.title,
-        facts=context.facts,
-        metrics=metrics,
+        answers=list(found.answers.values()),
+        verdicts=found.verdicts,
+        notes=found.notes,
+        panels=found.panels,
+        metrics=found.metrics,
         meanings=_meanings(all_checks, context),
-        panels=diagnosis.panels,
-        notes=diagnosis.notes,
-        verdicts=diagnosis.verdicts,
+        titles={c.name: c.title for c in all_checks},
+        paragraphs={c.name: _paragraph(c) for c in all_checks},
+        tables=tables,
+        observations=found.observations,
     )
-    return metrics
+    write_report(folder / "report.html", page)
+    return found
+
+
+def _tables(context: Context, found: Diagnosis) -> dict[str, pd.DataFrame]:
+    """The tables of the page; what is known of each observation is stored on the way."""
+    tables: dict[str, pd.DataFrame] = {}
+    try:
+        observed = context.once(observe)
+        mark(context.inference_data, observed)
+        found.observations = as_table(observed)
+        tables["Where it fails: fifths of the observations"] = fitted.groups(context, observed)
+        tables["Physics latents over the population"] = fitted.population(context)
+    except Exception as error:  # the rest is still worth its report
+        found.note(f"Observations: could not be computed ({_sentence(error)}).")
+    tables["What was fitted"] = fitted.facts(context)
+    return tables
+
+
+def _paragraph(check: Check) -> str:
+    """How to read a check: what its module says of it."""
+    module = sys.modules.get(type(check).__module__)
+    return " ".join((inspect.getdoc(module) or inspect.getdoc(type(check)) or "").split())
 
 
 def examine(context: Context, folder: Path, checks: Iterable[Check]) -> Diagnosis:
@@ -93,11 +163,11 @@ def examine(context: Context, folder: Path, checks: Iterable[Check]) -> Diagnosi
         diagnosis.notes.append(f"Metrics: could not be computed ({_sentence(error)}).")
     for check in checks:
         try:
-            diagnosis.add(check(context), folder)
+            diagnosis.add(check(context), check, folder)
         except LeftOutError as reason:
-            diagnosis.note(f"{check.title}: {reason}." if str(reason) else "")
+            diagnosis.leave_out(check, str(reason))
         except Exception as error:  # the others are still worth their report
-            diagnosis.note(f"{check.title}: could not be computed ({_sentence(error)}).")
+            diagnosis.leave_out(check, f"could not be computed ({_sentence(error)})")
     return diagnosis
 
 
@@ -108,7 +178,7 @@ def _sentence(error: Exception) -> str:
 
 def read_verdicts(folder: Path) -> list[Verdict]:
     """The verdicts that ``diagnose`` wrote."""
-    rows = json.loads((folder / "verdicts.json").read_text(encoding="utf-8"))
+    rows = json.loads((folder / "verdicts.json").read_text(encoding="utf-8"))["verdicts"]
     missing = {"value": math.nan, "threshold": math.nan}
     return [Verdict(**(row | {k: v for k, v in missing.items() if row[k] is None})) for row in rows]
 

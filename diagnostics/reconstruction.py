@@ -6,6 +6,8 @@ what physics alone does is the curve to look at. Source: Gabry et al. (2019).
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import arviz as az
 import numpy as np
 import xarray as xr
@@ -62,6 +64,12 @@ def compute_reconstruction(inference_data: az.InferenceData) -> xr.Dataset:
     return result
 
 
+def reconstructed(context: Context) -> xr.Dataset:
+    """``compute_reconstruction`` of the whole, for ``Context.once``."""
+    result = compute_reconstruction(context.inference_data)
+    return result.assign_attrs(quantity=context.quantity, unit=context.unit)
+
+
 @registered
 class Reconstruction(Check):
     """How much of an observation's variation the mean prediction reconstructs."""
@@ -86,8 +94,7 @@ class Reconstruction(Check):
     metric_words = {"predictive_cov90": "share of samples inside the 90 % band; 0.90 if calibrated"}
 
     def compute(self, context: Context) -> xr.Dataset:
-        result = compute_reconstruction(context.inference_data)
-        return result.assign_attrs(quantity=context.quantity, unit=context.unit)
+        return context.once(reconstructed)
 
     def value(self, part: xr.Dataset) -> float:
         pairs = zip(part["x"].values, part["mean"].values, strict=True)
@@ -97,29 +104,39 @@ class Reconstruction(Check):
 
     @house_style()
     def plot(self, result: xr.Dataset) -> Figure:
-        """Observations from the best to the worst reconstructed, at even ranks of their errors.
-
-        Series (with up to four channels) are drawn as lines, fields and images as pictures.
-        """
-        events = result["x"].dims[1:]
-        channels = len(events) == 2 and result.sizes[events[1]] <= SERIES_CHANNELS
-        kinds = {1: _plot_series, 2: _plot_channels if channels else _plot_pictures}
-        grid = kinds.get(len(events), _plot_images)(result)
-        figure: Figure = grid[0, 0].figure
+        """Observations from the best to the worst reconstructed, at even ranks of their errors."""
         share = 100 * result.attrs["predictive_cov90"]
         finding = f"Best to worst reconstruction; the 90 % bands hold {share:.0f} % of all samples"
-        note = "\n(each row: data first; residual about grey)" if len(events) == 3 else ""
-        headline(figure, finding + note)
-        return figure
+        order = np.argsort(result["sse"].values)
+        return draw_observations(result, order[choose(len(order), most_drawn(result))], finding)
 
 
-def _picks(result: xr.Dataset, count: int) -> list[int]:
-    order = np.argsort(result["sse"].values)
-    return [int(i) for i in order[choose(len(order), count)]]
+def most_drawn(result: xr.Dataset) -> int:
+    """How many observations have a place in one figure."""
+    kind = _kind(result)
+    return PANELS if kind is _plot_series else IMAGES if kind is _plot_images else PICTURES
 
 
-def _plot_series(result: xr.Dataset) -> np.ndarray:
-    picks = _picks(result, PANELS)
+def draw_observations(result: xr.Dataset, picks: Sequence[int] | np.ndarray, found: str) -> Figure:
+    """Chosen observations: data, prediction and physics alone; ``found`` is the headline.
+
+    Series (with up to four channels) are drawn as lines, fields and images as pictures.
+    """
+    draw = _kind(result)
+    figure: Figure = draw(result, [int(i) for i in picks])[0, 0].figure
+    note = "\n(each row: data first; residual about grey)" if draw is _plot_images else ""
+    headline(figure, found + note)
+    return figure
+
+
+def _kind(result: xr.Dataset) -> Callable[[xr.Dataset, Sequence[int]], np.ndarray]:
+    events = result["x"].dims[1:]
+    channels = len(events) == 2 and result.sizes[events[1]] <= SERIES_CHANNELS
+    kinds = {1: _plot_series, 2: _plot_channels if channels else _plot_pictures}
+    return kinds.get(len(events), _plot_images)
+
+
+def _plot_series(result: xr.Dataset, picks: Sequence[int]) -> np.ndarray:
     grid = panels(len(picks), (3.1, 2.2), (0.4, 0.9), sharex=True)
     for axes, pick in zip(grid.flat, picks, strict=False):
         series = result.isel(observation=pick)
@@ -129,8 +146,7 @@ def _plot_series(result: xr.Dataset) -> np.ndarray:
     return grid
 
 
-def _plot_channels(result: xr.Dataset) -> np.ndarray:
-    picks = _picks(result, PICTURES)
+def _plot_channels(result: xr.Dataset, picks: Sequence[int]) -> np.ndarray:
     channel = result["x"].dims[2]
     count = result.sizes[channel]
     names = result[channel].values if channel in result.coords else range(count)
@@ -169,9 +185,8 @@ def _label(result: xr.Dataset) -> str:
     return labelled(result.attrs.get("quantity", "x"), result.attrs.get("unit", ""))
 
 
-def _plot_pictures(result: xr.Dataset) -> np.ndarray:
+def _plot_pictures(result: xr.Dataset, picks: Sequence[int]) -> np.ndarray:
     """Fields (two axes): data, full model, physics alone, and the residual on its own scale."""
-    picks = _picks(result, PICTURES)
     kinds = [k for k in ("x", "mean", "physics") if k in result]
     low, high = float(result["x"].min()), float(result["x"].max())
     residual = _residual(result)
@@ -216,9 +231,8 @@ def _residual(result: xr.Dataset) -> xr.DataArray:
     return result["x"] - result["mean"]
 
 
-def _plot_images(result: xr.Dataset) -> np.ndarray:
+def _plot_images(result: xr.Dataset, picks: Sequence[int]) -> np.ndarray:
     """A contact sheet: data, full model, physics alone and residual, one row an observation."""
-    picks = _picks(result, IMAGES)
     kinds = [k for k in ("x", "mean", "physics") if k in result]
     low, high = min(0.0, float(result["x"].min())), float(result["x"].max())
     residual = _residual(result)

@@ -24,7 +24,7 @@ class Verdict:
 
     ``meaning`` is one sentence: what it means for the user and what to do next. ``value`` is
     the number, ``threshold`` the one that a good result keeps to, ``observations`` how many
-    the number rests on.
+    the number rests on, ``check`` the name of the check that gave it.
     """
 
     name: str
@@ -33,6 +33,7 @@ class Verdict:
     value: float
     threshold: float
     observations: int
+    check: str = ""
 
 
 class Criterion:

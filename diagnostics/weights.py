@@ -50,6 +50,11 @@ def compute_weights(log_weight: xr.DataArray) -> xr.Dataset:
     return xr.Dataset({"khat": ("observation", khat), "ess": ("observation", ess)}, attrs=attrs)
 
 
+def importance(context: Context) -> xr.Dataset:
+    """``compute_weights`` of the whole, for ``Context.once``."""
+    return compute_weights(context.log_weight)
+
+
 @registered
 class Weights(Check):
     """Whether the guide is close enough to the exact posterior to be corrected by weights."""
@@ -77,7 +82,7 @@ class Weights(Check):
     }
 
     def compute(self, context: Context) -> xr.Dataset:
-        return compute_weights(context.log_weight)
+        return context.once(importance)
 
     def value(self, part: xr.Dataset) -> float:
         return float((part["khat"] > part.attrs["khat_limit"]).mean())

@@ -27,7 +27,13 @@ if TYPE_CHECKING:
 UNRELIABLE = 0.7
 FEWEST = 5  # draws whose weights have a tail
 ENOUGH = 50  # equally weighted draws
-DRAW_GROUPS = ("posterior", "posterior_predictive", "physics_predictive", "log_likelihood")
+DRAW_GROUPS = (
+    "posterior",
+    "posterior_predictive",
+    "physics_predictive",
+    "log_likelihood",
+    "residuals",
+)
 
 
 def smooth(log_weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -250,6 +250,21 @@ def _with_coords(variables: Mapping[str, xr.Variable], coords: Mapping[str, Any]
     return xr.Dataset(dict(variables), coords=fitting)
 
 
+def mark(inference_data: az.InferenceData, columns: xr.Dataset) -> None:
+    """Put what is known of each observation into ``constant_data``, in place.
+
+    ``columns`` (observation,); what stands there already under the same name is replaced.
+    """
+    group = "constant_data"
+    there = group in inference_data
+    known = inference_data[group] if there else xr.Dataset()
+    joined = known.assign({str(k): ("observation", v.values) for k, v in columns.items()})
+    if there:
+        setattr(inference_data, group, joined)
+    else:
+        inference_data.add_groups({group: joined}, warn_on_custom_groups=False)
+
+
 def save_inference_data(inference_data: az.InferenceData, path: Path | str) -> None:
     """Write NetCDF, whole or not at all."""
     with replacing(path) as temporary:

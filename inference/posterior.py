@@ -21,7 +21,7 @@ from groundvae.inference.bad import each_alone, prior_latents, stood_in, with_st
 from groundvae.inference.inferencedata import WEIGHTS, to_inference_data
 from groundvae.inference.options import PosteriorOptions as PosteriorOptions
 from groundvae.inference.outofdistribution import mark, score_observations, surprise_of
-from groundvae.inference.prediction import predict
+from groundvae.inference.prediction import RESIDUALS, predict
 from groundvae.inference.run import Run
 from groundvae.models.greybox import AUXILIARY, OBSERVATION, site_value
 from groundvae.models.intervention import Change
@@ -30,9 +30,9 @@ VALUES, MOST = 4_000_000, 1000  # decoded samples, and observations, held at onc
 RUNAWAY = 20.0  # times the largest observed value, beyond which a path has run away
 NARROW = 32  # parts of z_aux, beyond which those of decoded draws alone are kept, as weights
 AWAY, JUDGED, SURPRISE = "runaway_draws", "judged", "surprise"
-APART = ("log_likelihood", "sample_stats", AWAY, JUDGED, SURPRISE)
+APART = ("log_likelihood", "sample_stats", RESIDUALS, AWAY, JUDGED, SURPRISE)
 """Groups that the prior has none of."""
-UNKNOWN = ("log_likelihood", JUDGED, SURPRISE)
+UNKNOWN = ("log_likelihood", RESIDUALS, JUDGED, SURPRISE)
 """Of these, those that are not known of an observation without a posterior."""
 Groups = dict[str, dict[str, Tensor]]
 """Arrays (draw, observation, ...) by group and name."""
@@ -69,7 +69,8 @@ def posterior(
     Returns:
         Groups, axes (chain, draw, observation, ...): ``posterior``, ``posterior_predictive`` (with
         noise), ``physics_predictive`` (the reduced model), ``log_likelihood`` and ``sample_stats``
-        (``log_weight`` = log p(x, z) - log q(z | x)) where nothing was changed, ``prior``,
+        (``log_weight`` = log p(x, z) - log q(z | x)) and ``residuals`` (statistics of what is
+        left of the data, and of replicas) where nothing was changed, ``prior``,
         ``prior_predictive``, ``observed_data`` and ``constant_data`` (true latents, what the guide
         says of each observation, and where the run knows its data ``out_of_distribution``: whether
         an observation is unlike them; ``unusable``: those that got the prior, having no samples or

@@ -162,7 +162,7 @@ class Run:
         """All but the index."""
         both = nn.ModuleDict({"model": self.model, "guide": self.guide})
         weights = {name: value.contiguous() for name, value in both.state_dict().items()}
-        facts = self.fit.facts() | _versions()
+        facts = self.fit.facts() | versions()
         files = {
             "weights.safetensors": tensors_as_bytes(weights),
             "history.csv": self.fit.table().encode(),
@@ -305,7 +305,8 @@ def _read_run(folder: Path, config: RunConfig, files: Mapping[str, str]) -> Run:
     return run
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
+    """Of Python and of the packages that numbers depend on."""
     found = {"python": platform.python_version()}
     for package in ("groundvae", "torch", "pyro-ppl", "torchdiffeq"):
         try:

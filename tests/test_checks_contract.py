@@ -206,7 +206,7 @@ def test_a_check_of_ones_own_is_in_the_report(
     monkeypatch.setattr("groundvae.diagnostics.checks.ORDER", ("standin",))  # ours: one is enough
     monkeypatch.setattr(CHECKS, "_known", {k: CHECKS._known[k] for k in ("standin", "own")})
     ordinary = contexts["ordinary"]
-    metrics = diagnose(ordinary.run, ordinary.inference_data, tmp_path, checks=[own()])
+    metrics = diagnose(ordinary.run, ordinary.inference_data, tmp_path, checks=[own()]).metrics
     assert (
         metrics["share_above"] == json.loads((tmp_path / "metrics.json").read_text())["share_above"]
     )

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import arviz as az
 import numpy as np
 import pytest
+import torch
 import xarray as xr
 from scipy.stats import multivariate_normal, norm
 
@@ -37,6 +38,7 @@ from groundvae.diagnostics.latents import KnownLatent, known_latents
 from groundvae.diagnostics.selftest import SelfTest
 from groundvae.diagnostics.verdict import Verdict
 from groundvae.inference.outofdistribution import mark
+from groundvae.inference.prediction import residuals
 
 N, SAMPLES, DRAWS, FEW = 1000, 50, 200, 100
 SEEDS = range(20)
@@ -78,8 +80,13 @@ class Linear:
         log_p = pointwise.sum(-1) + norm.logpdf(z).sum(-1)
         before = rng.normal(size=(500, 2)) @ self.design.T
         series = ("chain", "draw", "observation", "time")
+        replica = mean + rng.normal(size=mean.shape)
+        middle = np.median(mean, 0)
+        likely = norm.logpdf(self.x, middle), norm.logpdf(replica, mean)
+        arrays = (self.x, middle, replica, mean, *likely)
+        left = residuals(*(torch.as_tensor(a) for a in arrays))
         groups = {
-            "posterior_predictive": (series, mean + rng.normal(size=mean.shape)),
+            "posterior_predictive": (series, replica),
             "log_likelihood": (series, pointwise),
             "prior_predictive": (series[:2] + series[3:], before + rng.normal(size=before.shape)),
         }
@@ -91,6 +98,7 @@ class Linear:
             sample_stats=xr.Dataset({"log_weight": (series[:3], (log_p - log_q)[None])}),
             observed_data=xr.Dataset({"x": (series[2:], self.x)}),
             constant_data=xr.Dataset(truth),
+            residuals=xr.Dataset({k: (series[:3], v[None].numpy()) for k, v in left.items()}),
             **built,
         )
 
@@ -154,7 +162,7 @@ def every_verdict(toy: Linear, idata: az.InferenceData) -> list[Verdict]:
         judge_one("weights", weights.compute_weights(weight)),
         judge_one("evidence", evidence.compute_evidence(weight)),
         judge_one("predictive", predictive.compute_predictive(idata)),
-        *judge("pvalue", pvalue.compute_pvalue(idata)),
+        *judge("pvalue", pvalue.compute_pvalue(idata["residuals"])),
         judge_one("loo_pit", loo_pit.compute_loo_pit(idata)),
         judge_one("priorpredictive", priorpredictive.compute_priorpredictive(idata)),
         judge_one("decomposition", decomposition.compute_decomposition(toy.x, worlds)),
@@ -277,7 +285,7 @@ def test_a_model_with_too_little_noise_fails_its_predictive_checks() -> None:
     quiet = Linear(toy.design, toy.z, toy.x * 2, toy.mean * 2, toy.covariance)
     idata = quiet.inference_data(rng)
     assert judge_one("predictive", predictive.compute_predictive(idata)).level == "bad"
-    misfit = judge("pvalue", pvalue.compute_pvalue(idata))[0]
+    misfit = judge("pvalue", pvalue.compute_pvalue(idata["residuals"]))[0]
     assert (misfit.name, misfit.level) == ("misfit of the residuals", "bad")
 
 
@@ -285,9 +293,9 @@ def test_smooth_errors_fail_the_check_of_structure() -> None:
     rng = np.random.default_rng(0)
     toy = linear(rng)
     wave = np.sin(np.linspace(0, 12, SAMPLES))
-    idata = toy.inference_data(rng)
-    idata["observed_data"]["x"] = idata["observed_data"]["x"] + 0.8 * wave
-    found = {v.name: v.level for v in judge("pvalue", pvalue.compute_pvalue(idata))}
+    waved = Linear(toy.design, toy.z, toy.x + 0.8 * wave, toy.mean, toy.covariance)
+    idata = waved.inference_data(rng)
+    found = {v.name: v.level for v in judge("pvalue", pvalue.compute_pvalue(idata["residuals"]))}
     assert found["structure of the residuals"] == "bad"
 
 

@@ -120,7 +120,7 @@ def test_a_run_on_a_stand_in_says_so_everywhere(tmp_path: Path) -> None:
     run = unfitted("gait", data, f"{STAND_IN}, no measured gait was found")
     diagnose(run, posterior(run, data, FEW), tmp_path)
     assert json.loads((tmp_path / "metrics.json").read_text())["stand_in"] == 1
-    first = json.loads((tmp_path / "verdicts.json").read_text())[0]
+    first = json.loads((tmp_path / "verdicts.json").read_text())["verdicts"][0]
     assert (first["name"], first["level"]) == ("measured data", "bad")
     assert STAND_IN in (tmp_path / "report.html").read_text()
     assert (tmp_path / "energy.png").is_file()
@@ -132,7 +132,7 @@ def test_a_run_on_measurements_diagnosed_on_a_stand_in_says_so(tmp_path: Path) -
     drawn = posterior(run, data, FEW)
     drawn.attrs["source"] = f"{STAND_IN}, nothing measured was found"
     diagnose(run, drawn, tmp_path)
-    first = json.loads((tmp_path / "verdicts.json").read_text())[0]
+    first = json.loads((tmp_path / "verdicts.json").read_text())["verdicts"][0]
     assert (first["name"], first["level"]) == ("measured data", "bad")
     assert "was not diagnosed on measurements" in first["meaning"]
 

@@ -102,7 +102,7 @@ def test_a_report_with_mcmc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     run = new_run(RunConfig("pendulum", len(TIMES), "hybrid-reg"))
     guide = posterior(run, simulate(30, 0), PosteriorOptions(60, 30))
     reference = az.InferenceData(posterior=guide["posterior"].isel(observation=[1, 5, 9, 20, 29]))
-    metrics = diagnose(run, guide, tmp_path, reference)
+    metrics = diagnose(run, guide, tmp_path, reference).metrics
     assert metrics["omega_nuts_sd_ratio"] == pytest.approx(1.0)
     assert (tmp_path / "guide_vs_nuts.png").is_file()
     found = {v.name: v.level for v in read_verdicts(tmp_path)}

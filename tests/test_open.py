@@ -239,7 +239,7 @@ def test_an_object_may_stand_where_a_name_may(
     asked = module.Heun.asked
     drawn = gv.posterior(run, data.subset(slice(3)))
     assert module.Heun.asked > asked > 0
-    assert "own_share" in diagnose(run, drawn, tmp_path, checks=[module.Sides()])
+    assert "own_share" in diagnose(run, drawn, tmp_path, checks=[module.Sides()]).metrics
     named = fit(model=replace_model(module), data=data, recipe=recipe, guide="own_plain")
     assert type(named.guide).__name__ == "JointGuide"
 

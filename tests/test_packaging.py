@@ -67,7 +67,7 @@ def test_the_wheel_claims_no_common_name(wheel: Path) -> None:
 
 def test_the_wheel_holds_what_is_no_module(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
-    for name in ("__init__.pyi", "py.typed", "cli/catalogue.txt"):
+    for name in ("__init__.pyi", "py.typed", "cli/catalogue.txt", "diagnostics/report.html.jinja"):
         assert f"groundvae/{name}" in names
 
 

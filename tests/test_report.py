@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import math
 import re
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
+import pandas as pd
 import pyro
 import pyro.distributions as dist
 import pytest
@@ -21,6 +23,7 @@ from torch.distributions import constraints
 from groundvae.data.batch import Batch
 from groundvae.data.dataset import Dataset
 from groundvae.data.pendulum import TIMES, simulate
+from groundvae.diagnostics.answers import QUESTIONS
 from groundvae.diagnostics.diagnose import diagnose, read_verdicts
 from groundvae.diagnostics.verdict import LEVELS
 from groundvae.guides.guide import UNCONSTRAINED, Guide
@@ -59,13 +62,16 @@ def report_of(run: Run, data: Dataset, folder: Path) -> str:
 
 
 def left_out(page: str) -> str:
-    found = re.search(r"<h2>Left out</h2><ul>(.*?)</ul>|<h2>Left out</h2>\n<ul>(.*?)</ul>", page)
-    return "" if found is None else str(found[1] or found[2])
+    found = re.search(r"<h2>Left out</h2>\n<ul>(.*?)</ul>", page)
+    return "" if found is None else html.unescape(found[1])
 
 
 def assert_sound(page: str, folder: Path) -> None:
     """Every metric is a number, every figure has an alternative text and nothing failed."""
     metrics = json.loads((folder / "metrics.json").read_text(), parse_constant=pytest.fail)
+    answers = {k: metrics.pop(k) for k in list(metrics) if k.startswith("answer_")}
+    assert set(answers) == {f"answer_{name}" for name in QUESTIONS}
+    assert set(answers.values()) <= set(LEVELS)
     assert all(isinstance(v, float) and math.isfinite(v) for v in metrics.values())
     assert {v.level for v in read_verdicts(folder)} <= set(LEVELS)
     assert page.count("<img") == page.count('alt="')
@@ -104,7 +110,10 @@ def test_a_complete_report(complete: Path) -> None:
         "share of physics",
         "observations out of distribution",
     } <= names
-    assert page.index("Can this posterior be trusted?") < page.index("<h2>Figures</h2>")
+    assert page.index("What may be used?") < page.index("<h2>Figures</h2>")
+    table = pd.read_csv(complete / "observations.csv", index_col="observation")
+    assert {"verdict", "reason", "k_hat", "misfit", "structure", "surprise", "modes"} <= set(table)
+    assert len(table) == 60
     assert not re.search("https?://", page)
 
 
