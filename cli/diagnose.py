@@ -31,7 +31,7 @@ def run(asked: Diagnose) -> None:
         data = splits.test
         note(f"diagnosing on {len(data)} observations: {splits.source}")
     else:
-        data = read_data(asked.data, run.entry)
+        data = read_data(asked.data, run.entry, asked.reading)
         data = data.subset(usable(data))
     warn_of_run(run, asked.run_folder, data)
     note(set_threads(asked.threads, data.x[0].size))

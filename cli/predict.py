@@ -22,7 +22,7 @@ def run(asked: Predict) -> None:
         raise InputError(f"--until is {asked.until}, expected a time in seconds")
     changes = once("--do", (parse_intervention(text) for text in asked.do))
     run = load_run(asked.run_folder)
-    data = read_data(asked.data, run.entry, refuse_missing=asked.refuse_missing)
+    data = read_data(asked.data, run.entry, asked.reading, refuse_missing=asked.refuse_missing)
     warn_of_run(run, asked.run_folder, data)
     threads = set_threads(asked.threads, data.x[0].size)
     predicted = posterior(run, data, asked.options, changes=changes, until=asked.until)

@@ -6,10 +6,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
+from groundvae.cli.commands import Reading
 from groundvae.cli.console import note
 from groundvae.data.dataset import Dataset, load_dataset
 from groundvae.data.errors import InputError
@@ -17,6 +18,7 @@ from groundvae.data.npz import look_into
 from groundvae.data.reading import read
 from groundvae.data.root import Splits
 from groundvae.data.unusable import find_unusable, told, without_values
+from groundvae.data.windows import windows
 from groundvae.models.catalogue import Entry
 from groundvae.models.prior import split_assignment
 from groundvae.models.recipe import Recipe
@@ -112,17 +114,24 @@ def usual_recipe(entry: Entry, variant: str, loss: str | None) -> Recipe:
     return next((r for r in same if r.loss == loss), replace(own.recipe, loss=loss, weights={}))
 
 
-def read_data(path: Path, entry: Entry, *, refuse_missing: bool = False) -> Dataset:
-    """A data file of one system.
+ROLES = ("observation", "time", "value", "channel")
+
+
+def read_data(
+    path: Path, entry: Entry, how: Reading | None = None, *, refuse_missing: bool = False
+) -> Dataset:
+    """A data file of one system, read as ``how`` says.
 
     Raises:
         InputError: the file is bad, of another rank, or has gaps that are refused.
 
     """
     system = entry.system
-    if path.suffix in TABLES or system.inputs:
+    how = how or Reading()
+    if path.suffix in TABLES or system.inputs or how.columns:
         data = read(
             path,
+            **_named(how.columns),
             inputs=system.inputs,
             truth=entry.source.references,
             coordinates=system.coordinates,
@@ -131,6 +140,8 @@ def read_data(path: Path, entry: Entry, *, refuse_missing: bool = False) -> Data
         names = tuple(system.coordinates)
         data = load_dataset(path, coordinates=names, latents=entry.source.references)
         data = _doubted(data, look_into(path), entry, path)
+    if how.window is not None:
+        data = windows(data, how.window)
     rank = 1 + len(entry.system.axes)
     if data.x.ndim != rank:
         shape = ", ".join(("observation", *entry.system.axes))
@@ -143,6 +154,18 @@ def read_data(path: Path, entry: Entry, *, refuse_missing: bool = False) -> Data
             f"{where}, expected none with --refuse-missing"
         )
     return _with_coordinates(_cleared(data, entry, path), entry, path)
+
+
+def _named(columns: Iterable[str]) -> dict[str, Any]:
+    """Arguments of ``read`` from ROLE=NAME."""
+    given = assigned("--columns", columns)
+    for role in given:
+        if role not in ROLES:
+            raise InputError(f"--columns names {role!r}, expected one of {', '.join(ROLES)}")
+    found = {k: given[k] for k in ("observation", "channel") if k in given}
+    found |= {"t": given["time"]} if "time" in given else {}
+    values = tuple(name.strip() for name in given.get("value", "").split(",") if name.strip())
+    return {**found, "x": values} if values else found
 
 
 def _doubted(data: Dataset, arrays: Mapping[str, np.ndarray], entry: Entry, path: Path) -> Dataset:

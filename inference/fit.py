@@ -19,11 +19,13 @@ from groundvae.inference.optimize import Report, optimize
 from groundvae.inference.outofdistribution import learn_reference
 from groundvae.inference.penalty import Penalty
 from groundvae.inference.run import Run, RunConfig, new_run
+from groundvae.inference.shared import SWEEPS, agree, check_shared
 from groundvae.models.greybox import GreyBox
 from groundvae.models.ownfile import find_system
 from groundvae.models.recipe import Recipe
 
 SHARE = 0.8  # of the data that are fitted where none are given to validate on
+FEW = 20  # observations, below which none can be spared for that
 
 
 def fit(
@@ -45,7 +47,7 @@ def fit(
     Args:
         model: a grey box; or the name of a system, whose usual variant is taken.
         data: what was observed.
-        valid: to validate on; a fifth of the data where none are given.
+        valid: to validate on; a fifth of the data where none are given, or of a few all.
         variant: of a system that is given by name.
         recipe: objective, penalties, guide and options; the variant's usual one, or of a model
             that of its first residual, where none is given.
@@ -63,7 +65,7 @@ def fit(
         InputError: data that are not what the model asks for.
 
     """
-    train, held = (data, valid) if valid is not None else data.split(SHARE, seed=0)
+    train, held = (data, valid) if valid is not None else apart(data)
     run = prepare(
         model,
         train,
@@ -75,6 +77,12 @@ def fit(
         trained_on=trained_on,
     )
     return execute(run, train, held, penalties=penalties, report=report)
+
+
+def apart(data: Dataset) -> tuple[Dataset, Dataset]:
+    """Observations to fit and others to validate on; of a few, or one group, all are for both."""
+    alone = len(set(data.labels.get("group", "01"))) < 2
+    return (data, data) if alone or len(data) < FEW else data.split(SHARE, seed=0)
 
 
 def prepare(
@@ -143,6 +151,13 @@ def execute(
         loss.penalties[name] = penalty
         loss.weights[name] = run.config.how.weights.get(name, 1.0)
     options = run.config.options
+    check_shared(run)
+    resumed = checkpoints is not None and checkpoints.resumed is not None
+    for _ in range(SWEEPS if run.model.shared and not resumed else 0):
+        run.fit = optimize(run.model, run.guide, loss, fitted, held, options, report)
+        if run.fit.ending in (Ending.INTERRUPTED, Ending.DIVERGED):
+            return run
+        agree(run, fitted)
     run.fit = optimize(run.model, run.guide, loss, fitted, held, options, report, checkpoints)
     both.cpu()
     if run.fit.ending is not Ending.DIVERGED:

@@ -38,6 +38,7 @@ from groundvae.inference.folder import check_complete
 from groundvae.inference.folder import check_folder as check_folder
 from groundvae.inference.outofdistribution import OutOfDistributionReference
 from groundvae.inference.preset import build_loss
+from groundvae.inference.showing import shown
 from groundvae.models.catalogue import Entry
 from groundvae.models.greybox import GreyBox
 from groundvae.models.ownfile import digest, find_system, load
@@ -115,6 +116,9 @@ class Run:
             return find_system(self.config.system)
         except InputError:
             return Entry(self.config.system, self.config.system, type(self.model.system), {})
+
+    def _repr_html_(self) -> str:
+        return shown(self)
 
     def batch(self, data: Dataset) -> Batch:
         """A data set as this run's model reads it: on its device, in its precision."""
