@@ -61,13 +61,6 @@ def windows(
     shared = all(np.array_equal(each, longest[: len(each)]) for each in times)
     record = np.array([i for i, _, _ in cuts])
     inputs, own = _inputs(data, cuts)
-    names = data.labels.get("observation", tuple(map(str, range(len(data)))))
-    groups = data.labels.get("group", names)
-    labels = {
-        **data.labels,
-        "observation": tuple(f"{names[i]} from {start:g} s" for i, _, start in cuts),
-        "group": tuple(groups[i] for i in record),
-    }
     return Dataset(
         _stacked(data.x, cuts),
         {**data.coordinates, "t": longest if shared else stacked(times)},
@@ -76,13 +69,24 @@ def windows(
         own,
         None if data.error is None else _stacked(data.error, cuts),
         None if data.censored is None else _stacked(data.censored, cuts),
-        labels,
+        _labels(data, cuts),
         data.units,
     )
 
 
 Cut = tuple[int, slice, float]
 """A record, the samples of a window, and when it starts, s."""
+
+
+def _labels(data: Dataset, cuts: Sequence[Cut]) -> dict[str, tuple[str, ...]]:
+    """Names of the windows, and their records as groups."""
+    names = data.labels.get("observation", tuple(map(str, range(len(data)))))
+    groups = data.labels.get("group", names)
+    return {
+        **data.labels,
+        "observation": tuple(f"{names[i]} from {start:g} s" for i, _, start in cuts),
+        "group": tuple(groups[i] for i, _, _ in cuts),
+    }
 
 
 def _cuts(record: int, times: np.ndarray, length: float, every: float) -> list[Cut]:

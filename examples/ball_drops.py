@@ -5,8 +5,8 @@
 
 Data: columns observation,time,value with heights in m, as in de Silva et al. (2020), Discovery of
 physics from data, Frontiers in artificial intelligence 3, repository
-``briandesilva/discovery-of-physics-from-data``. Of each ball height and speed at first are not known
-either. Gravity is ``shared``: one value for all balls, inferred from all of them.
+``briandesilva/discovery-of-physics-from-data``. Of each ball height and speed at first are not
+known either. Gravity is ``shared``: one value for all balls, inferred from all of them.
 """
 
 import groundvae as gv

@@ -195,7 +195,9 @@ def imitation(linear: LinearGaussian, columns: Tensor, physics: int) -> Tensor:
     """
     told = linear.information(torch.cat([torch.arange(physics), columns]))
     unit = torch.eye(physics, dtype=told.dtype)
-    cross = torch.linalg.solve(linear.left(told[:, :physics, :physics]), told[:, :physics, physics:])
+    cross = torch.linalg.solve(
+        linear.left(told[:, :physics, :physics]), told[:, :physics, physics:]
+    )
     posterior = torch.linalg.inv(unit + linear.alone(physics))
     lost = (cross * (posterior @ cross)).sum(1)
     kept = told[:, physics:, physics:].diagonal(dim1=1, dim2=2)

@@ -85,7 +85,9 @@ def discovered(run: Run) -> Discovery:
         raise InputError(f"{run.config.system} was fitted without an unknown residual")
     terms, functions, spectra = zip(*(_found(residual) for residual in found), strict=True)
     spread = float(found[0].own_spread.detach())
-    return Discovery(pd.concat(terms, ignore_index=True), pd.concat(functions), pd.concat(spectra), spread)
+    return Discovery(
+        pd.concat(terms, ignore_index=True), pd.concat(functions), pd.concat(spectra), spread
+    )
 
 
 def weights_of(run: Run, drawn: az.InferenceData) -> xr.DataArray:

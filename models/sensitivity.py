@@ -173,9 +173,7 @@ def _samples(requested: Tensor, count: int) -> Tensor | tuple[Tensor, Tensor]:
     return requested.T[-count:], torch.arange(len(requested), device=requested.device)
 
 
-def _observed(
-    system: Dynamics, z: Values, states: Tensor, known: Values
-) -> tuple[Tensor, Tensor]:
+def _observed(system: Dynamics, z: Values, states: Tensor, known: Values) -> tuple[Tensor, Tensor]:
     """What is observed of states (n, time, d), and its derivatives (n, time, channel, d) by them.
 
     What is observed at a time depends on the states at that time.

@@ -28,8 +28,8 @@ def gap_of(times: Tensor) -> float:
 def disagreement(solved: Callable[[float], Tensor], step: float, spread: Tensor) -> float:
     """Error of a step, as a share of ``spread``: that of three quarters of the draws is below it.
 
-    Of a draw that goes further than the data, as a share of how far that is: without what is unknown
-    a population may grow for ever.
+    Of a draw that goes further than the data, as a share of how far that is: without what is
+    unknown a population may grow for ever.
 
     Args:
         solved: what is observed (draw, *event) at a step, s; NaN where a path ran away.

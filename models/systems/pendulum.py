@@ -22,7 +22,6 @@ from groundvae.models.noises.gaussian import Gaussian
 from groundvae.models.recipe import EVIDENCE, FitOptions, Recipe
 from groundvae.models.residuals import Network, Unknown, Waveform, Waves
 from groundvae.models.values import Values
-from groundvae.physics.solver import RK4, ParallelAdjoint
 
 NOISE = 0.1  # rad, where it starts
 REFERENCE_OMEGA = 2.0  # rad/s, the middle of the prior: there a residual's stiffness is 1
@@ -34,8 +33,7 @@ class Release(Dynamics):
     states = ("theta", "velocity")
     observed = "theta"
     quantity, unit = "angle", "rad"
-    release = "the release"
-    solver = ParallelAdjoint(RK4(0.05))
+    release, solver = "the release", "parallel_adjoint"
     physics = False
     theta0 = Latent(
         Uniform(-2.0, 2.0),
