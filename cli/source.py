@@ -162,8 +162,8 @@ def _named(columns: Iterable[str]) -> dict[str, Any]:
     for role in given:
         if role not in ROLES:
             raise InputError(f"--columns names {role!r}, expected one of {', '.join(ROLES)}")
-    found = {k: given[k] for k in ("observation", "channel") if k in given}
-    found |= {"t": given["time"]} if "time" in given else {}
+    arguments = {"observation": "observation", "channel": "channel", "time": "t"}
+    found: dict[str, Any] = {name: given[k] for k, name in arguments.items() if k in given}
     values = tuple(name.strip() for name in given.get("value", "").split(",") if name.strip())
     return {**found, "x": values} if values else found
 
