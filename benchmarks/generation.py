@@ -29,7 +29,7 @@ ANGLES = 200
 
 
 def turned(run: Run) -> dict[str, float]:
-    """Share of elongated images whose angle by moments is within 5 and 10 degrees of the set one."""
+    """Share of elongated images whose angle by moments is within 5 and 10 degrees of that set."""
     angles = np.linspace(0.0, PERIOD, ANGLES, endpoint=False) + PERIOD / (2 * ANGLES)
     made = as_dataset(generate(run, ANGLES, chosen={"position_angle": angles}), run)
     measured = run.entry.source.measure(made)

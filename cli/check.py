@@ -1,4 +1,4 @@
-"""``check``: do the priors of a system allow the data, before any fit?"""
+"""``check``: the usual mistakes of a law, its priors and its data, before any fit."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from groundvae.data.atomic import check_writable
 from groundvae.data.dataset import Dataset
 from groundvae.data.errors import InputError
 from groundvae.data.unusable import usable
+from groundvae.diagnostics.beforehand import beforehand
 from groundvae.diagnostics.priorpredictive import PriorPredictive, compute_priorpredictive
 from groundvae.diagnostics.style import save_figure
 from groundvae.diagnostics.whiteness import advised, white_floor
@@ -20,17 +21,22 @@ from groundvae.inference.run import Run
 from groundvae.models.catalogue import Entry
 from groundvae.models.ownfile import find_system
 from groundvae.models.prior import parse_priors
+from groundvae.physics.errors import tolerant
 
 
 def run(asked: Check) -> None:
     entry = find_system(asked.system)
-    path = asked.out or Path(f"{asked.system}-prior.png")
+    path = asked.out or Path(f"{Path(asked.system).stem}-prior.png")
     if path.suffix != ".png":
         raise InputError(f"{path}: expected a name that ends in .png")
     check_writable(path)
     data = load(asked, entry)
     set_threads(asked.threads, data.x[0].size)
-    drawn = prior_predictive(build(asked, data), data, draws=asked.draws, seed=asked.seed)
+    run = build(asked, data)
+    for finding in beforehand(run, data):
+        say(str(finding))
+    with tolerant():
+        drawn = prior_predictive(run, data, draws=asked.draws, seed=asked.seed)
     result = compute_priorpredictive(drawn)
     verdict = PriorPredictive().judge(result)
     names = {"quantity": entry.system.quantity, "unit": entry.system.unit}
@@ -57,7 +63,7 @@ def told_of_noise(entry: Entry, data: Dataset) -> str:
 def load(asked: Check, entry: Entry) -> Dataset:
     """What to check against."""
     if asked.data is not None:
-        data = read_data(asked.data, entry)
+        data = read_data(asked.data, entry, asked.reading)
         return data.subset(usable(data))
     splits = default_splits(entry, asked.root)
     note(f"checking against the training data: {splits.source}")

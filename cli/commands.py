@@ -17,6 +17,21 @@ Options = Annotated[PosteriorOptions, tyro.conf.arg(name="")]
 
 
 @dataclass(frozen=True)
+class Reading:
+    """How a data file is read."""
+
+    columns: tuple[str, ...] = ()
+    """Names of a table's own: 'observation=Subject' 'time=Time' 'value=conc', also channel; several
+    values, 'value=prey,predator', are channels."""
+    window: float | None = None
+    """Cut records into windows of so many seconds, each an observation that starts in the middle
+    of a motion."""
+
+
+Read = Annotated[Reading, tyro.conf.arg(name="")]
+
+
+@dataclass(frozen=True)
 class Simulate:
     """Simulate observations of a system, true latents included; or generate from a fitted run."""
 
@@ -49,8 +64,18 @@ class Simulate:
 
 
 @dataclass(frozen=True)
+class New:
+    """Write a commented file that declares a system, and runs as it is."""
+
+    path: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FILE")]
+    """The .py file to write."""
+    kind: Literal["ode", "pde", "image", "function"] = "ode"
+    """A law of motion, a field on a line, images of a formula, or a closed formula."""
+
+
+@dataclass(frozen=True)
 class Check:
-    """Check before a fit whether the priors allow the data (prior predictive check)."""
+    """Find the usual mistakes before a fit: of a law, its priors, its solver and its data."""
 
     system: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="SYSTEM")]
     """Name of the system, see `list`."""
@@ -70,6 +95,7 @@ class Check:
     """The figure to write, a .png; a .svg appears beside it. Default SYSTEM-prior.png."""
     threads: int | None = None
     """Processor threads; default one, or a few where observations are large."""
+    reading: Read = field(default_factory=Reading)
 
 
 @dataclass(frozen=True)
@@ -114,6 +140,7 @@ class Fit:
     """Go on with a fit that was stopped, from the last checkpoint in its folder, with all that
     it was begun with."""
     options: Annotated[FitOptions, tyro.conf.arg(name="")] = field(default_factory=usual_options)
+    reading: Read = field(default_factory=Reading)
 
 
 @dataclass(frozen=True)
@@ -157,6 +184,7 @@ class Posterior:
     threads: int | None = None
     """Processor threads; default one, or a few where observations are large."""
     options: Options = field(default_factory=PosteriorOptions)
+    reading: Read = field(default_factory=Reading)
 
 
 @dataclass(frozen=True)
@@ -183,6 +211,7 @@ class Predict:
     threads: int | None = None
     """Processor threads; default one, or a few where observations are large."""
     options: Options = field(default_factory=PosteriorOptions)
+    reading: Read = field(default_factory=Reading)
 
 
 @dataclass(frozen=True)
@@ -211,6 +240,7 @@ class Diagnose:
     threads: int | None = None
     """Processor threads; default one, or a few where observations are large."""
     options: Options = field(default_factory=PosteriorOptions)
+    reading: Read = field(default_factory=Reading)
 
 
 @dataclass(frozen=True)
@@ -266,6 +296,7 @@ class List:
 
 Command = (
     Annotated[Simulate, tyro.conf.subcommand("simulate")]
+    | Annotated[New, tyro.conf.subcommand("new")]
     | Annotated[Check, tyro.conf.subcommand("check")]
     | Annotated[Fit, tyro.conf.subcommand("fit")]
     | Annotated[Posterior, tyro.conf.subcommand("posterior")]

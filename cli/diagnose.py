@@ -42,7 +42,7 @@ def run(asked: Diagnose) -> None:
         data = splits.test
         note(f"diagnosing on {len(data)} observations: {splits.source}")
     else:
-        data = read_data(asked.data, run.entry)
+        data = read_data(asked.data, run.entry, asked.reading)
         data = data.subset(usable(data))
     absent = [i for i in asked.show if not 0 <= i < len(data)]
     if absent:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from pyro.distributions import TorchDistribution
 
-from groundvae.cli.commands import Fit
+from groundvae.cli.commands import Fit, Reading
 from groundvae.cli.console import err, note, say, set_threads
 from groundvae.cli.device import check_device
 from groundvae.cli.progress import reporting
@@ -28,7 +29,7 @@ from groundvae.guides.catalogue import build_guide
 from groundvae.guides.options import guide_options
 from groundvae.guides.phase import Ending
 from groundvae.inference.checkpoint import Checkpoint
-from groundvae.inference.fit import prepare
+from groundvae.inference.fit import apart, prepare
 from groundvae.inference.interruption import stopped_by
 from groundvae.inference.keeping import fit_in, resume
 from groundvae.inference.plateau import told
@@ -74,7 +75,9 @@ def go_on(asked: Fit, folder: Path) -> Run:
     run, checkpoint = resume(folder)
     known = {k: checkpoint.values["begun"][k] for k in BEGUN}
     paths = {k: known[k] and Path(known[k]) for k in ("data", "root")}
-    begun = Fit(**known | paths)
+    told = checkpoint.values["begun"]["reading"]
+    reading = Reading(tuple(told["columns"]), told["window"])
+    begun = Fit(**known | paths, reading=reading)
     check_device(begun.device)
     set_threads(begun.threads)
     train, valid, _ = load(begun, find_system(begun.system))
@@ -115,8 +118,10 @@ def load(asked: Fit, entry: Entry) -> tuple[Dataset, Dataset, str]:
     if asked.data is None:
         splits = default_splits(entry, asked.root)
         return splits.train, splits.valid, splits.source
-    data = read_data(asked.data, entry, refuse_missing=asked.refuse_missing)
-    train, valid = data.subset(usable(data)).split(0.8, seed=0)
+    data = read_data(asked.data, entry, asked.reading, refuse_missing=asked.refuse_missing)
+    train, valid = apart(data.subset(usable(data)))
+    if train is valid:
+        note(f"{len(train)} observations: none is spared to validate on, all are fitted")
     return train, valid, asked.data.name
 
 
@@ -132,11 +137,11 @@ def unfitted(asked: Fit, entry: Entry, train: Dataset, source: str) -> Run:
     )
 
 
-def begun_with(asked: Fit) -> dict[str, str | int | bool | None]:
+def begun_with(asked: Fit) -> dict[str, Any]:
     """What it takes to find the data again, as plain values."""
     known = {name: getattr(asked, name) for name in BEGUN}
     paths = {k: known[k] and str(known[k].resolve()) for k in ("data", "root")}
-    return known | paths
+    return known | paths | {"reading": asdict(asked.reading)}
 
 
 def fit(

@@ -9,7 +9,7 @@ import arviz as az
 import numpy as np
 from pyro.distributions import TorchDistribution
 
-from groundvae.cli.commands import Posterior
+from groundvae.cli.commands import Posterior, Reading
 from groundvae.cli.console import note, say, set_threads
 from groundvae.cli.device import check_device
 from groundvae.cli.doubts import warn_of_run, warn_of_unusable, warn_of_unusual
@@ -64,7 +64,7 @@ def run(asked: Posterior) -> None:
     priors = {name: parse_prior(text) for name, text in texts.items()}
     run = load_run(asked.run_folder)
     run.model.latents.with_priors(priors)  # a prior that does not fit stops here
-    data = read_data(asked.data, run.entry, refuse_missing=asked.refuse_missing)
+    data = read_data(asked.data, run.entry, asked.reading, refuse_missing=asked.refuse_missing)
     warn_of_run(run, asked.run_folder, data)
     threads = set_threads(asked.threads, data.x[0].size)
     chosen = chosen_observations(asked.only, len(data))
@@ -90,8 +90,10 @@ def run(asked: Posterior) -> None:
 
 def streamed_draws(asked: Posterior) -> None:
     """Draws of the guide, block by block."""
-    others = ("reprior", "weighted", "refine", "nuts", "mix", "only")
+    others = ("reprior", "weighted", "refine", "nuts", "mix", "only", "held_out")
     named = [f"--{name}" for name in others if getattr(asked, name) not in ((), False, None)]
+    named += ["--prior"] if asked.prior != "own" else []
+    named += ["--columns and --window"] if asked.reading != Reading() else []
     if named:
         raise InputError(f"{named[0]} is for one process and .nc, expected no --cluster or .zarr")
     set_threads(asked.threads)
@@ -142,7 +144,11 @@ def mixed(asked: Posterior, runs: Sequence[Run], data: Dataset) -> az.InferenceD
             system = runs[0].config.system
             raise InputError(f"{folder}: is a run of {run.config.system}, expected {system}")
     entry = runs[0].entry
-    held = read_data(asked.held_out, entry) if asked.held_out else default_splits(entry).valid
+    held = (
+        read_data(asked.held_out, entry, asked.reading)
+        if asked.held_out
+        else default_splits(entry).valid
+    )
     density = [log_evidence(posterior(run, held)) for run in runs]
     weights = stacking_weights(np.stack(density, 1))
     for folder, weight in zip((asked.run_folder, *asked.mix), weights, strict=True):

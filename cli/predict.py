@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from groundvae.cli.commands import Predict
+from groundvae.cli.commands import Predict, Reading
 from groundvae.cli.console import say, set_threads
 from groundvae.cli.device import check_device
 from groundvae.cli.doubts import warn_of_run, warn_of_unusable, warn_of_unusual
@@ -24,6 +24,8 @@ def run(asked: Predict) -> None:
         raise InputError(f"--until is {asked.until}, expected a time in seconds")
     changes = once("--do", (parse_intervention(text) for text in asked.do))
     if streamed:
+        if asked.reading != Reading():
+            raise InputError("--columns and --window are for .nc, expected none of them with .zarr")
         set_threads(asked.threads)
         stream(
             asked.run_folder,
@@ -38,7 +40,7 @@ def run(asked: Predict) -> None:
         )
         return
     run = load_run(asked.run_folder).to(asked.device)
-    data = read_data(asked.data, run.entry, refuse_missing=asked.refuse_missing)
+    data = read_data(asked.data, run.entry, asked.reading, refuse_missing=asked.refuse_missing)
     warn_of_run(run, asked.run_folder, data)
     threads = set_threads(asked.threads, data.x[0].size)
     predicted = posterior(run, data, asked.options, changes=changes, until=asked.until)

@@ -6,11 +6,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import xarray as xr
 
+from groundvae.cli.commands import Reading
 from groundvae.cli.console import note
 from groundvae.data.dataset import Dataset, dataset_of, load_dataset
 from groundvae.data.errors import InputError
@@ -20,6 +21,7 @@ from groundvae.data.reading import read
 from groundvae.data.root import Splits
 from groundvae.data.rows import Arrays, Labelled, open_rows
 from groundvae.data.unusable import find_unusable, told, without_values
+from groundvae.data.windows import windows
 from groundvae.models.catalogue import Entry
 from groundvae.models.prior import split_assignment
 from groundvae.models.recipe import Recipe
@@ -115,14 +117,23 @@ def usual_recipe(entry: Entry, variant: str, loss: str | None) -> Recipe:
     return next((r for r in same if r.loss == loss), replace(own.recipe, loss=loss, weights={}))
 
 
-def read_data(path: Path, entry: Entry, *, refuse_missing: bool = False) -> Dataset:
-    """A data file of one system.
+ROLES = ("observation", "time", "value", "channel")
+
+
+def read_data(
+    path: Path, entry: Entry, how: Reading | None = None, *, refuse_missing: bool = False
+) -> Dataset:
+    """A data file of one system, read as ``how`` says.
 
     Raises:
         InputError: the file is bad, of another rank, or has gaps that are refused.
 
     """
-    return _checked(_parsed(path, entry, path), entry, path, refuse_missing=refuse_missing)
+    how = how or Reading()
+    data = _parsed(path, entry, path, how)
+    if how.window is not None:
+        data = windows(data, how.window)
+    return _checked(data, entry, path, refuse_missing=refuse_missing)
 
 
 class FileRows:
@@ -158,16 +169,19 @@ def _parsed(
     source: Path | dict[str, np.ndarray] | xr.Dataset,
     entry: Entry,
     path: Path,
+    how: Reading | None = None,
     *,
     quiet: bool = False,
 ) -> Dataset:
     """A data file of one system, or part of it, as it stands there."""
     system = entry.system
+    columns = how.columns if how is not None else ()
     if isinstance(source, Path) and path.suffix in entry.source.readers:
         return entry.source.readers[path.suffix](path)
-    if path.suffix in TABLES or system.inputs:
+    if path.suffix in TABLES or system.inputs or columns:
         return read(
             source,
+            **_named(columns),
             inputs=system.inputs,
             truth=entry.source.references,
             coordinates=system.coordinates,
@@ -201,6 +215,18 @@ def _checked(
     x = data.x.copy()
     x[list(find_unusable(x, entry.system.limits))] = np.nan
     return _with_coordinates(replace(data, x=x), entry, path)
+
+
+def _named(columns: Iterable[str]) -> dict[str, Any]:
+    """Arguments of ``read`` from ROLE=NAME."""
+    given = assigned("--columns", columns)
+    for role in given:
+        if role not in ROLES:
+            raise InputError(f"--columns names {role!r}, expected one of {', '.join(ROLES)}")
+    arguments = {"observation": "observation", "channel": "channel", "time": "t"}
+    found: dict[str, Any] = {name: given[k] for k, name in arguments.items() if k in given}
+    values = tuple(name.strip() for name in given.get("value", "").split(",") if name.strip())
+    return {**found, "x": values} if values else found
 
 
 def _doubted(

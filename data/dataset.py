@@ -39,7 +39,8 @@ class Dataset:
         own: names of the inputs that are one for each observation.
         error: standard deviation of each sample of ``x`` where it was stated, of its shape.
         censored: of the shape of ``x``: 1 where the value lies above ``x``, -1 where below.
-        labels: names of an axis' entries, such as those of ``observation`` and ``channel``.
+        labels: names of an axis' entries, such as those of ``observation`` and ``channel``; under
+            ``group`` what each observation belongs to that a split keeps together.
         units: of arrays, by name, where the file told them.
 
     Raises:
@@ -84,9 +85,12 @@ class Dataset:
             raise InputError("error is not positive everywhere, expected standard deviations")
         if self.censored is not None and not np.isin(self.censored[there], (-1, 0, 1)).all():
             raise InputError("censored holds other marks than -1 (below x), 0 and 1 (above x)")
-        names = self.labels.get("observation")
-        if names is not None and len(names) != len(self):
-            raise InputError(f"{len(names)} names for {len(self)} observations, expected as many")
+        for kind in ("observation", "group"):
+            names = self.labels.get(kind)
+            if names is not None and len(names) != len(self):
+                raise InputError(
+                    f"{len(names)} names for {len(self)} observations, expected as many"
+                )
 
     def __len__(self) -> int:
         return len(self.x)
@@ -122,8 +126,8 @@ class Dataset:
 
         """
         labels = dict(self.labels)
-        if "observation" in labels:
-            labels["observation"] = tuple(np.array(labels["observation"], dtype=object)[index])
+        for name in {"observation", "group"} & set(labels):
+            labels[name] = tuple(np.array(labels[name], dtype=object)[index])
         coordinates = dict(self.coordinates)
         if self.own_times:
             coordinates["t"] = coordinates["t"][index]
@@ -146,7 +150,8 @@ class Dataset:
         Args:
             fraction: of the observations, or of the groups, in the first part.
             seed: of the shuffle.
-            groups: (observation,); observations of the same value stay together.
+            groups: (observation,); observations of the same value stay together. Where None, those
+                of ``labels["group"]``, if they are there.
 
         Raises:
             InputError: fewer than two observations, or groups.
@@ -157,6 +162,8 @@ class Dataset:
             (8, 2)
 
         """
+        if groups is None and "group" in self.labels:
+            groups = np.array(self.labels["group"])
         if groups is not None and np.shape(groups) != (len(self),):
             raise InputError(f"groups has shape {np.shape(groups)}, expected ({len(self)},)")
         member = np.arange(len(self))

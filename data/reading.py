@@ -44,7 +44,8 @@ def read(
     A **long** table has one row a sample: columns ``time`` or ``t`` (s, increasing within an
     observation), ``value`` or ``x``, and where there are several ``observation`` and
     ``channel``; also ``error`` (standard deviation of the sample) and ``censored`` (-1, 0, 1, or
-    left, none, right). Other columns are known inputs: one number an observation, or over time.
+    left, none, right), and ``group``, of what a split keeps together. Other columns are known
+    inputs: one number an observation, or over time.
     A **wide** table has one row an observation, and columns named by times: ``0.05`` or
     ``t=0.05``. Empty cells, ``NA`` and ``NaN`` are missing; lines that begin with ``#`` are
     comments.
@@ -153,7 +154,8 @@ def _read_table(table: Table, wanted: Wanted) -> Dataset:
     known = ", ".join(table.columns)
     raise InputError(
         f"{table.source}: has the columns {known}, expected observation, time and value, or one "
-        "row an observation and columns named by times; names of your own are given as x= and t="
+        "row an observation and columns named by times; names of your own are given as x=, t= and "
+        "observation= in Python, or --columns value=NAME time=NAME observation=NAME"
     )
 
 

@@ -26,7 +26,7 @@ def compute_priorpredictive(inference_data: az.InferenceData) -> xr.Dataset:
     """
     x = inference_data["observed_data"]["x"]
     draws = np.concatenate(inference_data["prior_predictive"]["x"].values)
-    low, high = np.quantile(draws, [0.005, 0.995], axis=0)
+    low, high = np.nanquantile(draws, [0.005, 0.995], axis=0)  # NaN: ran away
     values = x.values
     outside = np.where(np.isfinite(values), (values < low) | (values > high), np.nan)
     share = np.nanmean(outside.reshape(len(values), -1), axis=1)

@@ -7,7 +7,9 @@ from pyro.distributions import Uniform as Uniform
 from groundvae.data.dataset import Dataset as Dataset
 from groundvae.data.input import Input as Input
 from groundvae.data.reading import read as read
+from groundvae.data.windows import windows as windows
 from groundvae.diagnostics.reporting import report as report
+from groundvae.inference.citation import citation as citation
 from groundvae.inference.discovery import discovered as discovered
 from groundvae.inference.fit import fit as fit
 from groundvae.inference.generation import generate as generate
@@ -29,8 +31,10 @@ from groundvae.models.noises.studentt import StudentT as StudentT
 from groundvae.models.recipe import FitOptions as FitOptions
 from groundvae.models.recipe import Recipe as Recipe
 from groundvae.models.residuals.network import Network as Network
+from groundvae.models.residuals.offset import Offset as Offset
 from groundvae.models.residuals.residual import Residual as Residual
 from groundvae.models.residuals.unknown import Unknown as Unknown
+from groundvae.models.residuals.unknownfield import UnknownField as UnknownField
 from groundvae.models.residuals.waves import Waves as Waves
 
 __version__: str

@@ -173,7 +173,7 @@ def _sizes(search: Search, residual: PopulationResidual) -> tuple[Tensor, Tensor
     gap = gap.reshape(*gap.shape, *[1] * grid)
     sizes = [_usual_size(named[k][alive]) for k in residual.sees]
     rates = [_usual_size(torch.diff(named[k][alive], dim=1) / gap) for k in residual.acts_on]
-    return torch.stack(sizes), torch.stack(rates)
+    return torch.stack(sizes) if sizes else gap.new_zeros(0), torch.stack(rates)
 
 
 def _usual_size(values: Tensor) -> Tensor:

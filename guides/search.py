@@ -59,7 +59,8 @@ class Search:
             self.batch.x, self.mean, self.batch.observed, times=self.batch.inputs.get("t")
         )
         widths = torch.ones_like(self.at[0])
-        widths[: len(self.scores)] = widened
+        for i, latent in enumerate(self.model.latents):
+            widths[i] = 1.0 if latent.shared else widened  # what all agree on is known
         whitened = noise.whiten(self.jacobian)
         return LinearGaussian(whitened, noise.residual, self.at, widths)
 

@@ -20,6 +20,7 @@ from groundvae.models.values import Values
 
 POINTS = 81  # of a function of a state
 TINY = 0.01  # of the scale, a mean that is none
+COLUMNS = ["acts_on", "feature", "mean", "scale", "imitated", "alive"]
 ALIVE = 0.01  # of the largest effect on a rate, below which a term counts as absent
 
 
@@ -50,6 +51,9 @@ class Discovery:
         """The terms that survived, the largest first."""
         some = self.terms[self.terms["alive"]]
         return some.loc[np.hypot(some["mean"], some["scale"]).sort_values()[::-1].index]
+
+    def _repr_html_(self) -> str:
+        return self.terms.to_html(index=False, border=0, float_format="{:.3g}".format)
 
     def __str__(self) -> str:
         lines = [_push(str(name), part) for name, part in self.spectrum.groupby("acts_on")]
@@ -177,4 +181,5 @@ def _found(residual: Unknown) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]
         )
         for i, name in enumerate(residual.acts_on)
     ]
-    return pd.DataFrame(rows), _functions(residual), pd.concat(spectra)
+    terms = pd.DataFrame(rows, columns=COLUMNS).astype({"alive": bool})
+    return terms, _functions(residual), pd.concat(spectra)

@@ -21,11 +21,13 @@ from groundvae.inference.outofdistribution import learn_reference
 from groundvae.inference.penalty import Penalty
 from groundvae.inference.population import learn_population
 from groundvae.inference.run import Run, RunConfig, new_run
+from groundvae.inference.shared import SWEEPS, agree, check_shared
 from groundvae.models.greybox import GreyBox
 from groundvae.models.ownfile import find_system
 from groundvae.models.recipe import Recipe
 
 SHARE = 0.8  # of the data that are fitted where none are given to validate on
+FEW = 20  # observations, below which none can be spared for that
 
 
 def fit(
@@ -50,7 +52,7 @@ def fit(
     Args:
         model: a grey box; or the name of a system, whose usual variant is taken.
         data: what was observed.
-        valid: to validate on; a fifth of the data where none are given.
+        valid: to validate on; a fifth of the data where none are given, or of a few all.
         variant: of a system that is given by name.
         recipe: objective, penalties, guide and options; the variant's usual one, or of a model
             that of its first residual, where none is given.
@@ -72,7 +74,7 @@ def fit(
             checkpoint of another fit.
 
     """
-    train, held = (data, valid) if valid is not None else data.split(SHARE, seed=0)
+    train, held = (data, valid) if valid is not None else apart(data)
     run = prepare(
         model,
         train,
@@ -97,6 +99,12 @@ def fit(
         penalties=penalties,
         report=report,
     )
+
+
+def apart(data: Dataset) -> tuple[Dataset, Dataset]:
+    """Observations to fit and others to validate on; of a few, or one group, all are for both."""
+    alone = len(set(data.labels.get("group", "01"))) < 2
+    return (data, data) if alone or len(data) < FEW else data.split(SHARE, seed=0)
 
 
 def prepare(
@@ -165,6 +173,13 @@ def execute(
         loss.penalties[name] = penalty
         loss.weights[name] = run.config.how.weights.get(name, 1.0)
     options = run.config.options
+    check_shared(run)
+    resumed = checkpoints is not None and checkpoints.resumed is not None
+    for _ in range(SWEEPS if run.model.shared and not resumed else 0):
+        run.fit = optimize(run.model, run.guide, loss, fitted, held, options, report)
+        if run.fit.ending in (Ending.INTERRUPTED, Ending.DIVERGED):
+            return run
+        agree(run, fitted)
     run.fit = optimize(run.model, run.guide, loss, fitted, held, options, report, checkpoints)
     if run.fit.ending is not Ending.DIVERGED:
         run.ood_reference = learn_reference(run.model, run.guide, fitted, held)

@@ -42,6 +42,7 @@ from groundvae.inference.population import FACTS as POPULATION_FACTS
 from groundvae.inference.population import FILE as POPULATION_FILE
 from groundvae.inference.population import Population
 from groundvae.inference.preset import build_loss
+from groundvae.inference.showing import shown
 from groundvae.models.catalogue import Entry
 from groundvae.models.greybox import GreyBox
 from groundvae.models.ownfile import digest, find_system, load
@@ -125,6 +126,9 @@ class Run:
         """The same run, whose model and guide now compute on another device."""
         nn.ModuleList([self.model, self.guide]).to(device)
         return self
+
+    def _repr_html_(self) -> str:
+        return shown(self)
 
     def batch(self, data: Dataset) -> Batch:
         """A data set as this run's model reads it: on its device, in its precision."""

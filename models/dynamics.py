@@ -17,15 +17,17 @@ from groundvae.data.errors import InputError
 from groundvae.data.input import BASE
 from groundvae.models.place import place_of
 from groundvae.models.solvers import solver_of
+from groundvae.models.stepsize import step_for
 from groundvae.models.system import Outcome, Push, System, filled
 from groundvae.models.trial import Trial, in_words
 from groundvae.models.values import Values
-from groundvae.physics.errors import DivergedError
+from groundvae.physics.errors import DivergedError, tolerant
 from groundvae.physics.hamiltonian import Separable
 from groundvae.physics.signal import Interpolation, Signal
 from groundvae.physics.solver import RK4, ParallelAdjoint, Solver, from_start, solve
 
 Rate = Mapping[str, Tensor | float]
+USUAL_STEP = 0.05  # s, until data are seen
 
 
 class Dynamics(System):
@@ -35,7 +37,8 @@ class Dynamics(System):
         states: their names; or, where a state is a field or a vector, names and sizes. Then every
             latent and every input comes with a trailing axis of length one, to broadcast.
         observed: the state that is observed, or several, each a channel.
-        solver: how it is solved, an object or a name; see ``physics.solver``.
+        solver: how it is solved, an object or a name, see ``physics.solver``; None: by RK4, at a
+            step that is taken from the data (``stepsize.py``).
         release: what happens at t = 0, where ``initial`` holds, for errors; None: it holds at the
             first sample, whenever that is.
 
@@ -46,7 +49,8 @@ class Dynamics(System):
 
     states: ClassVar[tuple[str, ...] | Mapping[str, int]] = ()
     observed: ClassVar[str | tuple[str, ...]] = ""
-    solver: Solver | str = ParallelAdjoint(RK4(0.05))
+    solver: Solver | str | None = None
+    step: Tensor
     release: ClassVar[str | None] = "the start"
     signals: ClassVar[dict[str, Interpolation]] = {}
 
@@ -66,6 +70,23 @@ class Dynamics(System):
             )
         if several and "axes" not in vars(cls):
             cls.axes, cls.labels = ("time", "channel"), {"channel": tuple(cls.observed)}
+
+    def __init__(self) -> None:
+        super().__init__()
+        if self.solver is None:
+            self.register_buffer("step", torch.tensor(USUAL_STEP))
+
+    @property
+    def method(self) -> Solver:
+        """The solver.
+
+        Raises:
+            InputError: one that does not exist.
+
+        """
+        if self.solver is None:
+            return ParallelAdjoint(RK4(float(self.step)))
+        return solver_of(self.solver)
 
     @abstractmethod
     def initial(self, z: Values, inputs: Values) -> Rate:
@@ -104,7 +125,7 @@ class Dynamics(System):
     def stages(self, inputs: Values) -> Tensor | None:
         """The times (stage,) at which the solver will ask, where they are known and shared."""
         times = inputs["t"]
-        known = solver_of(self.solver)  # one that does not exist is refused on any times
+        known = self.method  # one that does not exist is refused on any times
         return None if times.dim() > 1 else known.stage_times(self.released(times))
 
     def trajectory(
@@ -127,7 +148,7 @@ class Dynamics(System):
         times = self.released(inputs["t"])
         try:
             field = self.field(z, inputs, pushes, gate)
-            path = solve(field, start, times, solver_of(self.solver))
+            path = solve(field, start, times, self.method)
         except DivergedError as error:
             raise error.with_detail(self._culprit(error, z, lead)) from error
         return path[..., -inputs["t"].shape[-1] :, :]
@@ -163,6 +184,24 @@ class Dynamics(System):
         path = {k: v.unsqueeze(1).expand(*trial.lead, length, *wide[k]) for k, v in states.items()}
         observed = trial.ask(self.observe, Values(path, "state"), trial.z.with_axes(behind), inputs)
         trial.shaped(self.observe, observed, trial.lead + trial.event, exact=True)
+        if self.solver is None:
+            step, _ = self.step_for(trial)
+            self.step.fill_(step)
+
+    @torch.no_grad()
+    def step_for(self, trial: Trial) -> tuple[float, float]:
+        """The step, s, that the law needs at the latents of a trial, and its error, as a share."""
+        kept = self.solver
+
+        def solved(step: float) -> Tensor:
+            self.solver = RK4(step)
+            with tolerant():
+                return self.outcomes(trial.z, trial.inputs, (), trial.lead, 1)[0].observed
+
+        try:
+            return step_for(solved, trial.inputs["t"], trial.spread)
+        finally:
+            self.solver = kept
 
     def field(
         self, z: Values, inputs: Values, pushes: Sequence[Push], gate: Tensor | None

@@ -82,6 +82,11 @@ class GreyBox(nn.Module):
         """The physics latents."""
         return self.system.latents
 
+    @property
+    def shared(self) -> tuple[str, ...]:
+        """Names of the latents that have one value for all observations."""
+        return tuple(z.name for z in self.latents if z.shared)
+
     def prepare(self, batch: Batch) -> None:
         """Take sizes and scales from the data, before a guide is built; the law is tried on them.
 

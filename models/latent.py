@@ -23,12 +23,13 @@ DIMENSIONS = ("chain", "draw", "observation", "time", "z_aux_dim")  # of what is
 
 @dataclass(frozen=True)
 class Latent:
-    """One scalar latent of each observation with an interpretable prior.
+    """One scalar latent of each observation, or of all, with an interpretable prior.
 
     Declared as an attribute of a system, from which it takes its name. ``support`` says which
     values make sense to the physics (a torch constraint; default: those of the prior); a prior
     that leaves it is refused. ``period`` is set for angles that wrap: where their prior spans it,
-    they live on a circle, and it makes no difference where that is cut open.
+    they live on a circle, and it makes no difference where that is cut open. One that is ``shared``
+    has the same value in all observations, and is inferred from all of them.
     """
 
     prior: TorchDistribution
@@ -36,6 +37,7 @@ class Latent:
     meaning: str = ""
     support: Constraint | None = None
     period: float | None = None
+    shared: bool = False
     name: str = ""
 
     def __set_name__(self, owner: type, name: str) -> None:

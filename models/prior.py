@@ -17,6 +17,7 @@ from groundvae.data.errors import InputError
 from groundvae.models.axial import AxialVonMises
 from groundvae.models.hierarchy import Hierarchical, Make
 from groundvae.models.mixture import Mixture
+from groundvae.models.narrowed import Narrowed
 from groundvae.models.truncated import Truncated
 
 KNOWN = (
@@ -42,7 +43,7 @@ KNOWN = (
 DISTRIBUTIONS: dict[str, Callable[..., dist.TorchDistribution]] = {d.__name__: d for d in KNOWN}
 
 
-COMPOSED = ("Truncated", "Mixture")
+COMPOSED = ("Truncated", "Narrowed", "Mixture")
 FORM = "expected NAME(NUMBER, ...), such as LogNormal(0.5, 0.4)"
 
 
@@ -116,6 +117,8 @@ def format_prior(prior: dist.TorchDistribution) -> str:
         ends = {"low": prior.low, "high": prior.high}
         given = "".join(f", {k}={v!r}" for k, v in ends.items() if math.isfinite(v))
         return f"Truncated({format_prior(prior.base)}{given})"
+    if isinstance(prior, Narrowed):
+        return f"Narrowed({format_prior(prior.base)}, {prior.shift!r}, {prior.scale!r})"
     if isinstance(prior, Mixture):
         pairs = zip(prior.given, prior.components, strict=True)
         return f"Mixture({', '.join(f'{w!r}, {format_prior(c)}' for w, c in pairs)})"
@@ -161,6 +164,8 @@ def _read(call: ast.Call, text: str, known: frozenset[str], *, inner: bool = Fal
     name = _name(call)
     if name == "Truncated":
         return _truncated(call, text, known)
+    if name == "Narrowed":
+        return _narrowed(call, text, known)
     if name == "Mixture" and not inner:
         return _mixture(call, text, known)
     return _plain(call, text, known)
@@ -212,6 +217,21 @@ def _truncated(call: ast.Call, text: str, known: frozenset[str]) -> Reading:
 
     shown = "".join(f", {k}={at[k]!r}" for k in ("low", "high") if k in at)
     return Reading(make, f"Truncated({base.text}{shown})", base.names)
+
+
+def _narrowed(call: ast.Call, text: str, known: frozenset[str]) -> Reading:
+    if call.keywords or len(call.args) != 3:
+        raise InputError(
+            f"prior {text!r} cannot be read, expected Narrowed(DISTRIBUTION, SHIFT, SCALE)"
+        )
+    base = _read(_as_call(call.args[0], text), text, known, inner=True)
+    shift, scale = (float(_shortest(_number(node, text))) for node in call.args[1:])
+
+    def make(values: Mapping[str, torch.Tensor]) -> dist.TorchDistribution:
+        with _told_of(text):
+            return Narrowed(base.make(values), shift, scale)
+
+    return Reading(make, f"Narrowed({base.text}, {shift!r}, {scale!r})", base.names)
 
 
 def _mixture(call: ast.Call, text: str, known: frozenset[str]) -> Reading:

@@ -20,7 +20,6 @@ from groundvae.models.greybox import GreyBox
 from groundvae.models.normalscore import NormalScore
 from groundvae.models.rates import Rates, rows_of, values_of
 from groundvae.models.residuals.linear import LinearResidual
-from groundvae.models.solvers import solver_of
 from groundvae.models.values import Values
 from groundvae.physics.clock import own_step_grid, step_grid
 from groundvae.physics.errors import tolerant
@@ -64,7 +63,7 @@ def _fixed_step(model: GreyBox, batch: Batch) -> FixedStep | None:
         return None  # a pass for each latent is then less than one for each state
     if not all(isinstance(r, LinearResidual) and not r.outside for r in model.residuals):
         return None
-    solver = solver_of(system.solver)
+    solver = system.method
     if isinstance(solver, ParallelAdjoint):
         solver = solver.solver
     return solver if isinstance(solver, FixedStep) else None

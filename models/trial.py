@@ -41,6 +41,7 @@ class Trial:
         self.lead, self.event = few.x.shape[:1], few.x.shape[1:]
         self.inputs = Values({k: v.to(dtype) for k, v in few.inputs.items()}, "input")
         self.z = Values(drawn(latents, few.x.to(dtype)), "latent")
+        self.spread = spread_of(batch).to(dtype)
 
     def ask(self, law: Callable[..., Any], *arguments: Any) -> Any:
         """The answer of a law to its arguments, which it must not change.
@@ -134,6 +135,14 @@ def drawn(latents: LatentSpec, x: Tensor) -> dict[str, Tensor]:
         hyper = {name: like(prior, x).sample(x.shape[:1]) for name, prior in latents.hyper.items()}
         values = {z.name: z.prior_like(x, hyper).expand(x.shape[:1]).sample() for z in latents}
     return {name: value.requires_grad_().clone() for name, value in values.items()}
+
+
+def spread_of(batch: Batch) -> Tensor:
+    """Standard deviation of all samples, (); where there are channels, of each, (channel,)."""
+    x = batch.x if batch.observed is None else batch.x.masked_fill(~batch.observed, torch.nan)
+    each = x.flatten() if x.dim() != 3 else x.flatten(0, 1)
+    off = each - each.nanmean(0)
+    return off.square().nanmean(0).sqrt().nan_to_num(nan=1.0).clamp(min=1e-9)
 
 
 def in_words(z: Mapping[str, Tensor], row: int) -> str:

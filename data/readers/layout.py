@@ -84,6 +84,22 @@ class Layout:
             raise InputError(f"{self.table.source}: {name} is missing in observation {where}")
         return low
 
+    def name_of_each(self, texts: list[str], column: str) -> tuple[str, ...]:
+        """One name for each observation, of a column (row,) of texts.
+
+        Raises:
+            InputError: it changes within an observation.
+
+        """
+        found: dict[int, str] = {}
+        for row, text in zip(self.row.tolist(), texts, strict=True):
+            if found.setdefault(row, text) != text:
+                raise InputError(
+                    f"{self.table.source}: {column} changes within observation {self.name(row)}, "
+                    "expected one name"
+                )
+        return tuple(found[row] for row in range(self.count))
+
     def _extremes(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         low, high = np.full(self.count, np.inf), np.full(self.count, -np.inf)
         there = ~np.isnan(values)

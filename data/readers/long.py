@@ -15,6 +15,7 @@ from groundvae.data.readers.wanted import (
     CENSORED,
     CHANNEL,
     ERROR,
+    GROUP,
     OBSERVATION,
     TIMES,
     VALUES,
@@ -53,7 +54,8 @@ def find_roles(table: Table, wanted: Wanted) -> Roles | None:
         if usual is None and len(others) != 1:
             raise InputError(
                 f"{table.source}: has no column 'value' and other columns {', '.join(others)}, "
-                "expected x= the name (or names) of what is observed"
+                "expected the name (or names) of what is observed, as x= in Python or --columns "
+                "value=NAME"
             )
         x = (usual or others[0],)
     if channel is not None and len(x) > 1:
@@ -77,13 +79,17 @@ def read_long(table: Table, roles: Roles, wanted: Wanted) -> Dataset:
         _marks(layout, convert(name), x.shape) if name in table.columns else None
         for name, convert in ((ERROR, table.numbers), (CENSORED, _sides(table)))
     )
-    rest = [n for n in table.columns if n not in roles.names | {ERROR, CENSORED, *wanted.truth}]
+    grouped = GROUP in table.columns and GROUP not in (wanted.inputs or {})
+    known = roles.names | {ERROR, CENSORED, *wanted.truth, *([GROUP] if grouped else [])}
+    rest = [n for n in table.columns if n not in known]
     inputs = {}
     for name in wanted.input_names(rest):
         found = layout.known(name, wanted)
         if found is not None:
             inputs[name] = found
     labels = {k: v for k, v in (("observation", layout.names), ("channel", layout.channels)) if v}
+    if grouped:
+        labels["group"] = layout.name_of_each(table.texts(GROUP), GROUP)
     if len(roles.x) > 1:
         labels["channel"] = roles.x
     return Dataset(

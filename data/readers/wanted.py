@@ -11,7 +11,7 @@ from groundvae.data.errors import InputError
 from groundvae.data.input import Input
 
 Times = str | float | np.ndarray
-OBSERVATION, CHANNEL = "observation", "channel"
+OBSERVATION, CHANNEL, GROUP = "observation", "channel", "group"
 ERROR, CENSORED = "error", "censored"
 TIMES = ("time", "t")
 VALUES = ("value", "x")

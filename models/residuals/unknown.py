@@ -29,6 +29,7 @@ from groundvae.models.values import Values
 
 STRETCH = 1.5  # of the window over the data's span
 TOP = 1.25  # highest frequency over that of Nyquist: jumps have harmonics beyond it
+DIRECT = 0.4  # likewise, of a push on what is observed: faster ones could follow the noise itself
 MOST = 96  # frequencies, where data are long
 KNOT = 3  # frequencies from one knot of the spectrum to the next
 DEGREE = 3
@@ -85,6 +86,9 @@ class Unknown(PopulationResidual):
         if not self.given:
             self.sees = tuple(name for name in system.pushable() if name != "observation")
         super().attach(system)
+        seen = getattr(system, "observed", ())
+        direct = set(self.acts_on) & set((seen,) if isinstance(seen, str) else seen)
+        self.top = DIRECT if direct else TOP
         self.features = self._features()
         if self.span is not None:
             self._build()
@@ -103,7 +107,7 @@ class Unknown(PopulationResidual):
         self.span = STRETCH * length
         nyquist = 0.5 / float(gaps[gaps > 0].median())
         if self.frequencies is None:
-            self.frequencies = min(MOST, max(1, int(TOP * nyquist * self.span)))
+            self.frequencies = min(MOST, max(1, int(self.top * nyquist * self.span)))
         self.remember(span=self.span, frequencies=self.frequencies)
         self._build()
         self.to(batch.x.dtype)

@@ -33,7 +33,7 @@ class Release(Dynamics):
     states = ("theta", "velocity")
     observed = "theta"
     quantity, unit = "angle", "rad"
-    release = "the release"
+    release, solver = "the release", "parallel_adjoint"
     physics = False
     theta0 = Latent(
         Uniform(-2.0, 2.0),

@@ -1,0 +1,306 @@
+"""Before a fit: what is wrong with a law, its priors or its data, and what to do about it.
+
+What is judged: draws of the prior, as they run and beside the data; how long the law takes, against
+the data; the solver's step; which latents, or which combination of them, the data could tell, by
+the information of a search near the data; and the share of it that the unknown takes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from groundvae.data.batch import Batch
+from groundvae.data.dataset import Dataset
+from groundvae.guides.evidence import begin
+from groundvae.guides.follow import parts_of
+from groundvae.guides.gaussian import LinearGaussian
+from groundvae.guides.modes import ModeGuide
+from groundvae.guides.search import Search
+from groundvae.inference.run import Run
+from groundvae.models.dynamics import Dynamics
+from groundvae.models.greybox import GreyBox
+from groundvae.models.noises.gaussian import Gaussian
+from groundvae.models.normalscore import NormalScore
+from groundvae.models.stepsize import AGREE, disagreement, gap_of
+from groundvae.models.trial import Trial
+from groundvae.models.values import Values
+from groundvae.physics.errors import tolerant
+from groundvae.physics.rungekutta import FixedStep
+from groundvae.physics.solver import ParallelAdjoint
+
+GOOD, DOUBTFUL, BAD = "good", "doubtful", "bad"
+FEW = 16  # observations that are looked at
+MOVES = 15  # of a search near the data
+NOISE = 0.05  # of the data's spread, at which latents are to be told
+TOLD = 0.5  # of the prior's variance, that is left of what the data tell
+PART = 0.3  # of a combination, that a latent has which is named in it
+TAKES = 0.9  # of the information, beyond which little is left to the physics
+SLOW, FAST = 0.05, 30.0  # time scales of a law, in those of the data
+FAR = 3.0  # times the data's reach, that a prior should not leave by
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A verdict, ``good``, ``doubtful`` or ``bad``, and what it is about."""
+
+    level: str
+    sentence: str
+
+    def __str__(self) -> str:
+        return f"{self.level}: {self.sentence}"
+
+
+def beforehand(run: Run, data: Dataset) -> list[Finding]:
+    """What is to be said of an unfitted run and the data that it is for.
+
+    Args:
+        run: as ``prepare`` made it, on these data: a law that fails is refused there.
+        data: what will be fitted.
+
+    """
+    batch = run.batch(data)
+    found = [_shapes(run, data)]
+    model = run.model
+    if model.system.physics and len(model.latents):
+        trial = Trial(model.latents, batch, model.noise.log_scale.dtype)
+        found += _draws(run, trial, batch)
+        if isinstance(model.system, Dynamics):
+            found += _pace(model.system, trial)
+            found += _step(model.system, trial)
+        found += _told(model, batch[:FEW])
+        if isinstance(run.guide, ModeGuide) and parts_of(model):
+            found += _taken(run.guide, model, batch[:FEW])
+    return found
+
+
+def _shapes(run: Run, data: Dataset) -> Finding:
+    axes = ", ".join(map(str, data.x.shape[1:]))
+    told = f"{len(data)} observations of ({axes}) {'x'.join(run.model.system.axes)} samples"
+    if "t" in data.coordinates:
+        times = data.coordinates["t"]
+        told += f", t from {np.nanmin(times):.4g} to {np.nanmax(times):.4g}"
+        told += ", times of each one's own" if data.own_times else ""
+    missing = float(np.isnan(data.x).mean())
+    told += f", {100 * missing:.0f} % missing" if missing else ""
+    return Finding(GOOD, told)
+
+
+def _draws(run: Run, trial: Trial, batch: Batch) -> Iterator[Finding]:
+    """Whether draws of the prior run through, and reach about as far as the data."""
+    system = run.model.system
+    with tolerant(), torch.no_grad():
+        x = system.outcomes(trial.z, trial.inputs, (), trial.lead, 1)[0].observed
+    whole = torch.isfinite(x).flatten(1).all(1)
+    if not whole.all():
+        yield Finding(
+            BAD,
+            f"{int((~whole).sum())} of {len(whole)} draws of the prior leave the finite numbers: "
+            "narrow the priors, or bound what the law multiplies",
+        )
+    if not whole.any():
+        return
+    seen = batch.x if batch.observed is None else batch.x[batch.observed]
+    low, high = float(seen.min()), float(seen.max())
+    wide = max(high - low, 1e-12)
+    drawn = x[whole].detach()
+    off = torch.maximum(low - drawn, drawn - high).flatten(1).amax(1) / wide
+    if float(off.median()) > FAR:
+        yield Finding(
+            DOUBTFUL,
+            f"half of the draws of the prior leave the data's range ({low:.3g} to {high:.3g} "
+            f"{system.unit}) by more than {FAR:g} times its width: look at units, narrow priors",
+        )
+    still = (drawn - drawn.flatten(1).mean(1).view(-1, *[1] * (drawn.dim() - 1))).abs()
+    if float(still.flatten(1).amax(1).median()) < 1e-6 * wide:
+        yield Finding(DOUBTFUL, "draws of the prior hardly move at all: look at units of time")
+
+
+def _pace(system: Dynamics, trial: Trial) -> Iterator[Finding]:
+    """The law's own time scales, from the Jacobian of its rate where draws begin."""
+    times = trial.inputs["t"]
+    gap, span = gap_of(times), float((times.amax(-1) - times.amin(-1)).max())
+    rates = _eigenvalues(system, trial)
+    fast = float(rates.abs().amax(-1).median())
+    decay = float((-rates.real).amax(-1).median())
+    if 0 < fast * span < SLOW:
+        yield Finding(
+            DOUBTFUL,
+            f"the law's fastest change takes about {1 / fast:.3g} units of time and the data last "
+            f"{span:.3g}: is t in the units of the law's rates?",
+        )
+    if fast * gap > FAST:
+        stiff = decay > 0.9 * fast
+        yield Finding(
+            DOUBTFUL,
+            f"the law's fastest change takes about {1 / fast:.3g} units of time and samples are "
+            f"{gap:.3g} apart: "
+            + (
+                "it is stiff; put the fast state at its balance, or take solver = 'exponential' "
+                "where the law is linear"
+                if stiff
+                else "is t in the units of the law's rates?"
+            ),
+        )
+
+
+def _eigenvalues(system: Dynamics, trial: Trial) -> Tensor:
+    """Of ``d rate / d state`` (draw, dimension), complex, per s, at the start."""
+    z = Values({k: v.detach() for k, v in trial.z.items()}, "latent")
+    with torch.enable_grad():
+        states = system.begin(z, trial.inputs, trial.lead).detach().requires_grad_()
+        time = system.released(trial.inputs["t"])[..., 0]
+        rate = system.field(z, trial.inputs, (), None)(time, states)
+        rows = []
+        for each in rate.unbind(-1):
+            row = None
+            if each.requires_grad:
+                (row,) = torch.autograd.grad(
+                    each.sum(), states, retain_graph=True, allow_unused=True
+                )
+            rows.append(torch.zeros_like(states) if row is None else row)
+    jacobian = torch.stack(rows, -2).double().nan_to_num(0.0, 0.0, 0.0)
+    return torch.linalg.eigvals(jacobian)
+
+
+def _step(system: Dynamics, trial: Trial) -> Iterator[Finding]:
+    if system.solver is None:
+        step, error = system.step_for(trial)
+        if error > AGREE:
+            yield Finding(
+                BAD,
+                f"at a step of {step:.3g}, {100 * error:.2g} % of the data's spread are still the "
+                "solver's error: the law is stiff or jumps; put fast states at their balance, "
+                "smooth the jumps, or narrow the priors",
+            )
+        else:
+            yield Finding(GOOD, f"the law is solved at steps of {step:.3g} at most")
+        return
+    solver = system.method
+    solver = solver.solver if isinstance(solver, ParallelAdjoint) else solver
+    if not isinstance(solver, FixedStep):
+        return
+    given, kind = system.solver, type(solver)
+
+    def solved(step: float) -> Tensor:
+        system.solver = kind(step)
+        with tolerant(), torch.no_grad():
+            return system.outcomes(trial.z, trial.inputs, (), trial.lead, 1)[0].observed
+
+    try:
+        error = disagreement(solved, solver.step, trial.spread)
+    finally:
+        system.solver = given
+    if error > AGREE:
+        yield Finding(
+            DOUBTFUL,
+            f"a step of {solver.step:.3g} is too coarse for the law ({100 * error:.2g} % of the "
+            "data's spread): take a smaller one, or leave the solver to the data (solver = None)",
+        )
+
+
+def _told(model: GreyBox, batch: Batch) -> Iterator[Finding]:
+    """Which latents, or combinations, the data could not tell with nothing unknown at all."""
+    linear = _near(model, batch)
+    if linear is None:
+        yield Finding(BAD, "the law runs away from the middle of the prior: move it, or narrow it")
+        return
+    names = list(model.latents.names)
+    for name, silent in zip(names, _silent(linear), strict=True):
+        if silent:
+            yield Finding(BAD, f"nothing observed depends on {name}: leave it out, or observe more")
+    told = linear.jacobian.mT @ linear.jacobian
+    values, vectors = torch.linalg.eigh(told)  # ascending: what the data tell least comes first
+    row = int(values[:, 0].argsort()[len(values) // 2])
+    for value, vector in zip(values[row], vectors[row].unbind(-1), strict=True):
+        left = float(1 / (1 + value))  # of the prior's variance of this combination
+        parts = [i for i in vector.square().argsort(descending=True).tolist() if _has(vector, i)]
+        if left < TOLD:
+            break
+        if len(parts) > 1:
+            sign = 1 if vector[parts[0]] > 0 else -1
+            mix = " ".join(f"{sign * float(vector[i]):+.2f} {names[i]}" for i in parts)
+            yield Finding(
+                DOUBTFUL,
+                f"{', '.join(names[i] for i in parts)} cannot be told apart: the data leave "
+                f"{100 * left**0.5:.0f} % of the prior's width of {mix} (in widths of the priors): "
+                "fix one, give it a narrower prior, share it, or observe what depends on one alone",
+            )
+        elif not _silent(linear)[parts[0]]:
+            yield Finding(
+                DOUBTFUL,
+                f"the data leave {100 * left**0.5:.0f} % of the prior's width of "
+                f"{names[parts[0]]}: its posterior will be about its prior",
+            )
+
+
+def _has(vector: Tensor, place: int) -> bool:
+    return abs(float(vector[place])) > PART
+
+
+def _silent(linear: LinearGaussian) -> list[bool]:
+    """Which latents nothing that is observed moves with."""
+    moved = linear.jacobian.abs().amax(dim=(0, 1))
+    return (moved <= 1e-9).tolist()
+
+
+def _near(model: GreyBox, batch: Batch) -> LinearGaussian | None:
+    """The law alone near the data, where a few steps of a search from its prior come, if any do."""
+    alone = GreyBox(model.system, (), Gaussian()).double()
+    scores = [NormalScore(z.prior_like(batch.x.double(), _centres(model))) for z in model.latents]
+    search = _search(alone, scores, batch)
+    for _ in range(MOVES):
+        search.move()
+    model.system.to(model.noise.log_scale.dtype)
+    return search.linear() if search.alive.any() else None
+
+
+def _search(model: GreyBox, scores: list[NormalScore], batch: Batch) -> Search:
+    double = Batch(
+        batch.x.double(),
+        {k: v.double() for k, v in batch.inputs.items()},
+        batch.observed,
+        batch.own,
+        signals=batch.signals,
+    )
+    size = len(scores) + model.auxiliary
+    with torch.no_grad():
+        spread = max(float(double.x.std()), 1e-12)
+        model.noise.hold(NOISE * spread)
+    return Search(model, scores, double, torch.zeros(len(batch), size, dtype=torch.double))
+
+
+def _centres(model: GreyBox) -> dict[str, Tensor]:
+    """Hyperparameters in the middle of their priors."""
+    return {
+        name: prior.sample(torch.Size([501])).median()
+        for name, prior in model.latents.hyper.items()
+    }
+
+
+def _taken(guide: ModeGuide, model: GreyBox, batch: Batch) -> Iterator[Finding]:
+    """The share of the information on each latent that a push takes away, of a tenth's effect."""
+    search, parts = guide.start(batch), parts_of(model)
+    if not search.alive.any():
+        return
+    begin(search, parts)
+    for _ in range(MOVES):
+        search.move()
+    kappa = search.linear().taken(len(search.scores))[search.alive]
+    if not len(kappa):
+        return
+    acts = ", ".join(name for part in parts for name in part.residual.acts_on)
+    for name, share in zip(model.latents.names, kappa.median(0).values.tolist(), strict=True):
+        if share > TAKES:
+            yield Finding(
+                DOUBTFUL,
+                f"a push on {acts} takes {100 * share:.1f} % of the information on {name} "
+                f"(information_taken = {share:.3f}): if it does all it may, {name} is told by its "
+                "prior; let the unknown act on fewer states or see fewer, or share the latent",
+            )
+        else:
+            yield Finding(GOOD, f"a push on {acts} leaves {100 - 100 * share:.0f} % of {name}")
