@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from pyro.distributions import TorchDistribution
@@ -85,20 +86,12 @@ def fit(
         seed=seed,
         trained_on=trained_on,
     )
+    how: dict[str, Any] = {"device": device, "penalties": penalties, "report": report}
     if folder is None:
-        return execute(run, train, held, device=device, penalties=penalties, report=report)
+        return execute(run, train, held, **how)
     from groundvae.inference.keeping import keep  # which fits by ``execute``
 
-    return keep(
-        Path(folder),
-        run,
-        train,
-        held,
-        resume=resume,
-        device=device,
-        penalties=penalties,
-        report=report,
-    )
+    return keep(Path(folder), run, train, held, resume=resume, **how)
 
 
 def apart(data: Dataset) -> tuple[Dataset, Dataset]:
