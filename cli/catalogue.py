@@ -18,6 +18,9 @@ def catalogue() -> Iterator[str]:
     for name, entry in SYSTEMS.items():
         yield f"  {name}: {entry.summary}"
         yield f"    variants: {', '.join(entry.variants)}"
+        for told in dict.fromkeys(v.knows for v in entry.variants.values() if v.knows):
+            which = ", ".join(k for k, v in entry.variants.items() if v.knows == told)
+            yield f"    told of what is missing {told}: {which}"
         for latent in entry.build().latents:
             prior = format_prior(latent.prior)
             yield f"    latent {latent.name} ({latent.unit}): {latent.meaning}; prior {prior}"

@@ -251,8 +251,8 @@ class Compare:
     """Name of the system, see `list`."""
     out: Path
     """Folder for the runs and the tables."""
-    variants: tuple[str, ...] = ("nn-only", "nn-solver", "physics-only", "hybrid", "hybrid-reg")
-    """Variants to cross."""
+    variants: tuple[str, ...] = ()
+    """Variants to cross; the default is all that the system has."""
     guides: tuple[str, ...] = ()
     """Guides to cross; the default is the system's usual one."""
     priors: tuple[str, ...] = ("default",)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable, Iterator, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property, partial
 from itertools import product
@@ -34,6 +35,8 @@ from groundvae.models.ownfile import find_system
 from groundvae.models.prior import parse_priors
 
 KEYS = ("variant", "guide", "prior", "seed")
+WORDS = ("told", "folder", "failure")
+"""Columns that are neither keys nor numbers; ``told``: of the shape of what is missing."""
 Row = dict[str, str | float]
 """Of the table, by column."""
 
@@ -131,7 +134,7 @@ def check(asked: Compare) -> None:
 
 def cells_of(asked: Compare) -> Iterator[Cell]:
     entry = find_system(asked.system)
-    for variant in asked.variants:
+    for variant in asked.variants or tuple(entry.variants):
         guides = asked.guides or (entry.variant(variant).recipe.guide,)
         for guide, prior, seed in product(guides, asked.priors, asked.seeds):
             yield Cell(variant, guide, prior, seed)
@@ -157,7 +160,8 @@ def measure_apart(asked: Compare, cell: Cell) -> tuple[Cell, Row]:
 def measure(asked: Compare, shared: Shared, cell: Cell) -> tuple[Cell, Row]:
     """Fit (unless that is done), measure (likewise); a failure becomes part of the row."""
     note(f"{cell}")
-    identity = {key: getattr(cell, key) for key in KEYS}
+    told = shared.entry.variant(cell.variant).knows or "nothing"
+    identity = {key: getattr(cell, key) for key in KEYS} | {"told": told}
     try:
         command = command_of(asked, cell)
         folder = asked.out / f"{cell.folder}_{shared.digest_of_fit(command)[:12]}"
@@ -207,7 +211,10 @@ def _fitted(command: Fit, folder: Path) -> Run:
 
 
 def write_tables(rows: Sequence[Row], folder: Path) -> None:
-    """``table.csv``: every cell; ``table.md``: mean and standard deviation over seeds."""
+    """``table.csv``: every cell; ``table.md``: mean and standard deviation over seeds.
+
+    The groups of the latter are in the order of their evidence, the best first.
+    """
     columns = list(dict.fromkeys(key for row in rows for key in row))
     with (
         replacing(folder / "table.csv") as temporary,
@@ -216,20 +223,34 @@ def write_tables(rows: Sequence[Row], folder: Path) -> None:
         writer = csv.DictWriter(stream, columns)
         writer.writeheader()
         writer.writerows(rows)
-    numbers = [c for c in columns if c not in KEYS and c not in ("failure", "folder")]
-    lines = ["| " + " | ".join([*KEYS[:3], "seeds", *numbers, "failures"]) + " |"]
-    lines.append("|" + " --- |" * (len(numbers) + 5))
+    numbers = [c for c in columns if c not in KEYS and c not in WORDS]
+    lines = ["| " + " | ".join([*KEYS[:3], "told", "seeds", *numbers, "failures"]) + " |"]
+    lines.append("|" + " --- |" * (len(numbers) + 6))
     groups: dict[tuple[str, ...], list[Row]] = {}
     for row in rows:
         groups.setdefault(tuple(str(row[k]) for k in KEYS[:3]), []).append(row)
-    for key, group in groups.items():
+    for key, group in ranked(groups):
         good = [row for row in group if not row["failure"]]
         cells = [_mean_and_spread([float(r[n]) for r in good if n in r]) for n in numbers]
-        lines.append(
-            "| " + " | ".join([*key, str(len(good)), *cells, str(len(group) - len(good))]) + " |"
-        )
+        shown = [*key, str(group[0]["told"]), str(len(good)), *cells, str(len(group) - len(good))]
+        lines.append("| " + " | ".join(shown) + " |")
     with replacing(folder / "table.md") as temporary:
         temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def ranked(
+    groups: Mapping[tuple[str, ...], list[Row]],
+) -> list[tuple[tuple[str, ...], list[Row]]]:
+    """Groups of cells by their mean evidence: the guides' own where all say it, else the bound."""
+
+    def score(group: Sequence[Row], metric: str) -> float:
+        found = [float(row[metric]) for row in group if not row["failure"] and metric in row]
+        return mean(found) if found else -math.inf
+
+    fitted = [group for group in groups.values() if any(not row["failure"] for row in group)]
+    own = all(score(group, "log_evidence") > -math.inf for group in fitted)
+    metric = "log_evidence" if own else "iwae"
+    return sorted(groups.items(), key=lambda item: -score(item[1], metric))
 
 
 def _mean_and_spread(values: Sequence[float]) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from groundvae.cli import source
+from groundvae.cli.compare import Row, ranked
 from groundvae.cli.comparison import chosen_metrics, plot_comparison
 from groundvae.cli.main import main
 
@@ -45,3 +46,17 @@ def test_a_figure_is_drawn_of_what_did_not_fail(tmp_path: Path) -> None:
 def test_general_metrics_come_first() -> None:
     row = dict.fromkeys(["omega_mae", "reconstruction_mae", "iwae", "reconstruction_sse"], 1.0)
     assert chosen_metrics([dict(row)], list(row)) == ["reconstruction_sse", "iwae", "omega_mae"]
+
+
+def test_groups_are_ranked_by_evidence_and_by_the_bound_where_one_lacks_it() -> None:
+    def row(iwae: float, **more: float) -> Row:
+        return {"failure": "", "iwae": iwae, **more}
+
+    groups = {
+        ("a",): [row(3.0, log_evidence=1.0), row(3.0, log_evidence=2.0)],
+        ("b",): [row(1.0, log_evidence=4.0)],
+        ("c",): [{"failure": "it failed"}],
+    }
+    assert [key for key, _ in ranked(groups)] == [("b",), ("a",), ("c",)]
+    groups["d",] = [row(2.0)]
+    assert [key for key, _ in ranked(groups)] == [("a",), ("d",), ("b",), ("c",)]

@@ -102,6 +102,7 @@ AWAKE = Recipe(
     options=FitOptions(steps=1600, learning_rate=4e-3, warmup=0.6, calibrate=0.2),
 )
 REGULARIZED = Recipe("regularized", guide="laplace-normal")
+WAVE = "that it is one wave and a linear friction"
 
 enter(
     "pendulum",
@@ -111,8 +112,8 @@ enter(
         "nn-only": Variant(nn_only, AWAKE),
         "nn-solver": Variant(nn_solver, AWAKE),
         "physics-only": Variant(lambda: GreyBox(Pendulum(), (), Gaussian(NOISE)), AWAKE),
-        "hybrid": Variant(hybrid, AWAKE),
-        "hybrid-reg": Variant(hybrid, REGULARIZED),
+        "hybrid": Variant(hybrid, AWAKE, WAVE),
+        "hybrid-reg": Variant(hybrid, REGULARIZED, WAVE),
         "hybrid-evidence": Variant(unknown, EVIDENCE),
     },
     data.SOURCE,
