@@ -39,10 +39,10 @@ def test_data_in_degrees_and_a_narrow_prior_are_found(
     Dataset(np.rad2deg(made.x), made.coordinates).save(degrees)
     out = ["--out", str(tmp_path / "prior.png"), *FAST]
     assert main(["check", "pendulum", "--data", str(degrees), *out]) == 0
-    assert "\nbad: prior predictive." in capsys.readouterr().out
+    assert "bad: prior predictive." in capsys.readouterr().out
     narrow = ["--prior", "theta0=Uniform(-0.05, 0.05)", "--variant", "physics-only"]
     assert main(["check", "pendulum", "--data", str(data), *narrow, *out]) == 0
-    assert "\nbad: prior predictive." in capsys.readouterr().out
+    assert "bad: prior predictive." in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
