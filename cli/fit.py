@@ -64,7 +64,8 @@ def fit_and_save(asked: Fit) -> Run:
     threads = set_threads(asked.threads, train.x[0].size)
     run = unfitted(asked, entry, train, source)
     what = f"{asked.system} ({run.config.variant}, {run.config.how.guide})"
-    note(f"fitting {what} on {len(train)} observations, {threads}")
+    few = ", none spared to validate on" if train is valid else ""
+    note(f"fitting {what} on {len(train)} observations{few}, {threads}")
     return fit(replace(asked, threads=torch.get_num_threads()), run, train, valid, folder)
 
 
@@ -120,8 +121,6 @@ def load(asked: Fit, entry: Entry) -> tuple[Dataset, Dataset, str]:
         return splits.train, splits.valid, splits.source
     data = read_data(asked.data, entry, asked.reading, refuse_missing=asked.refuse_missing)
     train, valid = apart(data.subset(usable(data)))
-    if train is valid:
-        note(f"{len(train)} observations: none is spared to validate on, all are fitted")
     return train, valid, asked.data.name
 
 

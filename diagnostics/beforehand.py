@@ -8,6 +8,7 @@ the information of a search near the data; and the share of it that the unknown 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from copy import deepcopy
 from dataclasses import dataclass
 
 import numpy as np
@@ -74,7 +75,9 @@ def beforehand(run: Run, data: Dataset) -> list[Finding]:
             found += _step(model.system, trial)
         found += _told(model, batch[:FEW])
         if isinstance(run.guide, ModeGuide) and parts_of(model):
+            kept = deepcopy(model.state_dict())
             found += _taken(run.guide, model, batch[:FEW])
+            model.load_state_dict(kept)  # the run is as it was
     return found
 
 

@@ -68,7 +68,7 @@ BAD: dict[str, tuple[str, str, str]] = {
     "a shape": (
         f"{DEF}\n{RATE}",
         f"{DEF}  # HERE\n        return {{'position': torch.zeros(3), 'velocity': 0.0}}",
-        r"Spring.rate gives the shape \(3,\) for position, expected \(8,\)",
+        r"Spring.rate gives the shape \(3,\) for position, expected \(10,\)",
     ),
     "numpy": (
         f"{DEF}\n{RATE}",
@@ -108,7 +108,7 @@ BAD: dict[str, tuple[str, str, str]] = {
     "observed": (
         DEF,
         f"    def observe(self, state, z, inputs):  # HERE\n        return z.omega\n\n{DEF}",
-        r"Spring.observe gives the shape \(8, 1\), expected \(8, 16\)",
+        r"Spring.observe gives the shape \(10, 1\), expected \(10, 16\)",
     ),
     "observes nothing": (
         "class Spring(gv.Dynamics):",

@@ -26,7 +26,7 @@ def test_the_usual_priors_allow_the_data(
 ) -> None:
     out = tmp_path / "prior.png"
     assert main(["check", "pendulum", "--data", str(data), "--out", str(out), *FAST]) == 0
-    assert capsys.readouterr().out.startswith("good: prior predictive. The priors allow")
+    assert "\ngood: prior predictive. The priors allow" in capsys.readouterr().out
     assert out.is_file()
     assert out.with_suffix(".svg").is_file()
 
@@ -39,10 +39,10 @@ def test_data_in_degrees_and_a_narrow_prior_are_found(
     Dataset(np.rad2deg(made.x), made.coordinates).save(degrees)
     out = ["--out", str(tmp_path / "prior.png"), *FAST]
     assert main(["check", "pendulum", "--data", str(degrees), *out]) == 0
-    assert capsys.readouterr().out.startswith("bad: prior predictive.")
+    assert "bad: prior predictive." in capsys.readouterr().out
     narrow = ["--prior", "theta0=Uniform(-0.05, 0.05)", "--variant", "physics-only"]
     assert main(["check", "pendulum", "--data", str(data), *narrow, *out]) == 0
-    assert capsys.readouterr().out.startswith("bad: prior predictive.")
+    assert "bad: prior predictive." in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

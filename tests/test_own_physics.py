@@ -241,3 +241,30 @@ def test_a_run_is_cited_and_shown() -> None:
     assert "<table" in shown
     assert "rate_" in shown
     assert json.dumps(run.config.priors["rate_"])[1:-1] in shown
+
+
+def test_twenty_states_and_twenty_latents() -> None:
+    count = 10
+
+    def rate(self, t, state, z, inputs):  # type: ignore[no-untyped-def]
+        rates = {f"v{i}": -(z[f"k{i}"] ** 2) * state[f"x{i}"] for i in range(count)}
+        return {f"x{i}": state[f"v{i}"] for i in range(count)} | rates
+
+    def initial(self, z, inputs):  # type: ignore[no-untyped-def]
+        return {f"x{i}": z[f"a{i}"] for i in range(count)} | {f"v{i}": 0.0 for i in range(count)}
+
+    members = {f"k{i}": gv.Latent(gv.LogNormal(0.0, 0.3)) for i in range(count)}
+    members |= {f"a{i}": gv.Latent(gv.Normal(0.0, 1.0)) for i in range(count)}
+    states = tuple(f"x{i}" for i in range(count)), tuple(f"v{i}" for i in range(count))
+    law = {"states": states[0] + states[1], "observed": states[0], "rate": rate, "initial": initial}
+    many = type("Many", (gv.Dynamics,), members | law)
+    random, times = np.random.default_rng(0), np.linspace(0.0, 4.0, 21)
+    k, a = random.lognormal(0, 0.3, (20, 1, count)), random.normal(0, 1, (20, 1, count))
+    x = a * np.cos(k * times[:, None]) + 0.02 * random.standard_normal((20, 21, count))
+    unknown = gv.Unknown("v0", sees=("v0",), frequencies=4)
+    data = gv.Dataset(x[:4], {"t": times})
+    run = prepare(gv.GreyBox(many(), unknown), data)
+    search = run.guide.start(run.batch(data))  # type: ignore[operator]
+    search.move()
+    assert search.alive.all()
+    assert search.jacobian[..., :20].square().sum(1).sqrt().median() > 0.1
