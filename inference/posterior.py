@@ -20,13 +20,13 @@ from groundvae.guides.simulation import simulate
 from groundvae.inference.bad import each_alone, prior_latents, stood_in, with_stand_ins
 from groundvae.inference.inferencedata import WEIGHTS, to_inference_data
 from groundvae.inference.options import PosteriorOptions as PosteriorOptions
+from groundvae.inference.options import block_seed, block_size
 from groundvae.inference.outofdistribution import mark, score_observations, surprise_of
 from groundvae.inference.prediction import RESIDUALS, predict
 from groundvae.inference.run import Run
 from groundvae.models.greybox import AUXILIARY, OBSERVATION, site_value
 from groundvae.models.intervention import Change
 
-VALUES, MOST = 4_000_000, 1000  # decoded samples, and observations, held at once
 RUNAWAY = 20.0  # times the largest observed value, beyond which a path has run away
 NARROW = 32  # parts of z_aux, beyond which those of decoded draws alone are kept, as weights
 AWAY, JUDGED, SURPRISE = "runaway_draws", "judged", "surprise"
@@ -82,10 +82,7 @@ def posterior(
 
     """
     options = options or PosteriorOptions()
-    unknown = sorted(set(changes or {}) - set(run.model.latent_names))
-    if unknown:
-        known = ", ".join(run.model.latent_names)
-        raise InputError(f"no latent {unknown[0]!r} to intervene on, known: {known}")
+    _refuse_unknown(run, changes or {})
     data = data.declare(run.model.system.inputs)
     batch = run.batch(data)
     ahead = batch if until is None else batch.until(until)
@@ -109,6 +106,13 @@ def posterior(
     return to_inference_data(run, data, groups, ahead.inputs, marks)
 
 
+def _refuse_unknown(run: Run, changes: Mapping[str, Change]) -> None:
+    unknown = sorted(set(changes) - set(run.model.latent_names))
+    if unknown:
+        known = ", ".join(run.model.latent_names)
+        raise InputError(f"no latent {unknown[0]!r} to intervene on, known: {known}")
+
+
 def reference_marks(
     run: Run, batch: Batch, bad: Tensor | None = None, surprise: Tensor | None = None
 ) -> xr.Dataset:
@@ -127,27 +131,6 @@ def reference_marks(
     if bool(none.any()):
         marks = marks.assign(unusable=("observation", none.numpy()))
     return marks
-
-
-def block_size(values: int, options: PosteriorOptions) -> int:
-    """How many observations of so many ``values`` are drawn for together.
-
-    >>> block_size(50, PosteriorOptions())
-    640
-    """
-    if options.block is not None:
-        return options.block
-    decoded = values * max(options.draws // 4, options.predictive_draws)
-    return min(MOST, max(1, VALUES // decoded))
-
-
-def block_seed(seed: int, first: int) -> int:
-    """The seed of the block that begins with observation ``first`` of all.
-
-    >>> block_seed(0, 0) == block_seed(0, 320)
-    False
-    """
-    return int(np.random.SeedSequence([seed, first]).generate_state(1, np.uint64)[0] >> 1)
 
 
 def _chunks(
