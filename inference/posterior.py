@@ -18,9 +18,9 @@ from groundvae.data.errors import InputError
 from groundvae.guides.guide import log_prob_of
 from groundvae.guides.simulation import simulate
 from groundvae.inference.bad import each_alone, prior_latents, stood_in, with_stand_ins
+from groundvae.inference.block import block_seed, block_size
 from groundvae.inference.inferencedata import WEIGHTS, to_inference_data
 from groundvae.inference.options import PosteriorOptions as PosteriorOptions
-from groundvae.inference.options import block_seed, block_size
 from groundvae.inference.outofdistribution import mark, score_observations, surprise_of
 from groundvae.inference.prediction import RESIDUALS, predict
 from groundvae.inference.run import Run
@@ -63,8 +63,7 @@ def posterior(
         changes: interventions on latents after they are inferred; the others keep their draws.
         until: predict up to this time (s), at the time step of the data.
         scored_by: the run whose guide scores what is unusual, where that of ``run`` was trained on.
-        first: where ``data`` are blocks of a larger whole, the number of their first observation
-            there; its draws are the same as among all.
+        first: the number of the first observation, where ``data`` are blocks of a larger whole.
 
     Returns:
         Groups, axes (chain, draw, observation, ...): ``posterior``, ``posterior_predictive`` (with
@@ -93,11 +92,10 @@ def posterior(
         whole, bad = with_stand_ins(batch)
         own = scored_by is None and run.ood_reference is not None
         chunks = _chunks(run, whole, ahead, options, changes, hyper, bad, first, own=own)
-        population = {name: value.squeeze(1) for name, value in hyper.items()}
     groups = joined(chunks)
     away, judged = groups.pop(AWAY)[AWAY][0], groups.pop(JUDGED)
     surprise = groups.pop(SURPRISE).get(SURPRISE, [None])[0]
-    groups["posterior"] |= population
+    groups["posterior"] |= {name: value.squeeze(1) for name, value in hyper.items()}
     groups["prior"] = prior.latents
     groups["prior_predictive"] = {OBSERVATION: prior.full.x}
     marks = reference_marks(scored_by or run, batch, bad, surprise)
