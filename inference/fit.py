@@ -71,8 +71,7 @@ def fit(
         The run: model, guide, how the fit ended, and a reference of what is ordinary.
 
     Raises:
-        InputError: data that are not what the model asks for; a run is in ``folder`` already, or a
-            checkpoint of another fit.
+        InputError: data that are not what the model asks for; another run is in ``folder``.
 
     """
     train, held = (data, valid) if valid is not None else apart(data)

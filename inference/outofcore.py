@@ -21,9 +21,10 @@ from groundvae.data.dataset import Dataset
 from groundvae.data.errors import InputError
 from groundvae.data.rows import Rows
 from groundvae.data.unusable import usable
+from groundvae.inference.block import block_size
 from groundvae.inference.cluster import NONE, workers
 from groundvae.inference.options import PosteriorOptions
-from groundvae.inference.posterior import NothingInferredError, block_size, posterior
+from groundvae.inference.posterior import NothingInferredError, posterior
 from groundvae.inference.run import INDEX, Run, load_run
 from groundvae.models.intervention import Change
 

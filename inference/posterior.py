@@ -18,6 +18,7 @@ from groundvae.data.errors import InputError
 from groundvae.guides.guide import log_prob_of
 from groundvae.guides.simulation import simulate
 from groundvae.inference.bad import each_alone, prior_latents, stood_in, with_stand_ins
+from groundvae.inference.block import block_seed, block_size
 from groundvae.inference.inferencedata import WEIGHTS, to_inference_data
 from groundvae.inference.options import PosteriorOptions as PosteriorOptions
 from groundvae.inference.outofdistribution import mark, score_observations, surprise_of
@@ -26,7 +27,6 @@ from groundvae.inference.run import Run
 from groundvae.models.greybox import AUXILIARY, OBSERVATION, site_value
 from groundvae.models.intervention import Change
 
-VALUES, MOST = 4_000_000, 1000  # decoded samples, and observations, held at once
 RUNAWAY = 20.0  # times the largest observed value, beyond which a path has run away
 NARROW = 32  # parts of z_aux, beyond which those of decoded draws alone are kept, as weights
 AWAY, JUDGED, SURPRISE = "runaway_draws", "judged", "surprise"
@@ -63,8 +63,7 @@ def posterior(
         changes: interventions on latents after they are inferred; the others keep their draws.
         until: predict up to this time (s), at the time step of the data.
         scored_by: the run whose guide scores what is unusual, where that of ``run`` was trained on.
-        first: where ``data`` are blocks of a larger whole, the number of their first observation
-            there; its draws are the same as among all.
+        first: the number of the first observation, where ``data`` are blocks of a larger whole.
 
     Returns:
         Groups, axes (chain, draw, observation, ...): ``posterior``, ``posterior_predictive`` (with
@@ -82,10 +81,7 @@ def posterior(
 
     """
     options = options or PosteriorOptions()
-    unknown = sorted(set(changes or {}) - set(run.model.latent_names))
-    if unknown:
-        known = ", ".join(run.model.latent_names)
-        raise InputError(f"no latent {unknown[0]!r} to intervene on, known: {known}")
+    _refuse_unknown(run, changes or {})
     data = data.declare(run.model.system.inputs)
     batch = run.batch(data)
     ahead = batch if until is None else batch.until(until)
@@ -96,17 +92,23 @@ def posterior(
         whole, bad = with_stand_ins(batch)
         own = scored_by is None and run.ood_reference is not None
         chunks = _chunks(run, whole, ahead, options, changes, hyper, bad, first, own=own)
-        population = {name: value.squeeze(1) for name, value in hyper.items()}
     groups = joined(chunks)
     away, judged = groups.pop(AWAY)[AWAY][0], groups.pop(JUDGED)
     surprise = groups.pop(SURPRISE).get(SURPRISE, [None])[0]
-    groups["posterior"] |= population
+    groups["posterior"] |= {name: value.squeeze(1) for name, value in hyper.items()}
     groups["prior"] = prior.latents
     groups["prior_predictive"] = {OBSERVATION: prior.full.x}
     marks = reference_marks(scored_by or run, batch, bad, surprise)
     said = {k: v[0] for k, v in judged.items()} | ({AWAY: away} if bool(away.any()) else {})
     marks = marks.assign({k: ("observation", v.cpu().numpy()) for k, v in said.items()})
     return to_inference_data(run, data, groups, ahead.inputs, marks)
+
+
+def _refuse_unknown(run: Run, changes: Mapping[str, Change]) -> None:
+    unknown = sorted(set(changes) - set(run.model.latent_names))
+    if unknown:
+        known = ", ".join(run.model.latent_names)
+        raise InputError(f"no latent {unknown[0]!r} to intervene on, known: {known}")
 
 
 def reference_marks(
@@ -127,27 +129,6 @@ def reference_marks(
     if bool(none.any()):
         marks = marks.assign(unusable=("observation", none.numpy()))
     return marks
-
-
-def block_size(values: int, options: PosteriorOptions) -> int:
-    """How many observations of so many ``values`` are drawn for together.
-
-    >>> block_size(50, PosteriorOptions())
-    640
-    """
-    if options.block is not None:
-        return options.block
-    decoded = values * max(options.draws // 4, options.predictive_draws)
-    return min(MOST, max(1, VALUES // decoded))
-
-
-def block_seed(seed: int, first: int) -> int:
-    """The seed of the block that begins with observation ``first`` of all.
-
-    >>> block_seed(0, 0) == block_seed(0, 320)
-    False
-    """
-    return int(np.random.SeedSequence([seed, first]).generate_state(1, np.uint64)[0] >> 1)
 
 
 def _chunks(

@@ -205,7 +205,7 @@ def test_chunks_do_not_change_what_is_drawn_from(monkeypatch: pytest.MonkeyPatch
     run = fitted(replace(OPTIONS, steps=4))
     many = PosteriorOptions(draws=400, predictive_draws=4)
     whole = posterior(run, data(6), many)["posterior"]["omega"].values
-    monkeypatch.setattr("groundvae.inference.posterior.VALUES", 5000)
+    monkeypatch.setattr("groundvae.inference.block.VALUES", 5000)
     parts = posterior(run, data(6), many)["posterior"]["omega"].values
     np.testing.assert_allclose(whole.mean(1), parts.mean(1), atol=6 * whole.std() / 20)
 
