@@ -150,8 +150,8 @@ def _derived(system: System, posterior: xr.Dataset | None, data: Dataset) -> dic
     draws = {name: posterior[name].values for name in system.latents.names}
     lead = ("chain", "draw", "observation")
     return {
-        name: xr.Variable(lead, each.values, {"units": each.unit, "long_name": each.meaning})
-        for name, each in system.derive(draws, data.truth).items()
+        name: xr.Variable(lead, values, {"units": unit, "long_name": meaning})
+        for name, (values, unit, meaning) in system.derive(draws, data.truth).items()
     }
 
 
