@@ -8,7 +8,7 @@ Source: York et al. (2000); Abazajian et al. (2009), SDSS DR7; classes: Lintott 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import h5py
@@ -17,7 +17,7 @@ from PIL import Image, UnidentifiedImageError
 
 from groundvae.data.dataset import Dataset, read_npz
 from groundvae.data.errors import InputError
-from groundvae.data.fits import read_fits
+from groundvae.data.fits import east_of_north, read_fits
 from groundvae.data.measurement import measure_image
 from groundvae.data.npz import full_scale
 from groundvae.data.root import STAND_IN, Splits, find_folder
@@ -196,6 +196,17 @@ def read_fits_files(paths: Sequence[Path]) -> Dataset:
     if not np.isnan([north for _, north, _ in found]).any():
         truth = {name: np.array([f[i] for f in found]) for i, name in ((1, "north"), (2, "parity"))}
     return Dataset(np.stack([image for image, _, _ in found]), coordinates(SIDE), truth)
+
+
+def derive(
+    draws: Mapping[str, np.ndarray], known: Mapping[str, np.ndarray]
+) -> dict[str, tuple[np.ndarray, str, str]]:
+    """The angle (..., image) as astronomers give it, where it is known where north is."""
+    if not {"north", "parity"} <= set(known):
+        return {}
+    angle = east_of_north(draws["position_angle"], known["north"], known["parity"])
+    meaning = "position angle of the major axis, from north through east, modulo pi"
+    return {"position_angle_east_of_north": (angle, "rad", meaning)}
 
 
 def splits(root: Path | None = None, number: int = EDGE_ON) -> Splits:

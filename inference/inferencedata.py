@@ -63,9 +63,7 @@ def to_inference_data(
         group: _with_coords(_variables(run.model, group, values, chains), coords)
         for group, values in groups.items()
     }
-    derived = _derived(system, built.get("posterior"), data)
-    if derived:
-        built["derived"] = _with_coords(derived, coords)
+    built |= _derived(system, built.get("posterior"), data, coords)
     observed = xr.Variable(("observation", *system.axes), data.x, {"units": system.unit})
     built["observed_data"] = _with_coords(
         {OBSERVATION: observed}, coords | _axes(system, data.coordinates)
@@ -143,16 +141,19 @@ def _variables(
     return variables
 
 
-def _derived(system: System, posterior: xr.Dataset | None, data: Dataset) -> dict[str, xr.Variable]:
-    """What the system derives from draws of its latents, (chain, draw, observation)."""
+def _derived(
+    system: System, posterior: xr.Dataset | None, data: Dataset, coords: Mapping[str, Any]
+) -> dict[str, xr.Dataset]:
+    """The group of what the system derives from draws of its latents, where there is any."""
     if posterior is None or not set(system.latents.names) <= set(posterior):
         return {}
     draws = {name: posterior[name].values for name in system.latents.names}
     lead = ("chain", "draw", "observation")
-    return {
-        name: xr.Variable(lead, each.values, {"units": each.unit, "long_name": each.meaning})
-        for name, each in system.derive(draws, data.truth).items()
+    found = {
+        name: xr.Variable(lead, values, {"units": unit, "long_name": meaning})
+        for name, (values, unit, meaning) in system.derive(draws, data.truth).items()
     }
+    return {"derived": _with_coords(found, coords)} if found else {}
 
 
 def _axes(system: System, arrays: Mapping[str, np.ndarray]) -> dict[str, xr.Variable]:

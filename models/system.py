@@ -35,15 +35,6 @@ many: then with as many axes as the states."""
 
 
 @dataclass(frozen=True)
-class Derived:
-    """A quantity (..., observation) that follows from latents, its unit and what it is."""
-
-    values: np.ndarray
-    unit: str
-    meaning: str
-
-
-@dataclass(frozen=True)
 class Outcome:
     """What a law gives: ``observed`` (..., *event), without noise, and what led to it.
 
@@ -160,12 +151,13 @@ class System(nn.Module, Written):
         """
         return batch
 
+    @staticmethod
     def derive(
-        self, draws: Mapping[str, np.ndarray], known: Mapping[str, np.ndarray]
-    ) -> dict[str, Derived]:
-        """Quantities that follow from latents (..., observation) and what is ``known`` beside.
+        draws: Mapping[str, np.ndarray], known: Mapping[str, np.ndarray]
+    ) -> dict[str, tuple[np.ndarray, str, str]]:
+        """Quantities that follow from latents: values (..., observation), unit and meaning.
 
-        ``known`` (observation,), of the data file; by default there are none.
+        ``known`` (observation,), what the data file holds beside; by default nothing follows.
         """
         return {}
 

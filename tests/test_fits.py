@@ -77,8 +77,8 @@ def test_a_folder_and_a_file_are_read_and_gaps_are_kept(tmp_path: Path) -> None:
             "position_angle_east_of_north"
         ]
     )
-    assert derived.values.shape == (1, 2, 1)
-    assert derived.values[0, 0, 0] == pytest.approx((0.3 - math.pi / 2 - 0.2) % math.pi, abs=1e-3)
+    assert derived[0].shape == (1, 2, 1)
+    assert derived[0][0, 0, 0] == pytest.approx((0.3 - math.pi / 2 - 0.2) % math.pi, abs=1e-3)
 
 
 def test_other_files_are_refused_in_one_sentence(tmp_path: Path) -> None:

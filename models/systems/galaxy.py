@@ -7,9 +7,6 @@ Source: Takeishi & Kalousis (2021), section 4.3.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
-import numpy as np
 import torch
 from pyro.distributions import Uniform
 from torch import Tensor, nn
@@ -17,7 +14,6 @@ from torch.distributions import constraints
 
 from groundvae.data import galaxy as data
 from groundvae.data.batch import Batch
-from groundvae.data.fits import east_of_north
 from groundvae.models.catalogue import Variant, enter
 from groundvae.models.function import Function, Nothing
 from groundvae.models.greybox import GreyBox
@@ -26,7 +22,7 @@ from groundvae.models.noises.correlated import Correlated
 from groundvae.models.recipe import FitOptions, Recipe
 from groundvae.models.residuals import FreeImage, FreeProfile, Offset, Painting, Residual
 from groundvae.models.symmetry import turn_and_flip
-from groundvae.models.system import Derived, System
+from groundvae.models.system import System
 from groundvae.models.values import Values
 from groundvae.physics.galaxy import PERIOD, disc
 
@@ -39,6 +35,7 @@ class Galaxy(Function):
     labels = {"band": data.BANDS}
     quantity, limits = "brightness", (-0.5, 1.5)
     chunk = 100
+    derive = staticmethod(data.derive)
     intensity = Latent(
         Uniform(0.1, 1.0),
         unit="1",
@@ -76,16 +73,6 @@ class Galaxy(Function):
         colour = len(data.BANDS) * torch.softmax(self.log_colour, -1)
         return self.level + colour * light
 
-    def derive(
-        self, draws: Mapping[str, np.ndarray], known: Mapping[str, np.ndarray]
-    ) -> dict[str, Derived]:
-        """The angle as astronomers give it, where the images say where north is."""
-        if not {"north", "parity"} <= set(known):
-            return {}
-        angle = east_of_north(draws["position_angle"], known["north"], known["parity"])
-        meaning = "position angle of the major axis, from north through east, modulo pi"
-        return {"position_angle_east_of_north": Derived(angle, "rad", meaning)}
-
     def augment(self, batch: Batch) -> Batch:
         """Each image turned by an angle of its own, and half of them flipped."""
         return turn_and_flip(batch)
@@ -94,20 +81,11 @@ class Galaxy(Function):
 class Sky(Nothing):
     """No law: an image that is as likely at any angle, and in a mirror."""
 
-    def augment(self, batch: Batch) -> Batch:
-        return turn_and_flip(batch)
+    augment = Galaxy.augment
 
 
 def _model(system: System, *residuals: Residual) -> GreyBox:
-    noise = Correlated(
-        len(data.BANDS),
-        0.1,
-        share=0.9,
-        knots=12,
-        rate_multiplier=3.0,
-        independent=True,
-        own_spectra=True,
-    )
+    noise = Correlated(share=0.9, knots=12, rate_multiplier=3.0, independent=True, own_spectra=True)
     return GreyBox(system, residuals, noise)
 
 
@@ -116,13 +94,9 @@ def hybrid() -> GreyBox:
     return _model(Galaxy(), Offset(("right", "up"), scale=0.02), Painting())
 
 
+# No sleep: moments tell the axis before the first step, and images are costly.
 OPTIONS = FitOptions(
-    steps=600,
-    sleep=0.0,  # moments tell the axis before the first step, and images are costly
-    calibrate=0.0,
-    batch_size=50,
-    learning_rate=3e-3,
-    warmup=0.1,
+    steps=600, sleep=0.0, calibrate=0.0, batch_size=50, learning_rate=3e-3, warmup=0.1
 )
 EXACT = Recipe(guide="laplace-normal", options=OPTIONS)
 # The penalty keeps the disc that of the image: without, the residual paints its edge on.
