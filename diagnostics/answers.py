@@ -67,7 +67,7 @@ QUESTIONS: Mapping[str, Question] = {
     ),
     "intervals": Question(
         "the intervals",
-        SOUND,
+        (Ground("outofdistribution"),),
         (Ground("coverage"), Ground("rank"), Ground("zscore")),
         (*MODEL, *GUIDE),
     ),
