@@ -68,13 +68,11 @@ def posterior(
 
     Returns:
         Groups, axes (chain, draw, observation, ...): ``posterior``, ``posterior_predictive`` (with
-        noise), ``physics_predictive`` (the reduced model), ``log_likelihood`` and ``sample_stats``
-        (``log_weight`` = log p(x, z) - log q(z | x)) and ``residuals`` (statistics of what is
-        left of the data, and of replicas) where nothing was changed, ``prior``,
-        ``prior_predictive``, ``observed_data`` and ``constant_data`` (true latents, what the guide
-        says of each observation, and where the run knows its data ``out_of_distribution``: whether
-        an observation is unlike them; ``unusable``: those that got the prior, having no samples or
-        no finite posterior; ``runaway_draws``: how many were left out, their paths ran away).
+        noise), ``physics_predictive`` (the reduced model), where nothing was changed
+        ``log_likelihood``, ``sample_stats`` (``log_weight`` = log p(x, z) - log q(z | x)) and
+        ``residuals``; ``prior``, ``prior_predictive``, ``observed_data`` and ``constant_data`` (true
+        latents, what the guide says of each observation, ``out_of_distribution``, ``unusable``:
+        those that got the prior, ``runaway_draws``: how many were left out).
 
     Raises:
         InputError: a change of no such latent, or senseless; no such input; ``until`` before the
