@@ -62,7 +62,7 @@ def posterior(
         options: how much to draw.
         changes: interventions on latents after they are inferred; the others keep their draws.
         until: predict up to this time (s), at the time step of the data.
-        scored_by: the run whose guide scores what is unusual, where that of ``run`` was trained on.
+        scored_by: the run that scores what is unusual, where that of ``run`` was trained on.
         first: where ``data`` are blocks of a larger whole, the number of their first observation
             there; its draws are the same as among all.
 
@@ -70,13 +70,11 @@ def posterior(
         Groups, axes (chain, draw, observation, ...): ``posterior``, ``posterior_predictive`` (with
         noise), ``physics_predictive`` (the reduced model), where nothing was changed
         ``log_likelihood``, ``sample_stats`` (``log_weight`` = log p(x, z) - log q(z | x)) and
-        ``residuals``; ``prior``, ``prior_predictive``, ``observed_data`` and ``constant_data`` (true
-        latents, what the guide says of each observation, ``out_of_distribution``, ``unusable``:
-        those that got the prior, ``runaway_draws``: how many were left out).
+        ``residuals``; ``prior``, ``prior_predictive``, ``observed_data``, ``constant_data`` (true
+        latents, what is known of each observation, ``unusable``: those that got the prior).
 
     Raises:
-        InputError: a change of no such latent, or senseless; no such input; ``until`` before the
-            data end; no observation can be inferred from.
+        InputError: a senseless change, no such input, ``until`` too early, nothing to infer from.
 
     """
     options = options or PosteriorOptions()
