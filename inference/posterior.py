@@ -68,10 +68,9 @@ def posterior(
 
     Returns:
         Groups, axes (chain, draw, observation, ...): ``posterior``, ``posterior_predictive`` (with
-        noise), ``physics_predictive`` (the reduced model), where nothing was changed
-        ``log_likelihood``, ``sample_stats`` (``log_weight`` = log p(x, z) - log q(z | x)) and
-        ``residuals``; ``prior``, ``prior_predictive``, ``observed_data``, ``constant_data`` (true
-        latents, what is known of each observation, ``unusable``: those that got the prior).
+        noise), ``physics_predictive``, where nothing was changed ``log_likelihood``,
+        ``sample_stats`` (``log_weight`` = log p(x, z) - log q(z | x)) and ``residuals``; ``prior``,
+        ``prior_predictive``, ``observed_data``, ``constant_data`` (what is known of each).
 
     Raises:
         InputError: a senseless change, no such input, ``until`` too early, nothing to infer from.
