@@ -34,7 +34,9 @@ def facts(context: Context) -> pd.DataFrame:
         "Residual": " + ".join(terms) or "none: physics alone",
         "Noise": f"{type(model.noise).__name__}, {scale:.2g}{unit}",
         "x =": f"F[{', '.join(model.latent_names)}] + noise",
-        "Variant, guide, loss": f"{config.variant}, {config.how.guide}, {config.how.loss}",
+        "Variant, guide, loss": ", ".join(
+            filter(None, (config.variant, config.how.guide, config.how.loss))
+        ),
         "Fit": f"{fit.steps} steps in {fit.seconds:.0f} s, {fit.stop}",
     }
     rows |= {f"Version of {k}": str(v) for k, v in versions().items()}

@@ -142,7 +142,7 @@ def _modes(values: np.ndarray) -> tuple[float, float]:
 
 def as_table(found: xr.Dataset) -> pd.DataFrame:
     """One row an observation, the worst first."""
-    table = found.to_dataframe()
+    table = found.to_dataframe().iloc[worst(found, found.sizes["observation"])]
     front = ["verdict", "reason"]
     return table[front + [c for c in table if c not in front]]
 

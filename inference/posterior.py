@@ -62,22 +62,18 @@ def posterior(
         options: how much to draw.
         changes: interventions on latents after they are inferred; the others keep their draws.
         until: predict up to this time (s), at the time step of the data.
-        scored_by: the run whose guide scores what is unusual, where that of ``run`` was trained on.
-        first: the number of the first observation, where ``data`` are blocks of a larger whole.
+        scored_by: the run that scores what is unusual, where that of ``run`` was trained on.
+        first: where ``data`` are blocks of a larger whole, the number of their first observation
+            there; its draws are the same as among all.
 
     Returns:
         Groups, axes (chain, draw, observation, ...): ``posterior``, ``posterior_predictive`` (with
-        noise), ``physics_predictive`` (the reduced model), ``log_likelihood`` and ``sample_stats``
-        (``log_weight`` = log p(x, z) - log q(z | x)) and ``residuals`` (statistics of what is
-        left of the data, and of replicas) where nothing was changed, ``prior``,
-        ``prior_predictive``, ``observed_data`` and ``constant_data`` (true latents, what the guide
-        says of each observation, and where the run knows its data ``out_of_distribution``: whether
-        an observation is unlike them; ``unusable``: those that got the prior, having no samples or
-        no finite posterior; ``runaway_draws``: how many were left out, their paths ran away).
+        noise), ``physics_predictive``, where nothing was changed ``log_likelihood``,
+        ``sample_stats`` (``log_weight`` = log p(x, z) - log q(z | x)) and ``residuals``; ``prior``,
+        ``prior_predictive``, ``observed_data``, ``constant_data`` (what is known of each).
 
     Raises:
-        InputError: a change of no such latent, or senseless; no such input; ``until`` before the
-            data end; no observation can be inferred from.
+        InputError: a senseless change, no such input, ``until`` too early, nothing to infer from.
 
     """
     options = options or PosteriorOptions()

@@ -33,7 +33,7 @@ from groundvae.inference.run import Run, RunConfig, new_run
 
 pytestmark = pytest.mark.usefixtures("few_simulations")
 
-UNJUDGED = ("standin", "generation", "population")  # left out of few, or never judged
+UNJUDGED = ("standin", "discovery", "generation", "population")  # left out of few, or never judged
 OPTIONS = PosteriorOptions(draws=60, predictive_draws=30)
 
 OWN = '''
@@ -87,7 +87,7 @@ def runs() -> dict[str, Run]:
 def context_of(run: Run, data: Dataset) -> Context:
     """With a reference: the guide's own draws, of all observations."""
     drawn = posterior(run, data, OPTIONS)
-    return Context(run, drawn, az.InferenceData(posterior=drawn["posterior"]))
+    return Context(run, drawn, az.InferenceData(posterior=drawn["posterior"]), against=run)
 
 
 @pytest.fixture(scope="module")
@@ -130,7 +130,7 @@ def test_a_check_finds_or_says_why_not(name: str, data: str, contexts: dict[str,
     check = CHECKS[name]()
     finding = found_by(check, contexts[data])
     if finding is None:
-        assert data != "ordinary" or name == "energy"
+        assert data != "ordinary" or name in ("energy", "discovery", "generation", "population")
         return
     assert {v.level for v in finding.verdicts} <= set(LEVELS)
     assert all(v.meaning and "{" not in v.meaning for v in finding.verdicts)
@@ -152,7 +152,7 @@ def test_too_few_observations_are_refused(
 ) -> None:
     monkeypatch.setattr("groundvae.diagnostics.context.SIMULATIONS", 10)
     known = contexts["moving" if name == "energy" else "single"]
-    few = Context(known.run, known.inference_data, known.reference)
+    few = Context(known.run, known.inference_data, known.reference, against=known.run)
     finding = CHECKS[name]()(few)
     assert finding.verdicts
     assert {v.level for v in finding.verdicts} == {"not enough data"}
