@@ -20,13 +20,13 @@ err = Console(stderr=True)
 @contextmanager
 def telling_to(path: Path) -> Iterator[None]:
     """Have both go to the end of a file instead."""
-    before = out.file, err.file
+    before = out._file, err._file  # None is whatever sys.stdout is by then
     with path.open("a", encoding="utf-8") as stream:
         out.file = err.file = stream
         try:
             yield
         finally:
-            out.file, err.file = before
+            out._file, err._file = before
 
 
 def say(text: str) -> None:

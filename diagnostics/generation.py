@@ -134,10 +134,8 @@ class Generation(Check):
         "principal components as the model has numbers."
     )
     needs = (
-        Condition(
-            _complete,
-            "no population was learned, or the data have gaps, do not vary or are on another grid",
-        ),
+        Condition(lambda c: c.run.population is not None),
+        Condition(_complete, "the data have gaps, do not vary or are on another grid"),
         Condition(lambda c: len(c.x) >= FEWEST, f"fewer than {FEWEST} observations"),
     )
     fewest = FEWEST // 2

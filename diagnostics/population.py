@@ -32,7 +32,7 @@ class PopulationDrawn(Check):
         "wide. Used as a prior for the observations it was learned from, data count twice."
     )
     needs = (
-        Condition(lambda c: c.run.population is not None, "no population was learned"),
+        Condition(lambda c: c.run.population is not None),
         PHYSICS_LATENTS,
     )
     always = True

@@ -158,6 +158,7 @@ class Whiteness(Check):
         "dependent": "The whitened residual is not white: neighbours still share {share:.0f} % of "
         "it, so the noise's shape does not fit; fit it longer or with more knots, or look for "
         "what the model misses in the worst reconstructions.",
+        "bad": "What the model leaves is not white.",
         "over": "Neighbours in the whitened residual differ more than by chance ({share:.0f} %): "
         "the noise is taken for smoother than it is, and intervals are too wide.",
     }

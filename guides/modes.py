@@ -36,6 +36,7 @@ SERIES = 250  # observations that a population is learned from at most
 HELD, MOST = 10_000_000, 1000  # numbers of a Jacobian held at once; observations searched at once
 WAVES = ((1, 2), (3, 4, 5, 6, 7))  # of further starts, each for what is not found by then
 STEPS, LEAST_STEPS = 30, 3  # of a search, once it is held to its prior
+PATIENT, STUCK = 10, 1e3  # steps after which one is given up that still promises so many nats
 STILL, OWN_STILL = 0.02, 0.03  # nats that a step would gain, and own scores, that count as none
 REACHED = 0.5  # nats that a step would gain, above which no mode was reached
 LOST = 10.0  # the same, above which where the search ended says nothing
@@ -242,7 +243,9 @@ def ascend(search: Search, parts: Sequence[Part]) -> None:
         owned = torch.zeros_like(moving, dtype=torch.bool)
         for part in parts:
             owned |= (some.at - before)[:, part.first].abs() > OWN_STILL
-        still = (linear.gain() < STILL) & ~owned & (step >= LEAST_STEPS)
+        gain = linear.gain()
+        still = (gain < STILL) & ~owned & (step >= LEAST_STEPS)
+        still |= (gain > STUCK) & (step >= PATIENT)
         some.move(linear=linear)
         search.put(some, moving)
         moving = moving[~still]

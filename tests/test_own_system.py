@@ -55,8 +55,8 @@ def test_all_commands_take_it(tmp_path: Path) -> None:
     few = ("--draws", "20", "--predictive-draws", "10")
     for arguments in (
         ("list",),
-        ("simulate", name, "--n", "20", "--seed", "1", "--out", "spring.npz"),
-        ("fit", name, *data, "--out", "run"),
+        ("simulate", name, "--n", "12", "--seed", "1", "--out", "spring.npz"),
+        ("fit", name, *data, "--steps", "8", "--out", "run"),
         ("posterior", "run", *data, *few, "--out", "posterior.nc"),
         ("predict", "run", *data, *few, "--do", "omega*=2", "--out", "predicted.nc"),
         ("diagnose", "run", *data, *few),

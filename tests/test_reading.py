@@ -241,7 +241,7 @@ HOSTILE = {
     ",,\n1,2,3\n": "names no column",
     "time,time\n0,1\n": "two columns 'time'",
     "when,what,why\n0,1,2\n": "has the columns when, what, why, expected observation, time",
-    "time,a,b\n0,1,2\n": "expected x= the name",
+    "time,a,b\n0,1,2\n": "expected the name (or names) of what is observed",
     "time,value\n0,1\n1,abc\n": "line 3: value is 'abc', expected a number",
     "time,value\n0,1\n\n# x\n1,1_0\n": "line 5: value is '1_0', expected a number",
     "time,value\n0,1\n1,inf\n": "line 3: value is infinite",

@@ -12,7 +12,7 @@ from groundvae.cli.commands import Fit
 from groundvae.cli.fit import recipe_of
 from groundvae.cli.main import main
 from groundvae.cli.source import read_data
-from groundvae.inference.fit import fit
+from groundvae.inference.fit import apart, fit
 from groundvae.inference.run import Run, load_run
 from groundvae.models.systems import SYSTEMS
 
@@ -54,7 +54,7 @@ def test_python_and_the_command_line_fit_the_same(
     recipe = replace(usual, options=replace(usual.options, **TINY))  # type: ignore[arg-type]
     name = "" if variant == entry.usual else variant
     data = read_data(path, entry)
-    train, valid = data.split(0.8, seed=0)
+    train, valid = apart(data)
     for run in (
         fit(system, train, valid=valid, variant=name, recipe=recipe, seed=SEED),
         fit(system, data, variant=name, recipe=recipe, seed=SEED),

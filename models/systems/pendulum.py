@@ -1,8 +1,7 @@
 """The pendulum: gravity is known; what pushes and brakes it is not.
 
-``theta'' = -omega^2 sin(theta) + residual``, released at rest at ``theta0`` at t = 0. The initial
-angle is a latent, not an input: it is observed with noise, and an input would let that noise pass
-for certainty. Source: Takeishi & Kalousis (2021), section 4.1.
+``theta'' = -omega^2 sin(theta) + residual``, at rest at ``theta0`` at t = 0: a latent, since an
+input would let its noise pass for certainty. Source: Takeishi & Kalousis (2021), section 4.1.
 """
 
 from __future__ import annotations
