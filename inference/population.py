@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from groundvae.inference.run import Run
 
 FILE, FACTS = "population.safetensors", "population.json"
-OBSERVATIONS = 400  # that a population is learned from at most
+OBSERVATIONS = 200  # that a population is learned from at most
 FEWEST = 8  # of which there is none
 DRAWS, LEAST = 10, 60  # of each posterior, for each place; in all
 WIDE, TOLD = 32, 0.3  # numbers of z_aux at most; of their prior's variance, what data take of each
