@@ -96,16 +96,7 @@ def streamed_draws(asked: Posterior) -> None:
     named += ["--columns and --window"] if asked.reading != Reading() else []
     if named:
         raise InputError(f"{named[0]} is for one process and .nc, expected no --cluster or .zarr")
-    set_threads(asked.threads)
-    stream(
-        asked.run_folder,
-        asked.data,
-        asked.out,
-        asked.options,
-        cluster=asked.cluster,
-        device=asked.device,
-        refuse_missing=asked.refuse_missing,
-    )
+    stream(asked)
 
 
 def drawn(

@@ -26,18 +26,7 @@ def run(asked: Predict) -> None:
     if streamed:
         if asked.reading != Reading():
             raise InputError("--columns and --window are for .nc, expected none of them with .zarr")
-        set_threads(asked.threads)
-        stream(
-            asked.run_folder,
-            asked.data,
-            asked.out,
-            asked.options,
-            cluster=asked.cluster,
-            device=asked.device,
-            refuse_missing=asked.refuse_missing,
-            changes=changes,
-            until=asked.until,
-        )
+        stream(asked, changes=changes, until=asked.until)
         return
     run = load_run(asked.run_folder).to(asked.device)
     data = read_data(asked.data, run.entry, asked.reading, refuse_missing=asked.refuse_missing)

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import arviz as az
 
-from groundvae.cli.console import err, say
+from groundvae.cli.commands import Posterior, Predict
+from groundvae.cli.console import err, say, set_threads
 from groundvae.cli.doubts import warn_of_run, warn_of_unusable, warn_of_unusual
 from groundvae.cli.progress import counting
 from groundvae.cli.source import FileRows
@@ -37,20 +38,16 @@ def is_streamed(out: Path, cluster: str) -> bool:
 
 
 def stream(
-    folder: Path,
-    data: Path,
-    out: Path,
-    options: PosteriorOptions,
+    asked: Posterior | Predict,
     *,
-    cluster: str,
-    device: str,
-    refuse_missing: bool,
     changes: Mapping[str, Change] | None = None,
     until: float | None = None,
 ) -> None:
-    """Infer from a file, some rows at a time, and write what is found to ``out``."""
+    """Infer from a file, some rows at a time, and write what is found to ``asked.out``."""
+    set_threads(asked.threads)
+    folder, data, out, cluster = asked.run_folder, asked.data, asked.out, asked.cluster
     run = load_run(folder)
-    rows = FileRows(data, run.entry, refuse_missing=refuse_missing)
+    rows = FileRows(data, run.entry, refuse_missing=asked.refuse_missing)
     warn_of_run(run, folder, rows.subset(slice(0, min(KNOWN, len(rows)))))
     digest = digest_of_file(data)
     with tempfile.TemporaryDirectory() as temporary:
@@ -59,9 +56,9 @@ def stream(
             folder,
             rows,
             place,
-            options,
+            asked.options,
             cluster,
-            device=device,
+            device=asked.device,
             changes=changes,
             until=until,
             digest=digest,
