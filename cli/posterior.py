@@ -69,7 +69,7 @@ def run(asked: Posterior) -> None:
     threads = set_threads(asked.threads, data.x[0].size)
     chosen = chosen_observations(asked.only, len(data))
     data = data.subset(chosen)
-    scored_by = run  # scores by the guide that saw validation data
+    scored_by: Run | None = None  # the guide that saw validation data, where it draws no longer
     if refinement is not None:
         refined = refine(run, data, refinement)
         say(f"refined: mean ELBO {refined.before:.4g} -> {refined.after:.4g} nats")
@@ -104,7 +104,7 @@ def drawn(
     run: Run,
     data: Dataset,
     priors: Mapping[str, TorchDistribution],
-    scored_by: Run,
+    scored_by: Run | None,
 ) -> az.InferenceData:
     """Draws of the guide, weighted and taken again where that was asked for."""
     options = asked.options

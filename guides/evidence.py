@@ -15,8 +15,9 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from groundvae.guides.follow import Part, carry, follow, parts_of
+from groundvae.guides.follow import Part, carry, parts_of
 from groundvae.guides.gaussian import LinearGaussian
+from groundvae.guides.lifted import approach
 from groundvae.guides.phase import Fitting
 from groundvae.guides.search import POINT, Search
 from groundvae.guides.state import State
@@ -47,7 +48,7 @@ class EvidenceRounds:
         self.history: list[float] = []
         self.done = False
         begin(self.search, self.parts)
-        follow(self.search, self.parts)
+        approach(self.search, self.parts, own=False)
 
     @torch.no_grad()
     def step(self, number: int) -> dict[str, float]:
@@ -102,7 +103,7 @@ class EvidenceRounds:
             return
         at = torch.zeros_like(self.search.at[rows])
         again = Search(self.model, self.search.scores, self.search.batch[rows], at)
-        follow(again, self.parts)
+        approach(again, self.parts, own=False)
         for _ in range(MOVES):
             again.move()
         better = again.alive & (again.linear().evidence > linear.evidence[rows])

@@ -21,9 +21,10 @@ from groundvae.data.batch import Batch
 from groundvae.guides.circle import refuse_circles
 from groundvae.guides.encoder import Encoder
 from groundvae.guides.evidence import EvidenceRounds
-from groundvae.guides.follow import Part, follow, parts_of, reown
+from groundvae.guides.follow import Part, parts_of, reown
 from groundvae.guides.gaussian import LinearGaussian
 from groundvae.guides.guide import ReadingGuide
+from groundvae.guides.lifted import OWN_STEPS, OWN_STILL, STILL, approach
 from groundvae.guides.phase import Fitting, Phase
 from groundvae.guides.search import Search, starts
 from groundvae.models.greybox import AUXILIARY, GreyBox
@@ -37,12 +38,10 @@ HELD, MOST = 10_000_000, 1000  # numbers of a Jacobian held at once; observation
 WAVES = ((1, 2), (3, 4, 5, 6, 7))  # of further starts, each for what is not found by then
 STEPS, LEAST_STEPS = 30, 3  # of a search, once it is held to its prior
 PATIENT, STUCK = 20, 1e3  # steps after which one is given up that still promises so many nats
-STILL, OWN_STILL = 0.02, 0.03  # nats that a step would gain, and own scores, that count as none
 REACHED = 0.5  # nats that a step would gain, above which no mode was reached
 LOST = 10.0  # the same, above which where the search ended says nothing
 STRAY = 3.0  # times the samples, that the squared residual of a mode has at most
 LITTLE = 0.01  # nats by which another mode has to be better
-OWN_STEPS = 2  # of own variances, at each linearization
 LEAST = 1e-12  # of a prior's variance, that a posterior has at least: digits end there
 
 
@@ -230,9 +229,9 @@ class ModeGuide(ReadingGuide):
 @torch.no_grad()
 def ascend(search: Search, parts: Sequence[Part]) -> None:
     """Move every point to a mode, and its own variances to where they are likeliest; in place."""
-    follow(search, parts)
-    moving = torch.arange(len(search.at), device=search.at.device)
-    for step in range(STEPS):
+    arrived = approach(search, parts, own=True)
+    moving = (~arrived | ~(search.linear().gain() < STILL)).nonzero().squeeze(-1)
+    for step in range(STEPS if len(moving) else 0):
         some = search.pick(moving)
         linear = some.linear()
         before = some.at.clone()

@@ -18,6 +18,7 @@ from groundvae.data.batch import Batch
 from groundvae.guides.gaussian import LinearGaussian
 from groundvae.models.greybox import GreyBox
 from groundvae.models.normalscore import NormalScore
+from groundvae.models.path import Linearization
 from groundvae.models.sensitivity import linearize
 
 FIRST, EASIER, HARDER = 1e-2, 0.2, 6.0  # damping, and how it changes
@@ -46,7 +47,10 @@ class Search:
     @torch.no_grad()
     def renew(self) -> None:
         """Ask the model again where it is: after its population has changed."""
-        found = linearize(self.model, self.scores, self.at, self.batch)
+        self.take(linearize(self.model, self.scores, self.at, self.batch))
+
+    def take(self, found: Linearization) -> None:
+        """The model near the points, as it was ``found``."""
         finite = torch.isfinite(found.mean).flatten(1).all(1)
         self.alive = finite & torch.isfinite(found.jacobian).flatten(1).all(1)
         self.mean = _kept(found.mean, self.alive)
@@ -68,17 +72,19 @@ class Search:
     def move(self, linear: LinearGaussian | None = None) -> None:
         """One step of each observation, kept where it is uphill; from ``linear`` where at hand."""
         here = self.linear() if linear is None else linear
-        step = here.step(self.damping) * self.jacobian.any(1)  # what moves nothing stays
-        wanted, count = self.at + step, len(self.scores)
-        physics = wanted[:, :count].clamp(-FAR, FAR)
-        trial = Search(
-            self.model, self.scores, self.batch, torch.cat([physics, wanted[:, count:]], -1)
-        )
+        wanted = self.stepped(here, self.damping)
+        trial = Search(self.model, self.scores, self.batch, wanted)
         better = trial.alive & (trial._value() > self._value())
         better |= trial.alive & ~self.alive
         self._take(trial, better)
         self.damping = torch.where(better, EASIER * self.damping, HARDER * self.damping)
         self.damping = self.damping.clamp(1e-8, 1e8)
+
+    def stepped(self, linear: LinearGaussian, damping: Tensor) -> Tensor:
+        """Where a step under a ``damping`` (n,) leads, (n, latent)."""
+        step = linear.step(damping) * self.jacobian.any(1)  # what moves nothing stays
+        wanted, count = self.at + step, len(self.scores)
+        return torch.cat([wanted[:, :count].clamp(-FAR, FAR), wanted[:, count:]], -1)
 
     def evidence(self, linear: LinearGaussian) -> Tensor:
         """Laplace's approximation of log p(x) (n,), nats, from ``linear`` at the points.

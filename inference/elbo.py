@@ -71,14 +71,15 @@ class RegularizedELBO(ELBO):
         *,
         simulator: Simulator | None = None,
         observations: int | None = None,
+        found: object = None,
     ) -> dict[str, Tensor]:
         """All terms by name, unweighted, mean over the batch's observations.
 
         ``simulator`` serves simulations (default: anew); ``observations`` are fitted in all
-        (default: those of the batch).
+        (default: those of the batch); ``found``: by the guide when it examined the batch.
         """
         active = self.active(model, guide)
-        step = _step(model, guide, batch, simulator, reduced=bool(active))
+        step = _step(model, guide, batch, simulator, reduced=bool(active), found=found)
         with _naming("nll"):
             log_joint = log_prob_of(step.model_trace, batch)
         log_q = log_prob_of(step.guide_trace, batch)
@@ -136,21 +137,23 @@ class RegularizedELBO(ELBO):
         """The weight of simulations in the joint loss."""
         return self.weights[SLEEP]
 
-    def differentiable_loss(self, model: GreyBox, guide: Guide, batch: Batch) -> Tensor:
+    def differentiable_loss(
+        self, model: GreyBox, guide: Guide, batch: Batch, found: object = None
+    ) -> Tensor:
         """The loss of one batch, to be differentiated.
 
         Raises:
             NonFiniteError: naming the term that is not finite.
 
         """
-        terms = self.terms(model, guide, batch)
+        terms = self.terms(model, guide, batch, found=found)
         loss = self.weigh(terms, model)
         finite({**terms, "loss": loss})
         return loss
 
-    def loss(self, model: GreyBox, guide: Guide, batch: Batch) -> float:
+    def loss(self, model: GreyBox, guide: Guide, batch: Batch, found: object = None) -> float:
         with torch.no_grad():
-            return float(self.differentiable_loss(model, guide, batch))
+            return float(self.differentiable_loss(model, guide, batch, found))
 
     def loss_and_grads(self, model: GreyBox, guide: Guide, batch: Batch) -> float:
         """What ``pyro.infer.SVI`` calls: the gradients, and the parameters to be updated."""
@@ -192,10 +195,16 @@ class PaperELBO(RegularizedELBO):
 
 
 def _step(
-    model: GreyBox, guide: Guide, batch: Batch, simulator: Simulator | None, *, reduced: bool
+    model: GreyBox,
+    guide: Guide,
+    batch: Batch,
+    simulator: Simulator | None,
+    *,
+    reduced: bool,
+    found: object = None,
 ) -> Step:
     known = simulator or Simulator(model, ahead=1, population=guide.population)
-    return Step(model, guide, batch, known, reduced)
+    return Step(model, guide, batch, known, reduced, found)
 
 
 def shared_kl(step: Step) -> Tensor | float:

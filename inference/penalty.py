@@ -35,10 +35,11 @@ class Step:
     batch: Batch
     simulator: Simulator
     reduced: bool = True  # whether the decode includes that of physics alone
+    found: object = None  # what the guide has found when it examined the batch, where at hand
 
     @cached_property
     def guide_trace(self) -> poutine.Trace:
-        return poutine.trace(self.guide).get_trace(self.batch)
+        return poutine.trace(self.guide).get_trace(self.batch, self.found)
 
     @cached_property
     def model_trace(self) -> poutine.Trace:

@@ -99,6 +99,16 @@ class Rates:
                 columns.append(block)
         return torch.cat(columns, -1) if columns else states.new_zeros(*states.shape, 0)
 
+    def raw(self, move: Tensor, auxiliary: Tensor) -> Tensor:
+        """How raw parameters change (n, parameter): scores by ``move``, ``z_aux`` to another."""
+        timed, dense = [], []
+        there = auxiliary.split([r.auxiliary for r in self.residuals], -1)
+        for residual, before, after in zip(self.residuals, self.parts, there, strict=True):
+            weights = residual.weights(after) - residual.weights(before)  # (n, state, feature)
+            timed.append(weights[..., : residual.timed].flatten(1))
+            dense.append(weights[..., residual.timed :].flatten(1))
+        return torch.cat([self.slope * move, *dense, *timed], -1)
+
     def stretched(self, jacobian: Tensor) -> Tensor:
         """From derivatives by raw parameters to those by scores and ``z_aux``."""
         count = self.slope.shape[-1]

@@ -8,7 +8,6 @@ differentiation of the decoder, all directions at once.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -18,26 +17,13 @@ from groundvae.data.batch import Batch
 from groundvae.models.dynamics import Dynamics
 from groundvae.models.greybox import GreyBox
 from groundvae.models.normalscore import NormalScore
-from groundvae.models.rates import Rates, rows_of, values_of
+from groundvae.models.path import Linearization, along, latents_of, solved
+from groundvae.models.rates import values_of
 from groundvae.models.residuals.linear import LinearResidual
 from groundvae.models.values import Values
-from groundvae.physics.clock import own_step_grid, step_grid
 from groundvae.physics.errors import tolerant
 from groundvae.physics.rungekutta import FixedStep
 from groundvae.physics.solver import ParallelAdjoint
-from groundvae.physics.tangents import sensitivities
-
-
-@dataclass(frozen=True)
-class Linearization:
-    """A model near latents of n observations.
-
-    ``mean`` (n, *event); ``jacobian`` (n, value, latent), by normal scores of the physics latents
-    and by ``z_aux``.
-    """
-
-    mean: Tensor
-    jacobian: Tensor
 
 
 @torch.no_grad()
@@ -48,13 +34,13 @@ def linearize(
 
     Observations whose path leaves the finite numbers come back as NaN; the others are as they are.
     """
-    method = _fixed_step(model, batch)
+    method = fixed_step(model)
     if method is None:
         return _forward(model, scores, at, batch)
     return _by_tangents(model, scores, at, batch, method)
 
 
-def _fixed_step(model: GreyBox, batch: Batch) -> FixedStep | None:
+def fixed_step(model: GreyBox) -> FixedStep | None:
     """The solver, where the path and its tangents can be made step by step."""
     system = model.system
     if not isinstance(system, Dynamics) or system.signals:
@@ -78,22 +64,11 @@ def states_of(model: GreyBox, scores: Sequence[NormalScore], at: Tensor, batch: 
     system = model.system
     assert isinstance(system, Dynamics)
     known = Values(batch.inputs, "input")
-    z = values_of(model, values(scores, at[:, : len(scores)])[0])
+    z = values_of(model, latents_of(scores, at[:, : len(scores)])[0])
     pushes = model.bound(z, at[:, len(scores) :], known, system.stages(known))
     with tolerant():
         path = system.trajectory(z, known, pushes, torch.Size([len(at)]), 1)
     return system.named(path.squeeze(0))
-
-
-def values(scores: Sequence[NormalScore], u: Tensor) -> tuple[Tensor, Tensor]:
-    """Latents (n, physics) of scores (n, physics), and their slopes."""
-    if not scores:
-        return u, u
-    with torch.enable_grad():
-        leaf = u.detach().requires_grad_()
-        found = torch.stack([s.value(c) for s, c in zip(scores, leaf.unbind(-1), strict=True)], -1)
-        (slope,) = torch.autograd.grad(found.sum(), leaf)
-    return found.detach(), slope
 
 
 def _forward(
@@ -101,7 +76,7 @@ def _forward(
 ) -> Linearization:
     n, size = at.shape
     count = len(scores)
-    u, slope = values(scores, at[:, :count])
+    u, slope = latents_of(scores, at[:, :count])
     point = torch.cat([u, at[:, count:]], -1)
     stretch = torch.cat([slope, torch.ones_like(at[:, count:])], -1)
     directions = torch.diag_embed(stretch).movedim(-1, 0)  # (latent, n, latent)
@@ -121,66 +96,4 @@ def _forward(
 def _by_tangents(
     model: GreyBox, scores: Sequence[NormalScore], at: Tensor, batch: Batch, solver: FixedStep
 ) -> Linearization:
-    system = model.system
-    assert isinstance(system, Dynamics)
-    count = len(scores)
-    latents, slope = values(scores, at[:, :count])
-    known = Values(batch.inputs, "input")
-    path, grid, requested = _path(model, latents, at[:, count:], known, solver)
-    lost = ~torch.isfinite(path).all(-1).all(0)
-    path = path.masked_fill(lost.view(1, -1, 1), 0.0)
-    rates = Rates(model, latents, slope, at[:, count:], known)
-    begin = rates.begin()
-    moved = sensitivities(path, grid, begin, rates.field, rates.jacobians, solver, rates.timed())
-    samples = _samples(requested, batch.inputs["t"].shape[-1])
-    states = path[samples].movedim(0, 1)
-    mean, rows = _observed(system, values_of(model, latents), states, known)
-    seen = rows.flatten(0, 2).any(0).nonzero().squeeze(-1)  # most laws show a state as it is
-    by_raw = moved[..., seen, :][samples].movedim(0, 1)
-    rows = rows[..., seen]
-    jacobian = rows * by_raw if len(seen) == 1 else rows @ by_raw
-    jacobian = jacobian.flatten(1, 2)
-    jacobian = rates.stretched(jacobian)
-    mean = mean.masked_fill(lost.view(-1, *[1] * (mean.dim() - 1)), torch.nan)
-    return Linearization(mean, jacobian)
-
-
-def _path(
-    model: GreyBox, latents: Tensor, auxiliary: Tensor, known: Values, solver: FixedStep
-) -> tuple[Tensor, Tensor, Tensor]:
-    """States (step + 1, n, d) on the solver's own grid, and where in it the samples stand.
-
-    The grid is (step + 1,) and the places (time,), or (step + 1, n) and (n, time) where times are
-    of each observation's own.
-    """
-    system = model.system
-    assert isinstance(system, Dynamics)
-    times = system.released(known["t"])
-    z, own = values_of(model, latents), times.dim() > 1
-    stages = None if own else solver.stage_times(times)
-    bound = model.bound(z, auxiliary, known, stages=stages)
-    start = system.begin(z, known, torch.Size([len(auxiliary)])).unsqueeze(0)
-    field = system.field(z, known, bound, None)
-    grid, requested = (own_step_grid if own else step_grid)(times, solver.step)
-    states = (solver.own_path if own else solver)(field, start, grid)
-    return states.squeeze(1), grid.T if own else grid, requested
-
-
-def _samples(requested: Tensor, count: int) -> Tensor | tuple[Tensor, Tensor]:
-    """An index of a path (step + 1, n, ...) that gives the last ``count`` times, (time, n, ...)."""
-    if requested.dim() == 1:
-        return requested[-count:]
-    return requested.T[-count:], torch.arange(len(requested), device=requested.device)
-
-
-def _observed(system: Dynamics, z: Values, states: Tensor, known: Values) -> tuple[Tensor, Tensor]:
-    """What is observed of states (n, time, d), and its derivatives (n, time, channel, d) by them.
-
-    What is observed at a time depends on the states at that time.
-    """
-    with torch.enable_grad():
-        leaf = states.detach().requires_grad_()
-        seen = system.observe(system.named(leaf), z.with_axes(1 + system.on_grid), known)
-        channels = seen.unsqueeze(-1) if seen.dim() == leaf.dim() - 1 else seen
-    (rows,) = rows_of(channels, [leaf])
-    return seen.detach(), rows
+    return along(solved(model, scores, at, batch, solver), model, scores, at, batch).found

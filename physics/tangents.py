@@ -45,6 +45,7 @@ def sensitivities(
     jacobians: Jacobians,
     solver: FixedStep,
     timed: Timed | None = None,
+    start: Tensor | None = None,
 ) -> Tensor:
     """``d state / d parameter`` at every time of a grid.
 
@@ -56,16 +57,22 @@ def sensitivities(
         jacobians: its derivatives.
         solver: the method.
         timed: further parameters, none of which moves the start.
+        start: where the path should begin (n, d). Then it need not solve its law, and a last
+            column says how far the law, linear about the path, would move it.
 
     Returns:
         (step + 1, n, d, parameter), those of ``timed`` behind the others.
 
     """
-    moved, pushed = _step_maps(path[:-1], grid, field, jacobians, solver, timed)
+    moved, pushed, ends = _step_maps(path[:-1], grid, field, jacobians, solver, timed)
+    if start is not None:
+        pushed.append((ends - path[1:]).unsqueeze(-1))
     width = sum(part.shape[-1] for part in pushed)
     found = path.new_empty(len(grid), *begin.shape[:-1], width)  # made once: it is large
     found[0] = 0.0
     found[0, ..., : begin.shape[-1]] = begin
+    if start is not None:
+        found[0, ..., -1] = start - path[0]
     torch.cat(pushed, -1, out=found[1:])
     for i, move in enumerate(moved.unbind(0)):
         found[i + 1].baddbmm_(move, found[i])
@@ -79,8 +86,11 @@ def _step_maps(
     jacobians: Jacobians,
     solver: FixedStep,
     timed: Timed | None,
-) -> tuple[Tensor, list[Tensor]]:
-    """Derivatives of all steps by first state (step, n, d, d), and by parameters, in parts."""
+) -> tuple[Tensor, list[Tensor], Tensor]:
+    """All steps: derivatives by first state (step, n, d, d), and by parameters, in parts; ends.
+
+    The ends (step, n, d) are where a step from each point of the path arrives.
+    """
     steps = torch.diff(grid, dim=0)
     length = steps.reshape(len(steps), -1, 1)
     wide = length.unsqueeze(-1)
@@ -102,15 +112,16 @@ def _step_maps(
     unit = torch.eye(before.shape[-1], dtype=before.dtype, device=before.device)
     moved = unit + wide * _mix(solver.weights, by_state)
     pushed = wide * _mix(solver.weights, by_parameter)
+    ends = before + length * _mix(solver.weights, slopes)
     if timed is None:
-        return moved, [pushed]
+        return moved, [pushed], ends
     units = len(solver.stages) * len(timed.rows)
     dense, unit = pushed.split([pushed.shape[-1] - units, units], -1)
     stages = torch.cat([timed.features(grid[:-1] + c * steps) for c in solver.stages], -2)
     if grid.dim() > 1:
-        return moved, [dense, unit @ stages]
+        return moved, [dense, unit @ stages], ends
     spread = unit.flatten(1, 2) @ stages  # (step, n d, parameter)
-    return moved, [dense, spread.unflatten(1, unit.shape[1:3])]
+    return moved, [dense, spread.unflatten(1, unit.shape[1:3])], ends
 
 
 def _unit(like: Tensor, rows: Tensor, stage: int, stages: int) -> Tensor:

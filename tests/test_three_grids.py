@@ -143,7 +143,7 @@ def test_sensitivities_on_grids_of_their_own_are_those_of_each_alone(
         torch.testing.assert_close(found.jacobian[i : i + 1, :n], single.jacobian)
         for name, values in states_of(model, scores, at[i : i + 1], own).items():
             torch.testing.assert_close(states[name][i : i + 1, :n], values)
-    monkeypatch.setattr(sensitivity, "_fixed_step", lambda *_: None)
+    monkeypatch.setattr(sensitivity, "fixed_step", lambda *_: None)
     forward = linearize(model, scores, at, batch)
     kept = [i for i in range(at.shape[1]) if i != 2]  # the search holds the push's own size
     torch.testing.assert_close(

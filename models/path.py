@@ -1,0 +1,184 @@
+"""A law's path, and how all that is observed of it moves with every latent, exactly.
+
+A path may be *lifted*: it need not solve its law yet. The law, linear about it, then says where it
+should be, beside how it moves with each latent; a step corrects both at once. What is far from a
+solution is so near to the data all the while, and laws that run away are never solved from a
+wrong start. Sources: Bock & Plitt (1984), A multiple shooting algorithm; Albersmeyer & Diehl
+(2010), The lifted Newton method and its application in optimization.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from groundvae.data.batch import Batch
+from groundvae.models.dynamics import Dynamics
+from groundvae.models.greybox import GreyBox
+from groundvae.models.normalscore import NormalScore
+from groundvae.models.rates import Rates, rows_of, values_of
+from groundvae.models.values import Values
+from groundvae.physics.clock import own_step_grid, step_grid
+from groundvae.physics.rungekutta import FixedStep
+from groundvae.physics.tangents import sensitivities
+
+
+@dataclass(frozen=True)
+class Linearization:
+    """A model near latents of n observations.
+
+    ``mean`` (n, *event); ``jacobian`` (n, value, latent), by normal scores of the physics latents
+    and by ``z_aux``.
+    """
+
+    mean: Tensor
+    jacobian: Tensor
+
+
+@dataclass(frozen=True)
+class Path:
+    """States (step + 1, n, d) of n observations on the grid of their solver.
+
+    The ``grid`` is (step + 1,) and the places ``requested`` in it (time,), or (step + 1, n) and
+    (n, time) where times are of each observation's own.
+    """
+
+    states: Tensor
+    grid: Tensor
+    requested: Tensor
+    solver: FixedStep
+
+    def __getitem__(self, rows: Tensor) -> Path:
+        """The paths of some observations (m,)."""
+        grid, requested = self.grid, self.requested
+        if grid.dim() > 1:
+            grid, requested = grid[:, rows], requested[rows]
+        return replace(self, states=self.states[:, rows], grid=grid, requested=requested)
+
+    def samples(self, count: int) -> Tensor | tuple[Tensor, Tensor]:
+        """An index of the states that gives the last ``count`` times, (time, n, ...)."""
+        if self.requested.dim() == 1:
+            return self.requested[-count:]
+        rows = torch.arange(len(self.requested), device=self.requested.device)
+        return self.requested.T[-count:], rows
+
+
+@dataclass(frozen=True)
+class Along:
+    """What is found along a path at points ``at`` (n, latent).
+
+    ``found`` of the samples; ``moved`` (step + 1, n, d, parameter) of every state.
+    """
+
+    path: Path
+    at: Tensor
+    found: Linearization
+    rates: Rates
+    moved: Tensor
+
+    def shifted(self, to: Tensor) -> Path:
+        """The lifted path as the linear law has it at other points (n, latent)."""
+        count = self.rates.slope.shape[-1]
+        change = self.rates.raw(to[:, :count] - self.at[:, :count], to[:, count:])
+        step = self.moved[..., :-1] @ change.unsqueeze(-1)
+        return replace(self.path, states=self.path.states + step.squeeze(-1) + self.moved[..., -1])
+
+
+@torch.no_grad()
+def solved(
+    model: GreyBox, scores: Sequence[NormalScore], at: Tensor, batch: Batch, solver: FixedStep
+) -> Path:
+    """The paths at points ``at`` (n, latent): normal scores of the physics, then ``z_aux``."""
+    system, count = model.system, len(scores)
+    assert isinstance(system, Dynamics)
+    known = Values(batch.inputs, "input")
+    times = system.released(known["t"])
+    z, own = values_of(model, latents_of(scores, at[:, :count])[0]), times.dim() > 1
+    stages = None if own else solver.stage_times(times)
+    bound = model.bound(z, at[:, count:], known, stages=stages)
+    start = system.begin(z, known, torch.Size([len(at)])).unsqueeze(0)
+    field = system.field(z, known, bound, None)
+    grid, requested = (own_step_grid if own else step_grid)(times, solver.step)
+    states = (solver.own_path if own else solver)(field, start, grid)
+    return Path(states.squeeze(1), grid.T if own else grid, requested, solver)
+
+
+@torch.no_grad()
+def along(
+    path: Path,
+    model: GreyBox,
+    scores: Sequence[NormalScore],
+    at: Tensor,
+    batch: Batch,
+    *,
+    lifted: bool = False,
+) -> Along:
+    """The model linear about a path, at points ``at`` (n, latent).
+
+    Where it is ``lifted``, the mean is what the law, linear about the path, says there. Paths that
+    have left the finite numbers come back as NaN; the others are as they are.
+    """
+    system, count = model.system, len(scores)
+    assert isinstance(system, Dynamics)
+    latents, slope = latents_of(scores, at[:, :count])
+    known = Values(batch.inputs, "input")
+    z = values_of(model, latents)
+    lost = ~torch.isfinite(path.states).all(-1).all(0)
+    states = path.states.masked_fill(lost.view(1, -1, 1), 0.0)
+    rates = Rates(model, latents, slope, at[:, count:], known)
+    start = system.begin(z, known, torch.Size([len(at)])) if lifted else None
+    moved = sensitivities(
+        states,
+        path.grid,
+        rates.begin(),
+        rates.field,
+        rates.jacobians,
+        path.solver,
+        rates.timed(),
+        start,
+    )
+    samples = path.samples(batch.inputs["t"].shape[-1])
+    mean, rows = _observed(system, z, states[samples].movedim(0, 1), known)
+    jacobian = _seen(moved, rows, samples)
+    if lifted:
+        mean = mean + jacobian[..., -1].view(mean.shape)
+        jacobian = jacobian[..., :-1]
+    mean = mean.masked_fill(lost.view(-1, *[1] * (mean.dim() - 1)), torch.nan)
+    found = Linearization(mean, rates.stretched(jacobian))
+    return Along(path, at, found, rates, moved)
+
+
+@torch.enable_grad()
+def latents_of(scores: Sequence[NormalScore], u: Tensor) -> tuple[Tensor, Tensor]:
+    """Latents (n, physics) of scores (n, physics), and their slopes."""
+    if not scores:
+        return u, u
+    leaf = u.detach().requires_grad_()
+    found = torch.stack([s.value(c) for s, c in zip(scores, leaf.unbind(-1), strict=True)], -1)
+    (slope,) = torch.autograd.grad(found.sum(), leaf)
+    return found.detach(), slope
+
+
+def _seen(moved: Tensor, rows: Tensor, samples: Tensor | tuple[Tensor, Tensor]) -> Tensor:
+    """How what is observed moves (n, value, parameter), by derivatives ``rows`` by the states."""
+    seen = rows.flatten(0, 2).any(0).nonzero().squeeze(-1)  # most laws show a state as it is
+    by_raw = moved[..., seen, :][samples].movedim(0, 1)
+    rows = rows[..., seen]
+    jacobian = rows * by_raw if len(seen) == 1 else rows @ by_raw
+    return jacobian.flatten(1, 2)
+
+
+def _observed(system: Dynamics, z: Values, states: Tensor, known: Values) -> tuple[Tensor, Tensor]:
+    """What is observed of states (n, time, d), and its derivatives (n, time, channel, d) by them.
+
+    What is observed at a time depends on the states at that time.
+    """
+    with torch.enable_grad():
+        leaf = states.detach().requires_grad_()
+        seen = system.observe(system.named(leaf), z.with_axes(1 + system.on_grid), known)
+        channels = seen.unsqueeze(-1) if seen.dim() == leaf.dim() - 1 else seen
+    (rows,) = rows_of(channels, [leaf])
+    return seen.detach(), rows
