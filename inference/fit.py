@@ -12,7 +12,6 @@ from pyro.distributions import TorchDistribution
 
 from groundvae.data.batch import Batch
 from groundvae.data.dataset import Dataset
-from groundvae.data.errors import InputError
 from groundvae.data.likeness import describe
 from groundvae.guides.catalogue import GUIDES, GuideFactory
 from groundvae.guides.phase import Ending
@@ -122,12 +121,10 @@ def prepare(
         recipe = replace(recipe, guide=guide if isinstance(guide, str) else _name_of(guide))
     if seed is not None:
         recipe = replace(recipe, options=replace(recipe.options, seed=seed))
-    if data.error is not None or data.censored is not None:
-        raise InputError(
-            "the data state errors or censored values, which no noise uses yet, expected neither"
-        )
     given = model if not isinstance(model, str) else _built(model, variant, recipe)
-    given.prepare(Batch.of(data.declare(given.system.inputs)))
+    batch = Batch.of(data.declare(given.system.inputs))
+    given.noise.given(batch)  # which refuses what it cannot take
+    given.prepare(batch)
     length, known = data.x.shape[1], describe(data)
     config = RunConfig(name, length, variant, recipe, trained_on=trained_on, known=known)
     factory = None if isinstance(guide, str) else guide
