@@ -35,10 +35,9 @@ class CensoredNormal(dist.Normal):
         self.side = side
         super().__init__(loc, scale, validate_args=False)
 
-    def expand(self, batch_shape: torch.Size, _instance: object = None) -> CensoredNormal:
-        return CensoredNormal(
-            self.loc.expand(batch_shape), self.scale.expand(batch_shape), self.side
-        )
+    def expand(self, batch_shape: Shape, _instance: object = None) -> CensoredNormal:
+        loc, scale, side = (v.expand(batch_shape) for v in (self.loc, self.scale, self.side))
+        return CensoredNormal(loc, scale, side)
 
     def log_prob(self, value: Tensor) -> Tensor:
         beyond = torch.special.log_ndtr(-self.side * (value - self.loc) / self.scale)
