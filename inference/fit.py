@@ -16,6 +16,7 @@ from groundvae.data.likeness import describe
 from groundvae.guides.catalogue import GUIDES, GuideFactory
 from groundvae.guides.phase import Ending
 from groundvae.inference.checkpoint import Checkpoints
+from groundvae.inference.notebook import bars
 from groundvae.inference.optimize import Report, optimize
 from groundvae.inference.outofdistribution import learn_reference
 from groundvae.inference.penalty import Penalty
@@ -62,7 +63,7 @@ def fit(
         seed: of parameters, batches and draws, in place of the recipe's.
         trained_on: what the data are, for reports.
         device: where it is fitted, ``cpu`` or ``cuda``; the run comes back to the processor.
-        report: called after every validation.
+        report: called after every validation; in a notebook bars are shown where none is given.
         folder: where the run is saved, with checkpoints on the way; nowhere if none is given.
         resume: go on from the checkpoint in ``folder``, where the same fit left one there.
 
@@ -84,7 +85,7 @@ def fit(
         seed=seed,
         trained_on=trained_on,
     )
-    how: dict[str, Any] = {"device": device, "penalties": penalties, "report": report}
+    how: dict[str, Any] = {"device": device, "penalties": penalties, "report": report or bars()}
     if folder is None:
         return execute(run, train, held, **how)
     from groundvae.inference.keeping import keep  # which fits by ``execute``
