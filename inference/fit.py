@@ -13,6 +13,7 @@ from pyro.distributions import TorchDistribution
 from groundvae.data.batch import Batch
 from groundvae.data.dataset import Dataset
 from groundvae.data.likeness import describe
+from groundvae.data.units import check_units
 from groundvae.guides.catalogue import GUIDES, GuideFactory
 from groundvae.guides.phase import Ending
 from groundvae.inference.checkpoint import Checkpoints
@@ -123,6 +124,7 @@ def prepare(
     if seed is not None:
         recipe = replace(recipe, options=replace(recipe.options, seed=seed))
     given = model if not isinstance(model, str) else _built(model, variant, recipe)
+    check_units(data.units, given.system.units)
     batch = Batch.of(data.declare(given.system.inputs))
     given.noise.given(batch)  # which refuses what it cannot take
     given.prepare(batch)

@@ -103,6 +103,11 @@ class System(nn.Module, Written):
         self.latents = LatentSpec(tuple(self.declared.values()))
 
     @property
+    def units(self) -> dict[str, str]:
+        """Of what is observed, and of the inputs, by the names of their arrays."""
+        return {"x": self.unit, **{name: i.unit for name, i in self.inputs.items()}}
+
+    @property
     def event_dim(self) -> int:
         """Number of axes of one observation."""
         return len(self.axes)
