@@ -58,9 +58,9 @@ def read(
             (observation, *event).
         x: what is observed: a name, or several columns of a table, which are channels.
         t: the times: a name; the step between samples; or the times (time,).
-        observation, channel: the column (or dimension) that says which of them a row belongs to.
-        inputs: known inputs by name, as a system declares them, or names alone; None keeps all
-            that could be some.
+        observation: the column (or dimension) that says which observation something belongs to.
+        channel: the column that says which channel a row belongs to.
+        inputs: known inputs by name, as a system declares them, or names; None keeps all there are.
         truth: names of true latents, one number for each observation; those that are there count.
         coordinates: which array labels which axis, as a system has it; ``{"t": "time"}``.
         time_unit: of the law, to which stated units of times (netCDF, Zarr, xarray) are carried.
