@@ -12,6 +12,7 @@ from rich.table import Table
 
 LARGE = 4096  # values of an observation, from which on one operation is worth several threads
 MOST = 4  # threads that are taken unasked
+WEIGHTS = "z_aux["  # how metrics of single weights begin
 
 out = Console()
 err = Console(stderr=True)
@@ -40,11 +41,14 @@ def note(text: str) -> None:
 
 
 def show_metrics(title: str, metrics: Mapping[str, float]) -> None:
-    """A table of named numbers."""
+    """A table of named numbers; those of each of an unknown's weights are only counted."""
     table = Table("metric", "value", title=title, title_justify="left")
-    for name, value in metrics.items():
+    shown = {name: value for name, value in metrics.items() if not name.startswith(WEIGHTS)}
+    for name, value in shown.items():
         table.add_row(name, f"{value:.4g}")
     out.print(table)
+    if len(shown) < len(metrics):
+        say(f"metrics.json holds {len(metrics) - len(shown)} more, of single weights of z_aux")
 
 
 def set_threads(asked: int | None, values: int = 0) -> str:

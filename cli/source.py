@@ -185,6 +185,7 @@ def _parsed(
             inputs=system.inputs,
             truth=entry.source.references,
             coordinates=system.coordinates,
+            time_unit=system.time_unit,
         )
     names, latents = tuple(system.coordinates), tuple(entry.source.references)
     if isinstance(source, Path):

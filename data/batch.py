@@ -97,7 +97,8 @@ class Batch:
     def with_x(self, x: Tensor) -> Batch:
         """The same inputs with other observations (simulations, unmixed series).
 
-        They are complete, but for what lies beyond the times of an observation's own.
+        They are complete, but for what lies beyond the times of an observation's own, and none is
+        censored; errors stay as they were stated.
 
         Args:
             x: (observation, *event), as many as before where any input is of an observation's own.
@@ -110,12 +111,13 @@ class Batch:
             raise InputError(
                 f"{len(x)} observations for the own inputs of {len(self)}, expected as many"
             )
+        error = self.error if self.error is not None and self.error.shape == x.shape else None
         timed = self.timed
         if timed is None or bool(timed.all()):
-            return Batch(x, self.inputs, None, self.own, signals=self.signals)
+            return Batch(x, self.inputs, None, self.own, error, signals=self.signals)
         observed = timed.reshape(*timed.shape, *[1] * (x.dim() - 2)).expand_as(x)
         x = x.masked_fill(~observed, 0.0)
-        return Batch(x, self.inputs, observed, self.own, signals=self.signals)
+        return Batch(x, self.inputs, observed, self.own, error, signals=self.signals)
 
     def tensors(self) -> dict[str, Tensor]:
         """All that it holds, by name; with ``with_tensors`` the way there and back."""

@@ -38,6 +38,7 @@ def read(
     inputs: Mapping[str, Input] | Sequence[str] | None = None,
     truth: Sequence[str] = (),
     coordinates: Mapping[str, str] | None = None,
+    time_unit: str = "s",
 ) -> Dataset:
     """Observations from a file, a table, labelled arrays or arrays.
 
@@ -47,9 +48,7 @@ def read(
     left, none, right), and ``group``, of what a split keeps together. Other columns are known
     inputs: one number an observation, or over time.
     A **wide** table has one row an observation, and columns named by times: ``0.05`` or
-    ``t=0.05``. Empty cells, ``NA`` and ``NaN`` are missing; lines that begin with ``#`` are
-    comments.
-
+    ``t=0.05``. Empty cells, ``NA``, ``NaN`` are missing; lines that begin with ``#`` are comments.
     Times that all observations share are kept once, (time,); else each has its own,
     (observation, time), of any length. One record alone is one observation.
 
@@ -58,13 +57,13 @@ def read(
             a pandas DataFrame, an xarray Dataset or DataArray, arrays by name, or ``x`` itself
             (observation, *event).
         x: what is observed: a name, or several columns of a table, which are channels.
-        t: the times: a name; the step between samples, s; or the times, (time,), s.
+        t: the times: a name; the step between samples; or the times (time,).
         observation: the column (or dimension) that says which observation something belongs to.
         channel: the column that says which channel a row belongs to.
-        inputs: known inputs by name, as a system declares them, or names alone; None keeps all
-            that could be some.
+        inputs: known inputs by name, as a system declares them, or names; None keeps all there are.
         truth: names of true latents, one number for each observation; those that are there count.
         coordinates: which array labels which axis, as a system has it; ``{"t": "time"}``.
+        time_unit: of the law, to which stated units of times (netCDF, Zarr, xarray) are carried.
 
     Returns:
         A Dataset with ``x`` (observation, *event) in single precision.
@@ -85,6 +84,7 @@ def read(
         inputs=_inputs(inputs),
         truth=(truth,) if isinstance(truth, str) else tuple(truth),
         coordinates={"t": "time"} if coordinates is None else dict(coordinates),
+        time_unit=time_unit,
     )
     data = _read(source, wanted)
     return data.declare(inputs) if isinstance(inputs, Mapping) else data

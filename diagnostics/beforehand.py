@@ -279,10 +279,12 @@ def _search(model: GreyBox, scores: list[NormalScore], batch: Batch) -> Search:
 
 def _centres(model: GreyBox) -> dict[str, Tensor]:
     """Hyperparameters in the middle of their priors."""
-    return {
-        name: prior.sample(torch.Size([501])).median()
-        for name, prior in model.latents.hyper.items()
-    }
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return {
+            name: prior.sample(torch.Size([501])).median()
+            for name, prior in model.latents.hyper.items()
+        }
 
 
 def _taken(guide: ModeGuide, model: GreyBox, batch: Batch) -> Iterator[Finding]:

@@ -8,6 +8,7 @@ import math
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
+from html import escape
 from pathlib import Path
 
 import arviz as az
@@ -53,6 +54,13 @@ class Diagnosis:
     panels: list[Panel] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     left_out: dict[str, str] = field(default_factory=dict)
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f"<tr><td>{escape(a.level)}</td><td>{escape(a.sentence)}</td></tr>"
+            for a in self.answers.values()
+        )
+        return f"<table>{rows}</table>"
 
     def add(self, finding: Finding, check: Check, folder: Path) -> None:
         self.panels += [_saved(drawing, folder) for drawing in finding.drawings]

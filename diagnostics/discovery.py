@@ -114,7 +114,10 @@ class Discovered(Check):
 def _draw_spectrum(found: Discovery, axes: Axes) -> None:
     for name, part in found.spectrum.groupby("acts_on"):
         axes.plot(part["frequency"], part["amplitude"], label=f"on {name}")
-    axes.set(xlabel="frequency (Hz)", ylabel="usual size of a wave (units of the rate)")
+    axes.set(
+        xlabel=f"frequency ({found.frequency_unit})",
+        ylabel="usual size of a wave (units of the rate)",
+    )
     axes.set_ylim(bottom=0)
     axes.legend()
 

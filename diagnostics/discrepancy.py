@@ -225,7 +225,7 @@ def _near(
 ) -> tuple[np.ndarray, np.ndarray]:
     model, times = context.run.model, batch.inputs.get("t")
     found = linearize(model, scores, at, batch)
-    noise = model.noise.linearize(batch.x, found.mean, batch.observed, times=times)
+    noise = model.noise.given(batch).linearize(batch.x, found.mean, batch.observed, times=times)
     return noise.whiten(found.jacobian).double().numpy(), noise.residual.double().numpy()
 
 

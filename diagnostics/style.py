@@ -101,4 +101,6 @@ def places(values: xr.DataArray) -> tuple[np.ndarray, str]:
     """Where the samples along the first axis are (sample,), and what that axis is called."""
     axis = values.dims[0]
     at = values[axis].values if axis in values.coords else np.arange(values.sizes[axis])
-    return at, {"time": "time (s)", "space": "place (m)"}.get(str(axis), str(axis))
+    unit = values[axis].attrs.get("units", "s") if axis in values.coords else "s"
+    names = {"time": labelled("time", unit), "space": "place (m)"}
+    return at, names.get(str(axis), str(axis))

@@ -128,10 +128,12 @@ def whitened(context: Context) -> np.ndarray:
     drawn = {name: value[0] for name, value in context.drawn(1).items()}
     auxiliary = drawn.pop(AUXILIARY, None)
     mean = run.model.decode(drawn, auxiliary, batch.inputs, reduced=False).full
-    noise: Noise = run.model.noise
+    noise: Noise = run.model.noise.given(batch)
     found: Tensor = noise.whitened(batch.x, mean, batch.observed, times=batch.inputs.get("t"))
     if batch.observed is not None:
         found = found.masked_fill(~batch.observed, torch.nan)
+    if batch.censored is not None:  # a limit leaves nothing to be looked at
+        found = found.masked_fill(batch.censored != 0, torch.nan)
     return found.cpu().numpy()
 
 

@@ -30,7 +30,7 @@ import importlib
 from pathlib import Path
 from typing import Any
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _LISTED = ast.parse(Path(__file__).with_suffix(".pyi").read_text(encoding="utf-8"))
 _WHERE = {

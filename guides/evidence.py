@@ -123,7 +123,7 @@ class EvidenceRounds:
         return owns
 
     def _refit_noise(self, linear: LinearGaussian, usual: Tensor) -> None:
-        search, noise = self.search, self.model.noise
+        search, noise = self.search, self.model.noise.given(self.search.batch)
         moved = (search.jacobian @ (linear.mean - search.at).unsqueeze(-1)).view(search.mean.shape)
         off = search.batch.x - search.mean - moved
         samples = search.batch.samples

@@ -164,7 +164,7 @@ class GaussNewton:
         seen = self._decode(torch.cat([at.unsqueeze(0), at + steps]))
         change = (seen[1:] - seen[:1]).flatten(2) / (STRETCH * scale.T.unsqueeze(-1))
         x, observed, times = self.batch.x, self.batch.observed, self.batch.inputs.get("t")
-        working = self.model.noise.working
+        working = self.model.noise.given(self.batch).working
         noise = working.linearize(x, seen[0], observed, times=times)
         density = working.log_prob(x, seen[0], observed, times=times)
         jacobian = noise.whiten(change.movedim(0, -1))

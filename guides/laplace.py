@@ -153,7 +153,7 @@ class LaplaceGuide(Guide):
     def refit_noise(self, batch: Batch) -> None:
         """Move the model's noise to that of largest evidence, from what the modes leave."""
         mode = self._search(batch, *self._start(batch))
-        noise, freedom = self._model[0].noise, mode.samples - mode.fitted
+        noise, freedom = self._model[0].noise.given(batch), mode.samples - mode.fitted
         times = batch.inputs.get("t")
         noise.refit(batch.x - mode.mean, freedom, batch.observed, times=times)
 

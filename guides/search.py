@@ -59,7 +59,7 @@ class Search:
     @torch.no_grad()
     def linear(self, widened: float = 1.0) -> LinearGaussian:
         """The linear-Gaussian posterior at the points; physics priors ``widened`` by a factor."""
-        noise = self.model.noise.linearize(
+        noise = self.model.noise.given(self.batch).linearize(
             self.batch.x, self.mean, self.batch.observed, times=self.batch.inputs.get("t")
         )
         widths = torch.ones_like(self.at[0])
@@ -95,7 +95,7 @@ class Search:
 
     def _value(self) -> Tensor:
         """Log joint (n,)."""
-        likelihood = self.model.noise.log_prob(
+        likelihood = self.model.noise.given(self.batch).log_prob(
             self.batch.x, self.mean, self.batch.observed, times=self.batch.inputs.get("t")
         )
         return likelihood - 0.5 * (self.at**2).sum(1)

@@ -49,9 +49,9 @@ def simulate(
     x = site_value(trace, OBSERVATION)
     physics = None
     if decoded.physics is not None:
-        noisy = model.noise.sample(decoded.physics, times=template.inputs.get("t"))
+        noisy = model.noise.given(template).sample(decoded.physics, times=template.inputs.get("t"))
         physics = template.with_x(noisy)
-    drawn = Simulation(latents, replace(template, x=x), physics)
+    drawn = Simulation(latents, replace(template, x=x, censored=None), physics)
     good = torch.isfinite(x).flatten(1).all(1)
     if bool(good.all()):
         return drawn

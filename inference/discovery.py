@@ -35,10 +35,11 @@ class Discovery:
         functions: of each state acted on and each state seen, the others at zero and in the middle
             of the data: rows of its ``value`` (in its units, to twice its usual size), and
             ``mean`` and ``scale`` over the population of what it adds to the rate. None of fields.
-        spectrum: a row for each state acted on and each frequency (Hz): the standard deviation
-            ``amplitude`` of a cosine's weight, in the units of the rate.
+        spectrum: a row for each state acted on and each frequency (per unit of time): the standard
+            deviation ``amplitude`` of a cosine's weight, in the units of the rate.
         own_spread: standard deviation of the log of how much stronger one observation's push is
             than another's.
+        time_unit: of the system's times.
 
     """
 
@@ -46,6 +47,12 @@ class Discovery:
     functions: pd.DataFrame
     spectrum: pd.DataFrame
     own_spread: float
+    time_unit: str = "s"
+
+    @property
+    def frequency_unit(self) -> str:
+        """That of ``spectrum``."""
+        return "Hz" if self.time_unit == "s" else f"1/{self.time_unit}"
 
     def alive(self) -> pd.DataFrame:
         """The terms that survived, the largest first."""
@@ -56,7 +63,10 @@ class Discovery:
         return self.terms.to_html(index=False, border=0, float_format="{:.3g}".format)
 
     def __str__(self) -> str:
-        lines = [_push(str(name), part) for name, part in self.spectrum.groupby("acts_on")]
+        lines = [
+            f"{_push(str(name), part)} {self.frequency_unit}"
+            for name, part in self.spectrum.groupby("acts_on")
+        ]
         terms = [
             f"{row.acts_on}: {row.mean if abs(row.mean) > TINY * row.scale else 0.0:+.2g} "
             f"+- {row.scale:.2g} times {row.feature}"
@@ -70,7 +80,7 @@ def _push(name: str, part: pd.DataFrame) -> str:
     power = part["amplitude"].to_numpy() ** 2
     share = np.cumsum(power) / max(power.sum(), 1e-300)
     low, high = (part["frequency"].to_numpy()[np.searchsorted(share, q)] for q in (0.05, 0.95))
-    return f"{name}: a push, nine tenths of it from {low:.2g} to {high:.2g} Hz"
+    return f"{name}: a push, nine tenths of it from {low:.2g} to {high:.2g}"
 
 
 def discovered(run: Run) -> Discovery:
@@ -85,8 +95,9 @@ def discovered(run: Run) -> Discovery:
         raise InputError(f"{run.config.system} was fitted without an unknown residual")
     terms, functions, spectra = zip(*(_found(residual) for residual in found), strict=True)
     spread = float(found[0].own_spread.detach())
+    unit = run.model.system.time_unit
     return Discovery(
-        pd.concat(terms, ignore_index=True), pd.concat(functions), pd.concat(spectra), spread
+        pd.concat(terms, ignore_index=True), pd.concat(functions), pd.concat(spectra), spread, unit
     )
 
 

@@ -12,11 +12,12 @@ from pyro.distributions import TorchDistribution
 
 from groundvae.data.batch import Batch
 from groundvae.data.dataset import Dataset
-from groundvae.data.errors import InputError
 from groundvae.data.likeness import describe
+from groundvae.data.units import check_units
 from groundvae.guides.catalogue import GUIDES, GuideFactory
 from groundvae.guides.phase import Ending
 from groundvae.inference.checkpoint import Checkpoints
+from groundvae.inference.notebook import bars
 from groundvae.inference.optimize import Report, optimize
 from groundvae.inference.outofdistribution import learn_reference
 from groundvae.inference.penalty import Penalty
@@ -63,7 +64,7 @@ def fit(
         seed: of parameters, batches and draws, in place of the recipe's.
         trained_on: what the data are, for reports.
         device: where it is fitted, ``cpu`` or ``cuda``; the run comes back to the processor.
-        report: called after every validation.
+        report: called after every validation; in a notebook bars are shown where none is given.
         folder: where the run is saved, with checkpoints on the way; nowhere if none is given.
         resume: go on from the checkpoint in ``folder``, where the same fit left one there.
 
@@ -85,7 +86,7 @@ def fit(
         seed=seed,
         trained_on=trained_on,
     )
-    how: dict[str, Any] = {"device": device, "penalties": penalties, "report": report}
+    how: dict[str, Any] = {"device": device, "penalties": penalties, "report": report or bars()}
     if folder is None:
         return execute(run, train, held, **how)
     from groundvae.inference.keeping import keep  # which fits by ``execute``
@@ -122,12 +123,11 @@ def prepare(
         recipe = replace(recipe, guide=guide if isinstance(guide, str) else _name_of(guide))
     if seed is not None:
         recipe = replace(recipe, options=replace(recipe.options, seed=seed))
-    if data.error is not None or data.censored is not None:
-        raise InputError(
-            "the data state errors or censored values, which no noise uses yet, expected neither"
-        )
     given = model if not isinstance(model, str) else _built(model, variant, recipe)
-    given.prepare(Batch.of(data.declare(given.system.inputs)))
+    check_units(data.units, given.system.units)
+    batch = Batch.of(data.declare(given.system.inputs))
+    given.noise.given(batch)  # which refuses what it cannot take
+    given.prepare(batch)
     length, known = data.x.shape[1], describe(data)
     config = RunConfig(name, length, variant, recipe, trained_on=trained_on, known=known)
     factory = None if isinstance(guide, str) else guide

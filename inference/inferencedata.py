@@ -18,6 +18,7 @@ from torch import Tensor
 from groundvae.data.atomic import replacing
 from groundvae.data.dataset import Dataset
 from groundvae.data.input import BASE
+from groundvae.data.readers.wanted import CENSORED, ERROR
 from groundvae.models.greybox import AUXILIARY, OBSERVATION, GreyBox
 
 if TYPE_CHECKING:
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from groundvae.inference.run import Run
     from groundvae.models.system import System
 
-COORDINATE_UNITS = {"t": "s"}
 PRIOR_GROUPS = ("prior", "prior_predictive", "noiseless")
 WEIGHTS = "unknown_weights"
 """Group of a wide ``z_aux``: that of the draws that are decoded."""
@@ -64,7 +64,8 @@ def to_inference_data(
         for group, values in groups.items()
     }
     built |= _derived(system, built.get("posterior"), data, coords)
-    observed = xr.Variable(("observation", *system.axes), data.x, {"units": system.unit})
+    axes = ("observation", *system.axes)
+    observed = xr.Variable(axes, _seen(data), {"units": system.unit})
     built["observed_data"] = _with_coords(
         {OBSERVATION: observed}, coords | _axes(system, data.coordinates)
     )
@@ -73,7 +74,7 @@ def to_inference_data(
         name: xr.Variable(("observation",), np.asarray(value), {"units": units.get(name, "")})
         for name, value in data.truth.items()
     }
-    truth |= _known(system, data, inputs)
+    truth |= _known(system, data, inputs) | _marks(system, data, axes)
     constants = truth if marks is None else {str(k): v.variable for k, v in marks.items()} | truth
     built["constant_data"] = _with_coords(constants, coords)
     config = run.config
@@ -161,7 +162,10 @@ def _axes(system: System, arrays: Mapping[str, np.ndarray]) -> dict[str, xr.Vari
     found = {}
     for array, axis in system.coordinates.items():
         if array in arrays:
-            values, unit = np.asarray(arrays[array]), {"units": COORDINATE_UNITS.get(array, "")}
+            values, unit = (
+                np.asarray(arrays[array]),
+                {"units": system.time_unit if array == "t" else ""},
+            )
             own = values.ndim > 1
             found[axis] = xr.Variable(
                 (axis,),
@@ -195,18 +199,42 @@ def _known(system: System, data: Dataset, inputs: Mapping[str, Tensor]) -> dict[
         stands = np.diff(ahead, axis=1, prepend=-np.inf) <= 0
         same = ahead.shape == data.coordinates["t"].shape
         times = data.coordinates["t"] if same else np.where(stands, np.nan, ahead)
-        attrs = {"units": "s", "long_name": "time of each sample", "role": "coordinate"}
+        attrs = {
+            "units": system.time_unit,
+            "long_name": "time of each sample",
+            "role": "coordinate",
+        }
         found["t"] = xr.Variable(("observation", "time"), times, attrs)
     for name, declared in system.inputs.items():
         base = BASE + name
         over = (f"{name}_time",) if declared.over and base in data.inputs else declared.over
         attrs = {"units": declared.unit, "long_name": declared.meaning or name, "role": "input"}
-        for each, about in ((name, attrs), (base, {"units": "s", "role": "input"})):
+        for each, about in ((name, attrs), (base, {"units": system.time_unit, "role": "input"})):
             if each in data.inputs:
                 lead = ("observation",) if each in data.own else ()
                 values, ahead = data.inputs[each], inputs.get(each, torch.empty(0)).cpu().numpy()
                 grown = ahead.ndim == values.ndim and ahead.shape != values.shape
                 found[each] = xr.Variable((*lead, *over), ahead if grown else values, about)
+    return found
+
+
+LIMIT = "limit"
+"""In ``constant_data``: ``x`` where it is censored. There ``observed_data`` has no sample, since
+nothing that is predicted can be compared with a limit."""
+
+
+def _seen(data: Dataset) -> np.ndarray:
+    """``x`` without censored samples."""
+    return data.x if data.censored is None else np.where(data.censored == 0, data.x, np.nan)
+
+
+def _marks(system: System, data: Dataset, axes: tuple[str, ...]) -> dict[str, xr.Variable]:
+    """Stated errors and censoring, (observation, *event) each, where the data have them."""
+    unit = {"units": system.unit}
+    found = {} if data.error is None else {ERROR: xr.Variable(axes, data.error, unit)}
+    if data.censored is not None:
+        limit = np.where(data.censored == 0, np.nan, data.x)
+        found |= {CENSORED: xr.Variable(axes, data.censored), LIMIT: xr.Variable(axes, limit, unit)}
     return found
 
 
@@ -239,7 +267,12 @@ def observations_of(inference_data: az.InferenceData, system: System) -> Dataset
         k: np.array(constant[k].isel(time=slice(steps), missing_dims="ignore")) for k in names
     }
     own = frozenset(k for k in names if "observation" in constant[k].dims)
-    return Dataset(x, coordinates, inputs=inputs, own=own)
+    error, censored, limit = (
+        np.array(constant[k].values) if k in constant else None for k in (ERROR, CENSORED, LIMIT)
+    )
+    if censored is not None and limit is not None:
+        x = np.where(censored == 0, x, limit).astype(x.dtype)
+    return Dataset(x, coordinates, inputs=inputs, own=own, error=error, censored=censored)
 
 
 def _with_coords(variables: Mapping[str, xr.Variable], coords: Mapping[str, Any]) -> xr.Dataset:

@@ -37,7 +37,8 @@ def _middle(
         auxiliary = latents[AUXILIARY].mean(0) if model.auxiliary else None
         with tolerant():
             tried.append(model.decode(physics, auxiliary, batch.inputs, reduced=False).full)
-    likely = [model.noise.pointwise(batch.x, at, batch.observed, times=times) for at in tried]
+    noise = model.noise.given(batch)
+    likely = [noise.pointwise(batch.x, at, batch.observed, times=times) for at in tried]
     totals = torch.stack([value.flatten(1).nansum(1) for value in likely])
     lost = torch.stack([~torch.isfinite(at).flatten(1).all(1) for at in tried])
     best = totals.masked_fill(lost, -torch.inf).argmax(0)
@@ -109,7 +110,7 @@ def predict(
         trace = poutine.trace(world).get_trace(ahead)
     decoded = returned(trace)
     full = decoded.full.expand(n, *decoded.full.shape[-1 - run.model.system.event_dim :])
-    noise, times = run.model.noise, ahead.inputs.get("t")
+    noise, times = run.model.noise.given(ahead), ahead.inputs.get("t")
     groups = {"posterior_predictive": {OBSERVATION: noise.sample(full, times=times)}}
     if decoded.physics is not None:
         groups["physics_predictive"] = {OBSERVATION: decoded.physics}

@@ -30,6 +30,7 @@ from groundvae.data.atomic import digest_of, read_together, write_together
 from groundvae.data.batch import Batch
 from groundvae.data.dataset import Dataset
 from groundvae.data.errors import InputError
+from groundvae.data.units import check_units
 from groundvae.guides.catalogue import GuideFactory, build_guide
 from groundvae.guides.guide import Guide
 from groundvae.guides.options import guide_options
@@ -131,7 +132,13 @@ class Run:
         return shown(self)
 
     def batch(self, data: Dataset) -> Batch:
-        """A data set as this run's model reads it: on its device, in its precision."""
+        """A data set as this run's model reads it: on its device, in its precision.
+
+        Raises:
+            InputError: the data state other units than the law does.
+
+        """
+        check_units(data.units, self.model.system.units)
         like = self.model.noise.log_scale
         return Batch.of(data, device=str(like.device), dtype=like.dtype)
 

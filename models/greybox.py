@@ -139,7 +139,7 @@ class GreyBox(nn.Module):
             }
             auxiliary = self._sample_auxiliary(batch.x)
             decoded = self.decode(physics, auxiliary, batch.inputs, reduced=reduced)
-            noise = self.noise(
+            noise = self.noise.given(batch)(
                 decoded.full,
                 event_dim=self.system.event_dim,
                 observed=batch.observed,

@@ -43,7 +43,7 @@ def linearize(
 def fixed_step(model: GreyBox) -> FixedStep | None:
     """The solver, where the path and its tangents can be made step by step."""
     system = model.system
-    if not isinstance(system, Dynamics) or system.signals:
+    if not isinstance(system, Dynamics):
         return None
     if len(model.latents) + model.auxiliary <= sum(system.sizes.values()):
         return None  # a pass for each latent is then less than one for each state

@@ -57,6 +57,7 @@ class System(nn.Module, Written):
         coordinates: which array of a data file labels which axis.
         labels: names of an axis' entries, where they have names.
         quantity, unit: what is observed.
+        time_unit: of the data's times, and so of the law's rates.
         limits: of what is observed; beyond, a file is in other units.
         physics: whether there is a law, and so a model without residuals to compare with.
         sizes: of its states, by name, where it has any.
@@ -74,6 +75,7 @@ class System(nn.Module, Written):
     labels: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     quantity: ClassVar[str] = "x"
     unit: ClassVar[str] = ""
+    time_unit: ClassVar[str] = "s"
     limits: ClassVar[tuple[float, float]] = (-float("inf"), float("inf"))
     physics: ClassVar[bool] = True
     keeps_energy: ClassVar[bool] = False
@@ -99,6 +101,11 @@ class System(nn.Module, Written):
     def __init__(self) -> None:
         super().__init__()
         self.latents = LatentSpec(tuple(self.declared.values()))
+
+    @property
+    def units(self) -> dict[str, str]:
+        """Of what is observed, and of the inputs, by the names of their arrays."""
+        return {"x": self.unit, **{name: i.unit for name, i in self.inputs.items()}}
 
     @property
     def event_dim(self) -> int:

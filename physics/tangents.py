@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from groundvae.physics.clock import stage_time
 from groundvae.physics.rungekutta import FixedStep
 
 Field = Callable[[Tensor, Tensor], Tensor]
@@ -98,7 +99,7 @@ def _step_maps(
     by_state: list[Tensor] = []
     by_parameter: list[Tensor] = []
     for i, (share, row) in enumerate(zip(solver.stages, solver.couplings, strict=True)):
-        times = (grid[:-1] + share * steps).reshape(len(steps), -1)
+        times = stage_time(grid[:-1], grid[1:], share).reshape(len(steps), -1)
         at = before + length * _mix(row, slopes) if slopes else before
         own, push = jacobians(times, at)
         slopes.append(field(times, at))

@@ -16,9 +16,10 @@ from groundvae.data.dataset import Dataset
 from groundvae.data.errors import InputError
 from groundvae.data.input import Input
 from groundvae.data.reading import read
+from groundvae.data.root import find_folder
 from groundvae.data.times import stacked
 
-MEASURED = Path("/work/shared/data/measured")
+MEASURED = find_folder("measured") or Path("measured")  # where GROUNDVAE_DATA says
 EACH = settings(
     deadline=None, max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )

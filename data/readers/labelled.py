@@ -176,17 +176,25 @@ def _times(
     variable = dataset[key]
     dims = [d for d in (OBSERVATION, axis) if d in variable.dims]
     values = variable.transpose(*dims).values if len(dims) == variable.ndim else variable.values
+    if wanted.time_unit not in SECONDS:
+        if variable.attrs.get("units", wanted.time_unit) != wanted.time_unit:
+            raise InputError(
+                f"{source}: {key} states a unit, and the law's times are in {wanted.time_unit!r}, "
+                f"expected one of {', '.join(filter(None, SECONDS))} there, or none stated"
+            )
+        return numbers(values, float), key
+    law = SECONDS[wanted.time_unit]
     if values.dtype.kind in "mM":
         start = np.nanmin(values)
-        return (values - start) / np.timedelta64(1, "s"), key
-    unit = str(variable.attrs.get("units", "")).strip()
+        return (values - start) / np.timedelta64(1, "s") / law, key
+    unit = str(variable.attrs.get("units", "")).strip() or wanted.time_unit
     if unit not in SECONDS:
         raise InputError(f"{source}: {key} is in {unit!r}, expected s, ms, us, min, h or d")
     try:
         times = numbers(values, float)
     except TypeError as error:
         raise InputError(f"{source}: {key} holds no numbers ({error})") from error
-    return (times if SECONDS[unit] == 1.0 else SECONDS[unit] * times), key
+    return (times if SECONDS[unit] == law else SECONDS[unit] / law * times), key
 
 
 def _like(

@@ -12,6 +12,8 @@ from groundvae.data.readers.table import Table
 from groundvae.data.readers.wanted import Roles, Wanted, stepped
 from groundvae.data.times import shared_grid, stacked
 
+ONE_OR_SIGNAL = 'one number, or gv.Input(over=("time",)) in the law for what changes with time'
+
 
 @dataclass(frozen=True)
 class Layout:
@@ -63,7 +65,7 @@ class Layout:
         """What an observation is called, for an error."""
         return self.names[observation] if self.names else str(observation)
 
-    def constant(self, name: str, values: np.ndarray) -> np.ndarray:
+    def constant(self, name: str, values: np.ndarray, expected: str = "one number") -> np.ndarray:
         """One number for each observation, (observation,), of a column (row,).
 
         Raises:
@@ -75,8 +77,8 @@ class Layout:
         if changes.any():
             where = self.name(int(changes.argmax()))
             raise InputError(
-                f"{self.table.source}: {name} changes within observation {where}, expected one "
-                "number"
+                f"{self.table.source}: {name} changes within observation {where}, expected "
+                f"{expected}"
             )
         gone = np.isinf(low)
         if gone.any():
@@ -119,7 +121,7 @@ class Layout:
         if declared is None:
             declared = Input(over=(TIME,) if (high > low).any() else ())
         if not declared.over:
-            return self.constant(name, values)
+            return self.constant(name, values, ONE_OR_SIGNAL)
         return self._signal(name, values, asked=asked)
 
     def _signal(self, name: str, values: np.ndarray, *, asked: bool) -> np.ndarray | None:

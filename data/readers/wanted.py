@@ -29,6 +29,7 @@ class Wanted:
         inputs: known inputs, with what they are where that is declared; None: all else.
         truth: true latents, one number for each observation.
         coordinates: which array labels which axis, such as ``{"t": "time"}``.
+        time_unit: in which times are given, whose own unit a source states.
 
     """
 
@@ -39,6 +40,7 @@ class Wanted:
     inputs: Mapping[str, Input | None] | None = None
     truth: tuple[str, ...] = ()
     coordinates: Mapping[str, str] = field(default_factory=lambda: {"t": "time"})
+    time_unit: str = "s"
 
     def input_names(self, others: list[str]) -> list[str]:
         """Those asked for, or all others."""

@@ -8,6 +8,8 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
+from groundvae.data.batch import Batch
+from groundvae.models.noises.stated import Stated
 from groundvae.models.noises.white import White
 
 
@@ -21,6 +23,11 @@ class Gaussian(White):
     def __init__(self, scale: float = 0.1, *, rate_multiplier: float = 1.0) -> None:
         super().__init__(rate_multiplier)
         self.log_scale = nn.Parameter(torch.tensor(self._log(scale)))
+
+    def given(self, batch: Batch) -> White:
+        if batch.error is None and batch.censored is None:
+            return self
+        return Stated(self, batch.error, batch.censored)
 
     def each(self, mean: Tensor, observed: Tensor | None = None) -> dist.TorchDistribution:
         return dist.Normal(mean, self.scale)

@@ -11,6 +11,7 @@ import torch
 from pyro.distributions import TorchDistribution
 from torch import Tensor, nn
 
+from groundvae.data.batch import Batch
 from groundvae.data.errors import InputError
 from groundvae.models.written import Written
 
@@ -62,6 +63,20 @@ class Noise(nn.Module, Written, ABC):
     def scale(self) -> Tensor:
         """A typical standard deviation in the data's units, () or (channel,)."""
         return (self.rate_multiplier * self.log_scale).exp()
+
+    def given(self, batch: Batch) -> Noise:
+        """The noise as these observations meet it: beside stated errors, of censored values.
+
+        Raises:
+            InputError: they have such, which this noise cannot take.
+
+        """
+        if batch.error is None and batch.censored is None:
+            return self
+        raise InputError(
+            f"the data state errors or censored values, which {type(self).__name__} noise does not "
+            "take, expected Gaussian or PerChannel noise, or data without them"
+        )
 
     @property
     def working(self) -> Noise:

@@ -6,7 +6,9 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
+from groundvae.data.batch import Batch
 from groundvae.data.errors import InputError
+from groundvae.models.noises.stated import Stated
 from groundvae.models.noises.white import White
 
 
@@ -26,6 +28,11 @@ class PerChannel(White):
         if channels < 1:
             raise InputError(f"channels of a noise must be 1 or more, not {channels}")
         self.log_scale = nn.Parameter(torch.full((channels,), self._log(scale)))
+
+    def given(self, batch: Batch) -> White:
+        if batch.error is None and batch.censored is None:
+            return self
+        return Stated(self, batch.error, batch.censored)
 
     def each(self, mean: Tensor, observed: Tensor | None = None) -> dist.TorchDistribution:
         if mean.shape[-1] != len(self.log_scale):

@@ -1,0 +1,63 @@
+"""Laws that are driven by a signal of each observation's own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+import groundvae as gv
+from groundvae.data.batch import Batch
+from groundvae.data.errors import InputError
+from groundvae.guides.modes import ModeGuide
+from groundvae.inference.fit import prepare
+from groundvae.models import sensitivity
+
+
+@pytest.mark.parametrize("interpolation", ["linear", "previous"])
+def test_tangents_know_a_drive(interpolation: str) -> None:
+    """A signal of each observation's own is no reason for the slow way."""
+
+    class Driven(gv.Dynamics):
+        rate_ = gv.Latent(gv.LogNormal(0.0, 0.3))
+        drive = gv.Input(over=("time",), interpolation=interpolation)  # type: ignore[arg-type]
+        states = ("position", "velocity")
+        observed = "position"
+
+        def initial(self, z, inputs):  # type: ignore[no-untyped-def]
+            return {"position": 1.0, "velocity": 0.0}
+
+        def rate(self, t, state, z, inputs):  # type: ignore[no-untyped-def]
+            pull = -(z.rate_**2) * state.position * (1 + inputs.drive)
+            return {"position": state.velocity, "velocity": pull}
+
+    random, times = np.random.default_rng(0), np.arange(12) * 0.1
+    drive = random.standard_normal((3, 12))
+    x = random.standard_normal((3, 12))
+    data = gv.Dataset(x, {"t": times}, {}, {"drive": drive}, frozenset({"drive"}))
+    run = prepare(gv.GreyBox(Driven(), gv.Unknown("velocity", sees=("velocity",))), data)
+    run.model.double()
+    guide = run.guide
+    assert isinstance(guide, ModeGuide)
+    batch = Batch.of(data, dtype=torch.float64)
+    scores = guide.scores(batch.x)
+    at = 0.3 * torch.randn(3, 1 + guide.auxiliary, generator=torch.Generator().manual_seed(1))
+    by_tangents = sensitivity.linearize(run.model, scores, at.double(), batch)
+    with torch.no_grad():
+        forward = sensitivity._forward(run.model, scores, at.double(), batch)
+    assert sensitivity._fixed_step(run.model, batch) is not None
+    torch.testing.assert_close(by_tangents.mean, forward.mean, rtol=0, atol=1e-10)
+    off = by_tangents.jacobian - forward.jacobian
+    off[..., 1] = 0.0  # an own variance
+    assert off.abs().max() < 1e-9 * forward.jacobian.abs().max()
+
+
+def test_a_signal_that_was_declared_a_number_says_how_to_declare_it(tmp_path: Path) -> None:
+    times = np.tile(np.arange(4.0), 3)
+    table = {"observation": np.repeat([0, 1, 2], 4), "time": times, "value": times, "drive": times}
+    pd.DataFrame(table).to_csv(tmp_path / "driven.csv", index=False)
+    with pytest.raises(InputError, match=r"drive changes within .*over=\(\"time\",\)\) in the law"):
+        gv.read(tmp_path / "driven.csv", inputs={"drive": gv.Input()})
