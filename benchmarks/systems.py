@@ -66,7 +66,7 @@ def energy_drift(run: Run, data: Dataset) -> float:
     start = torch.stack([latents[name] for name in system.latents.names], -1)
     with torch.no_grad():
         grid = torch.linspace(0.0, 2.0, 51)
-        law = system.field(Values({}, "latent"), Values({}, "input"), (), None)
+        law = system.field(Values({}, "latent"), Values({}, "input"), ())
         states = Leapfrog(0.04)(law, start, grid)
         return float(drift(system.hamiltonian(states).T).mean())
 

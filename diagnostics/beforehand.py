@@ -157,7 +157,7 @@ def _eigenvalues(system: Dynamics, trial: Trial) -> Tensor:
     with torch.enable_grad():
         states = system.begin(z, trial.inputs, trial.lead).detach().requires_grad_()
         time = system.released(trial.inputs["t"])[..., 0]
-        rate = system.field(z, trial.inputs, (), None)(time, states)
+        rate = system.field(z, trial.inputs, ())(time, states)
         rows = []
         for each in rate.unbind(-1):
             row = None

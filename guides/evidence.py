@@ -48,7 +48,7 @@ class EvidenceRounds:
         self.history: list[float] = []
         self.done = False
         begin(self.search, self.parts)
-        approach(self.search, self.parts, own=False)
+        approach(self.search, self.parts)
 
     @torch.no_grad()
     def step(self, number: int) -> dict[str, float]:
@@ -103,7 +103,7 @@ class EvidenceRounds:
             return
         at = torch.zeros_like(self.search.at[rows])
         again = Search(self.model, self.search.scores, self.search.batch[rows], at)
-        approach(again, self.parts, own=False)
+        approach(again, self.parts)
         for _ in range(MOVES):
             again.move()
         better = again.alive & (again.linear().evidence > linear.evidence[rows])

@@ -24,25 +24,30 @@ STILL, OWN_STILL = 0.02, 0.03  # nats that a step would gain, and own scores, th
 OWN_STEPS = 2  # of own variances, at each linearization
 
 
-@torch.no_grad()
-def approach(search: Search, parts: Sequence[Part], *, own: bool) -> Tensor:
-    """Bring every point near a mode; in place. What cannot be lifted follows the data.
+def liftable(search: Search, parts: Sequence[Part]) -> bool:
+    """Whether the paths of a model can be lifted: its law is solved by known steps."""
+    return bool(parts) and fixed_step(search.model) is not None
 
-    ``own``: whether the observations' own variances move too, where points are lifted. Returns
-    which (n,) were lifted, and so are at a mode but for the last digits.
+
+@torch.no_grad()
+def approach(search: Search, parts: Sequence[Part]) -> None:
+    """Bring every point near a mode, own variances as they are; in place.
+
+    What is not lifted follows the data along solved paths.
     """
-    arrived = lift(search, parts, own=own)
+    arrived = torch.zeros_like(search.alive)
+    if liftable(search, parts):
+        arrived = lift(search, parts, own=False)
     left = (~arrived).nonzero().squeeze(-1)
     if len(left):
         some = search.pick(left)
         follow(some, parts)
         search.put(some, left)
-    return arrived
 
 
 @torch.no_grad()
 def lift(search: Search, parts: Sequence[Part], *, own: bool) -> Tensor:
-    """Move every point to where its path solves the law and fits best; in place.
+    """Move every point of a ``liftable`` model to a mode, but for the last digits; in place.
 
     Args:
         search: from where to begin.
@@ -53,10 +58,9 @@ def lift(search: Search, parts: Sequence[Part], *, own: bool) -> Tensor:
         Which have arrived (n,); the others are where they were.
 
     """
-    arrived = torch.zeros_like(search.alive)
     method = fixed_step(search.model)
-    if method is None or not parts:
-        return arrived
+    assert method is not None
+    arrived = torch.zeros_like(search.alive)
     path = solved(search.model, search.scores, search.at, search.batch, method)
     some = search.pick(torch.arange(len(arrived), device=arrived.device))
     kept = [part.residual.own(some.at[:, part.auxiliary]) for part in parts]
@@ -92,5 +96,5 @@ def _step(
         found = [part.residual.refit_own(part.statistics(search, linear))[0] for part in parts]
         reown(search, parts, found)
         linear = search.linear()
-    search.at = search.stepped(linear, torch.zeros_like(search.damping))
+    search.at = search.held(linear.mean)
     return here.shifted(search.at), linear

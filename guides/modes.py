@@ -21,10 +21,10 @@ from groundvae.data.batch import Batch
 from groundvae.guides.circle import refuse_circles
 from groundvae.guides.encoder import Encoder
 from groundvae.guides.evidence import EvidenceRounds
-from groundvae.guides.follow import Part, parts_of, reown
+from groundvae.guides.follow import Part, follow, parts_of, reown
 from groundvae.guides.gaussian import LinearGaussian
 from groundvae.guides.guide import ReadingGuide
-from groundvae.guides.lifted import OWN_STEPS, OWN_STILL, STILL, approach
+from groundvae.guides.lifted import OWN_STEPS, OWN_STILL, STILL, lift, liftable
 from groundvae.guides.phase import Fitting, Phase
 from groundvae.guides.search import Search, starts
 from groundvae.models.greybox import AUXILIARY, GreyBox
@@ -205,32 +205,52 @@ class ModeGuide(ReadingGuide):
         """The best of a few searches: those after the first for what it did not find."""
         parts = parts_of(self._model[0])
         best = self.start(batch)
-        ascend(best, parts)
+        lifts = liftable(best, parts)
+        ascend(best, parts, lifts=lifts)
         for wave in WAVES:
-            linear = best.linear()
-            rows = (~reached(best, linear)).nonzero().squeeze(-1)
-            if not len(rows):
+            if not self._again(best, torch.tensor(wave, device=batch.x.device), lifts=lifts):
                 break
-            self._again(best, rows, linear.evidence[rows], torch.tensor(wave, device=rows.device))
+        if lifts:  # what no lifted path reached, along solved ones
+            self._again(best, torch.zeros(1, dtype=torch.long), lifts=False)
         return _about(best, parts)
 
-    def _again(self, best: Search, rows: Tensor, evidence: Tensor, places: Tensor) -> None:
-        """Search from other ``places``, all at once, and put what is better in its place."""
+    def _again(self, best: Search, places: Tensor, *, lifts: bool) -> bool:
+        """Search for what has no mode from ``places``, all at once, and put in what is better.
+
+        Returns whether there was such an observation.
+        """
+        linear = best.linear()
+        rows = (~reached(best, linear)).nonzero().squeeze(-1)
+        if not len(rows):
+            return False
+        evidence = linear.evidence[rows]
         every = rows.repeat(len(places))
         again = self.start(best.batch[every], places.repeat_interleave(len(rows)))
-        ascend(again, parts_of(self._model[0]))
+        ascend(again, parts_of(self._model[0]), lifts=lifts)
         found = again.linear().evidence.masked_fill(~again.alive, -torch.inf)
         value, place = found.view(len(places), -1).max(0)
         better = (value > evidence + LITTLE) | (value.isfinite() & ~best.alive[rows])
         chosen = (place * len(rows) + torch.arange(len(rows), device=rows.device))[better]
         best.put(again.pick(chosen), rows[better])
+        return True
 
 
 @torch.no_grad()
-def ascend(search: Search, parts: Sequence[Part]) -> None:
-    """Move every point to a mode, and its own variances to where they are likeliest; in place."""
-    arrived = approach(search, parts, own=True)
-    moving = (~arrived | ~(search.linear().gain() < STILL)).nonzero().squeeze(-1)
+def ascend(search: Search, parts: Sequence[Part], *, lifts: bool) -> None:
+    """Move every point to a mode, and its own variances to where they are likeliest; in place.
+
+    Where the model ``lifts``, those that cannot be lifted to one stay.
+    """
+    if not lifts:
+        follow(search, parts)
+        climb(search, parts, torch.arange(len(search.at), device=search.at.device))
+        return
+    arrived = lift(search, parts, own=True)
+    climb(search, parts, (arrived & ~(search.linear().gain() < STILL)).nonzero().squeeze(-1))
+
+
+def climb(search: Search, parts: Sequence[Part], moving: Tensor) -> None:
+    """Levenberg-Marquardt along solved paths, of the points ``moving`` (m,); in place."""
     for step in range(STEPS if len(moving) else 0):
         some = search.pick(moving)
         linear = some.linear()

@@ -72,7 +72,7 @@ class Search:
     def move(self, linear: LinearGaussian | None = None) -> None:
         """One step of each observation, kept where it is uphill; from ``linear`` where at hand."""
         here = self.linear() if linear is None else linear
-        wanted = self.stepped(here, self.damping)
+        wanted = self.held(self.at + here.step(self.damping))
         trial = Search(self.model, self.scores, self.batch, wanted)
         better = trial.alive & (trial._value() > self._value())
         better |= trial.alive & ~self.alive
@@ -80,10 +80,9 @@ class Search:
         self.damping = torch.where(better, EASIER * self.damping, HARDER * self.damping)
         self.damping = self.damping.clamp(1e-8, 1e8)
 
-    def stepped(self, linear: LinearGaussian, damping: Tensor) -> Tensor:
-        """Where a step under a ``damping`` (n,) leads, (n, latent)."""
-        step = linear.step(damping) * self.jacobian.any(1)  # what moves nothing stays
-        wanted, count = self.at + step, len(self.scores)
+    def held(self, wanted: Tensor) -> Tensor:
+        """Points (n, latent), where the search may go: what moves nothing stays."""
+        wanted, count = torch.where(self.jacobian.any(1), wanted, self.at), len(self.scores)
         return torch.cat([wanted[:, :count].clamp(-FAR, FAR), wanted[:, count:]], -1)
 
     def evidence(self, linear: LinearGaussian) -> Tensor:

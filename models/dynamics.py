@@ -18,7 +18,7 @@ from groundvae.data.input import BASE
 from groundvae.models.place import place_of
 from groundvae.models.solvers import solver_of
 from groundvae.models.stepsize import step_for
-from groundvae.models.system import Outcome, Push, System, filled
+from groundvae.models.system import Outcome, Push, System, beside, filled
 from groundvae.models.trial import Trial, in_words
 from groundvae.models.values import Values
 from groundvae.physics.errors import DivergedError, tolerant
@@ -141,13 +141,9 @@ class Dynamics(System):
 
         """
         start = self.begin(z, inputs, lead).expand(ablations, *lead, -1)
-        gate = None
-        if ablations > 1:  # the pushes act in the first of them
-            gate = start.new_zeros(ablations, *[1] * (len(lead) + self.on_grid))
-            gate[0] = 1.0
         times = self.released(inputs["t"])
         try:
-            field = self.field(z, inputs, pushes, gate)
+            field = self.field(z, inputs, pushes, ablated=ablations > 1)
             path = solve(field, start, times, self.method)
         except DivergedError as error:
             raise error.with_detail(self._culprit(error, z, lead)) from error
@@ -204,20 +200,25 @@ class Dynamics(System):
             self.solver = kept
 
     def field(
-        self, z: Values, inputs: Values, pushes: Sequence[Push], gate: Tensor | None
+        self, z: Values, inputs: Values, pushes: Sequence[Push], *, ablated: bool = False
     ) -> Callable[[Tensor, Tensor], Tensor]:
-        """``d state / dt`` of a time and states (..., dimension), for latents (...)."""
+        """``d state / dt`` of a time and states (..., dimension), for latents (...).
+
+        ``ablated``: states have ablations in front, and pushes act in the first of them alone.
+        """
         join = torch.cat if self.on_grid else torch.stack
         z, known = self._beside_states(z, inputs)
 
         def field(time: Tensor, states: Tensor) -> Tensor:
             named = self.named(states)
             at = time.unsqueeze(-1) if self.on_grid and time.dim() else time
-            total = self.checked(self.rate(at, named, z, known(time)))
+            rate = self.checked(self.rate(at, named, z, known(time)))
+            total = {k: filled(rate[k], v) for k, v in named.items()}
+            pushed = Values({k: v[:1] for k, v in named.items()}, "state") if ablated else named
             for push in pushes:
-                for name, added in push(time, named).items():
-                    total[name] = total[name] + (added if gate is None else gate * added)
-            return join([filled(total[k], v) for k, v in named.items()], -1)
+                for name, added in push(time, pushed).items():
+                    total[name] = beside(total[name], added) if ablated else total[name] + added
+            return join(list(total.values()), -1)
 
         return field
 
@@ -288,8 +289,8 @@ class Hamiltonian(Dynamics):
         return {"q": self.velocity(state.p), "p": self.force(state.q)}
 
     def field(
-        self, z: Values, inputs: Values, pushes: Sequence[Push], gate: Tensor | None
+        self, z: Values, inputs: Values, pushes: Sequence[Push], *, ablated: bool = False
     ) -> Callable[[Tensor, Tensor], Tensor]:
         if not pushes:  # a symplectic solver then does with half of the work
             return Separable(self.velocity, self.force)
-        return super().field(z, inputs, pushes, gate)
+        return super().field(z, inputs, pushes, ablated=ablated)

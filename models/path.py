@@ -100,7 +100,7 @@ def solved(
     stages = None if own else solver.stage_times(times)
     bound = model.bound(z, at[:, count:], known, stages=stages)
     start = system.begin(z, known, torch.Size([len(at)])).unsqueeze(0)
-    field = system.field(z, known, bound, None)
+    field = system.field(z, known, bound)
     grid, requested = (own_step_grid if own else step_grid)(times, solver.step)
     states = (solver.own_path if own else solver)(field, start, grid)
     return Path(states.squeeze(1), grid.T if own else grid, requested, solver)

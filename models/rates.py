@@ -33,7 +33,7 @@ class Rates:
         return self._field(values_of(self.model, self.latents))(times, states)
 
     def _field(self, z: Values) -> Callable[[Tensor, Tensor], Tensor]:
-        return self.system.field(z, self.known, self.bound, None)
+        return self.system.field(z, self.known, self.bound)
 
     def begin(self) -> Tensor:
         """``d state / d parameter`` at the start, (n, d, parameter)."""

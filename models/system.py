@@ -182,3 +182,8 @@ def filled(value: Tensor | float, like: Tensor) -> Tensor:
     if isinstance(value, Tensor):
         return value if value.shape == like.shape else value.expand(like.shape)
     return torch.full_like(like, value)
+
+
+def beside(total: Tensor, added: Tensor) -> Tensor:
+    """A rate (ablation, ...) with what is ``added`` to the first ablation alone."""
+    return torch.cat([total[:1] + added, total[1:]])

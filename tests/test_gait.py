@@ -251,7 +251,7 @@ def decoding(model: GreyBox) -> list[tuple[str, torch.nn.Parameter]]:
 def law(system: Gait) -> Separable:
     """Hamilton's equations, as a solver reads them."""
     nothing = Values({}, "latent")
-    field = system.field(nothing, Values({}, "input"), (), None)
+    field = system.field(nothing, Values({}, "input"), ())
     assert isinstance(field, Separable)
     return field
 

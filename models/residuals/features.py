@@ -7,58 +7,64 @@ coefficients drift while it is watched.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 SIGN = 0.05  # of a state's scale, over which dry friction changes its sign
 SATURATED = 0.5  # of a state's scale, from which on a term that saturates hardly grows
+BENT = ("|{0}| {0}", "sign {0}", "saturating {0}", "t {0}")
 
 
-@dataclass(frozen=True)
-class Feature:
-    """One function: ``of`` the time as a share of the data's length, and the states seen.
+class Dictionary:
+    """Monomials up to a degree of some states, then of each what polynomials follow badly.
 
-    States (...) are over their usual size; so is what comes out, (...).
+    All at once: a law is asked for them at every stage of every step.
+
+    Args:
+        states: their names.
+        degree: of the monomials; with a degree of 0 there are no functions at all.
+
+    >>> Dictionary(["v"], 2).names
+    ['v', 'v v', '|v| v', 'sign v', 'saturating v', 't v']
+    >>> Dictionary(["v"], 2).of(torch.tensor(0.5), [torch.tensor(2.0)])[:3]
+    tensor([2., 4., 4.])
+
     """
 
-    name: str
-    of: Callable[[Tensor, Sequence[Tensor]], Tensor]
+    def __init__(self, states: Sequence[str], degree: int) -> None:
+        chosen = [
+            places
+            for d in range(1, degree + 1)
+            for places in itertools.combinations_with_replacement(range(len(states)), d)
+        ]
+        self.names = [" ".join(states[i] for i in places) for places in chosen]
+        self.names += [kind.format(state) for state in states if degree for kind in BENT]
+        one = len(states)  # where a factor of one stands, behind the states
+        padded = [[*places, *[one] * (degree - len(places))] for places in chosen]
+        self.factors = torch.tensor(padded, dtype=torch.long).view(len(chosen), degree).T
 
+    def of(self, share: Tensor, seen: Sequence[Tensor]) -> Tensor:
+        """Their values (..., function).
 
-def monomial(places: Sequence[int], names: Sequence[str]) -> Feature:
-    """The product of the states at some places."""
+        Args:
+            share: the time as a share of the data's length, (...).
+            seen: each of the states (...) over its usual size.
 
-    def product(share: Tensor, seen: Sequence[Tensor]) -> Tensor:
-        value = seen[places[0]]
-        for place in places[1:]:
-            value = value * seen[place]
-        return value
-
-    return Feature(" ".join(names[i] for i in places), product)
-
-
-def bent(place: int, name: str) -> list[Feature]:
-    """Functions of one state that polynomials follow badly."""
-    return [
-        Feature(f"|{name}| {name}", lambda share, seen: seen[place].abs() * seen[place]),
-        Feature(f"sign {name}", lambda share, seen: torch.tanh(seen[place] / SIGN)),
-        Feature(f"saturating {name}", lambda share, seen: torch.tanh(seen[place] / SATURATED)),
-        Feature(f"t {name}", lambda share, seen: share * seen[place]),
-    ]
-
-
-def dictionary(names: Sequence[str], degree: int) -> list[Feature]:
-    """All features of states ``names``; none of degree 0."""
-    places = range(len(names))
-    found = [
-        monomial(chosen, names)
-        for d in range(1, degree + 1)
-        for chosen in itertools.combinations_with_replacement(places, d)
-    ]
-    if degree:
-        for i, name in enumerate(names):
-            found += bent(i, name)
-    return found
+        """
+        if not self.names:
+            return seen[0].new_zeros(*seen[0].shape, 0)
+        states = torch.stack([*seen, torch.ones_like(seen[0])])
+        first, *others = self.factors.to(states.device)
+        values = states[first]
+        for factor in others:
+            values = values * states[factor]
+        state = states[:-1]
+        bent = [
+            state.abs() * state,
+            torch.tanh(state / SIGN),
+            torch.tanh(state / SATURATED),
+            share * state,
+        ]
+        return torch.cat([values, torch.stack(bent, 1).flatten(0, 1)]).movedim(0, -1)

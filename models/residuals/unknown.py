@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from groundvae.data.batch import Batch
 from groundvae.data.errors import InputError
-from groundvae.models.residuals.features import Feature, dictionary
+from groundvae.models.residuals.features import Dictionary
 from groundvae.models.residuals.population import PopulationResidual, Statistics
 from groundvae.models.residuals.residual import RESIDUALS
 from groundvae.models.system import System
@@ -89,13 +89,9 @@ class Unknown(PopulationResidual):
         seen = getattr(system, "observed", ())
         direct = set(self.acts_on) & set((seen,) if isinstance(seen, str) else seen)
         self.top = DIRECT if direct else TOP
-        self.features = self._features()
+        self.functions = Dictionary(self.sees, self.degree)
         if self.span is not None:
             self._build()
-
-    def _features(self) -> list[Feature]:
-        """Functions of the states."""
-        return dictionary(self.sees, self.degree)
 
     def prepare(self, batch: Batch) -> None:
         """Take the window from the data, where it was not given."""
@@ -137,7 +133,7 @@ class Unknown(PopulationResidual):
     @property
     def names(self) -> list[str]:
         """What the features of the states are, each over its state's scale."""
-        return [feature.name for feature in self.features]
+        return self.functions.names
 
     @property
     def timed(self) -> int:
@@ -156,11 +152,10 @@ class Unknown(PopulationResidual):
 
     def of_states(self, times: Tensor, states: Values) -> Tensor:
         assert self.span is not None
+        if not self.sees:
+            return times.new_ones(*next(iter(states.values())).shape, 0)
         seen = [states[name] / s for name, s in zip(self.sees, self.scale_of, strict=True)]
-        share = times * (STRETCH / self.span)
-        found = [feature.of(share, seen) for feature in self.features]
-        lead = next(iter(states.values())).shape
-        return torch.stack(found, -1) if found else times.new_ones(*lead, 0)
+        return self.functions.of(times * (STRETCH / self.span), seen)
 
     def weights(self, auxiliary: Tensor) -> Tensor:
         timed, states = self._parts(auxiliary)
