@@ -71,7 +71,8 @@ def test_nothing_is_wrong_with_what_is_uploaded(wheel: Path, tmp_path: Path) -> 
     run(*build, source, cwd=tmp_path)
     sdist = next(tmp_path.glob("*.tar.gz"))
     run("-m", "twine", "check", "--strict", wheel, sdist, cwd=tmp_path)
-    held = {name.split("/", 1)[-1] for name in tarfile.open(sdist).getnames()}
+    with tarfile.open(sdist) as archive:
+        held = {name.split("/", 1)[-1] for name in archive.getnames()}
     for name in ("CITATION.cff", "docs/tutorial.md", "examples/tutorial.ipynb", "run.py"):
         assert name in held
 
