@@ -35,7 +35,7 @@ from groundvae.models.trial import Trial, in_words
 from groundvae.physics.errors import tolerant
 
 FEW = 16  # observations that are looked at
-MOVES = 15  # of a search near the data
+MOVES, STILL = 15, 0.1  # of a search near the data; nats that are worth no further step
 SOME = 0.25  # of the draws, that may run away before a fit is in danger
 NOISE = 0.05  # of the data's spread, at which latents are to be told
 TOLD = 0.5  # of the prior's variance, that is left of what the data tell
@@ -163,8 +163,7 @@ def _near(model: GreyBox, batch: Batch) -> LinearGaussian | None:
     alone = GreyBox(model.system, (), Gaussian()).double()
     scores = [NormalScore(z.prior_like(batch.x.double(), _centres(model))) for z in model.latents]
     search = _search(alone, scores, batch)
-    for _ in range(MOVES):
-        search.move()
+    _settle(search)
     model.system.to(model.noise.log_scale.dtype)
     return search.linear() if search.alive.any() else None
 
@@ -184,6 +183,16 @@ def _search(model: GreyBox, scores: list[NormalScore], batch: Batch) -> Search:
     return Search(model, scores, double, torch.zeros(len(batch), size, dtype=torch.double))
 
 
+def _settle(search: Search) -> None:
+    """A few steps, until nobody gains by another."""
+    for _ in range(MOVES):
+        linear = search.linear()
+        gains = linear.gain()[search.alive]
+        if len(gains) and bool((gains < STILL).all()):
+            return
+        search.move(linear=linear)
+
+
 def _centres(model: GreyBox) -> dict[str, Tensor]:
     """Hyperparameters in the middle of their priors."""
     with torch.random.fork_rng(devices=[]):
@@ -200,8 +209,7 @@ def _taken(guide: ModeGuide, model: GreyBox, batch: Batch) -> Iterator[Finding]:
     if not search.alive.any():
         return
     begin(search, parts)
-    for _ in range(MOVES):
-        search.move()
+    _settle(search)
     kappa = search.linear().taken(len(search.scores))[search.alive]
     if not len(kappa):
         return
