@@ -125,12 +125,15 @@ def theophylline(data: gv.Dataset, seed: int, axes: Axes) -> list[str]:
         rows.append(
             f"{name}: {found:.4f} {unit}, published {published:.4f} ({found / published - 1:+.1%})"
         )
+    times, predicted = data.coordinates["t"], drawn["posterior_predictive"]["x"].values[0]
     held = left_out(path, data, seed)
     rows.append(f"90 % bands hold {100 * held.mean():.0f} % of {len(held)} samples left out")
-    times, predicted = data.coordinates["t"], drawn["posterior_predictive"]["x"].values[0]
-    for row in range(len(data)):
-        low, high = np.nanquantile(predicted[:, row], [0.05, 0.95], axis=0)
-        axes.fill_between(times[row], low, high, color=BAND, alpha=0.2, lw=0)
+    low, high = np.nanquantile(predicted, [0.05, 0.95], axis=0)
+    there = np.isfinite(data.x)
+    inside = ((low < data.x) & (data.x < high))[there].mean()
+    rows.append(f"90 % bands hold {100 * inside:.0f} % of the samples that were fitted")
+    for each, least, most in zip(times, low, high, strict=True):
+        axes.fill_between(each, least, most, color=BAND, alpha=0.2, lw=0)
     axes.plot(times.T, data.x.T, "o", color=DATA, ms=2)
     axes.set(xlabel="time (h)", ylabel="concentration (mg/L)", title="theophylline, 12 people")
     return rows

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from groundvae.data.errors import InputError
 
@@ -42,7 +43,7 @@ def _compare(name: str, unit: str, expected: str) -> None:
             f"{told}: whether these are one takes pint, expected `pip install groundvae[units]` or "
             "the same words"
         ) from error
-    known = pint.UnitRegistry()
+    known: Any = pint.UnitRegistry()
     try:
         zero, one = (known.Quantity(v, unit).to(expected).magnitude for v in (0.0, 1.0))
     except Exception as error:  # pint raises whatever its parser comes upon

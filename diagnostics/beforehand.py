@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from copy import deepcopy
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -17,6 +16,11 @@ from torch import Tensor
 
 from groundvae.data.batch import Batch
 from groundvae.data.dataset import Dataset
+from groundvae.diagnostics.finding import BAD as BAD
+from groundvae.diagnostics.finding import DOUBTFUL as DOUBTFUL
+from groundvae.diagnostics.finding import GOOD
+from groundvae.diagnostics.finding import Finding as Finding
+from groundvae.diagnostics.pace import fineness, pace
 from groundvae.guides.evidence import begin
 from groundvae.guides.follow import parts_of
 from groundvae.guides.gaussian import LinearGaussian
@@ -27,33 +31,17 @@ from groundvae.models.dynamics import Dynamics
 from groundvae.models.greybox import GreyBox
 from groundvae.models.noises.gaussian import Gaussian
 from groundvae.models.normalscore import NormalScore
-from groundvae.models.stepsize import AGREE, disagreement, gap_of
-from groundvae.models.trial import Trial
-from groundvae.models.values import Values
+from groundvae.models.trial import Trial, in_words
 from groundvae.physics.errors import tolerant
-from groundvae.physics.rungekutta import FixedStep
-from groundvae.physics.solver import ParallelAdjoint
 
-GOOD, DOUBTFUL, BAD = "good", "doubtful", "bad"
 FEW = 16  # observations that are looked at
-MOVES = 15  # of a search near the data
+MOVES, STILL = 15, 0.1  # of a search near the data; nats that are worth no further step
+SOME = 0.25  # of the draws, that may run away before a fit is in danger
 NOISE = 0.05  # of the data's spread, at which latents are to be told
 TOLD = 0.5  # of the prior's variance, that is left of what the data tell
 PART = 0.3  # of a combination, that a latent has which is named in it
 TAKES = 0.9  # of the information, beyond which little is left to the physics
-SLOW, FAST = 0.05, 30.0  # time scales of a law, in those of the data
 FAR = 3.0  # times the data's reach, that a prior should not leave by
-
-
-@dataclass(frozen=True)
-class Finding:
-    """A verdict, ``good``, ``doubtful`` or ``bad``, and what it is about."""
-
-    level: str
-    sentence: str
-
-    def __str__(self) -> str:
-        return f"{self.level}: {self.sentence}"
 
 
 def beforehand(run: Run, data: Dataset) -> list[Finding]:
@@ -71,8 +59,8 @@ def beforehand(run: Run, data: Dataset) -> list[Finding]:
         trial = Trial(model.latents, batch, model.noise.log_scale.dtype)
         found += _draws(run, trial, batch)
         if isinstance(model.system, Dynamics):
-            found += _pace(model.system, trial)
-            found += _step(model.system, trial)
+            found += pace(model.system, trial)
+            found += fineness(model.system, trial)
         found += _told(model, batch[:FEW])
         if isinstance(run.guide, ModeGuide) and parts_of(model):
             kept = deepcopy(model.state_dict())
@@ -100,10 +88,12 @@ def _draws(run: Run, trial: Trial, batch: Batch) -> Iterator[Finding]:
         x = system.outcomes(trial.z, trial.inputs, (), trial.lead, 1)[0].observed
     whole = torch.isfinite(x).flatten(1).all(1)
     if not whole.all():
+        lost = ~whole
         yield Finding(
-            BAD,
-            f"{int((~whole).sum())} of {len(whole)} draws of the prior leave the finite numbers: "
-            "narrow the priors, or bound what the law multiplies",
+            BAD if float(lost.double().mean()) > SOME else DOUBTFUL,
+            f"{int(lost.sum())} of {len(whole)} draws of the prior leave the finite numbers, the "
+            f"first at {in_words(trial.z, int(lost.nonzero()[0]))}: narrow the priors, bound what "
+            "the law multiplies, or keep what is under a root or a logarithm above zero",
         )
     if not whole.any():
         return
@@ -121,89 +111,6 @@ def _draws(run: Run, trial: Trial, batch: Batch) -> Iterator[Finding]:
     still = (drawn - drawn.flatten(1).mean(1).view(-1, *[1] * (drawn.dim() - 1))).abs()
     if float(still.flatten(1).amax(1).median()) < 1e-6 * wide:
         yield Finding(DOUBTFUL, "draws of the prior hardly move at all: look at units of time")
-
-
-def _pace(system: Dynamics, trial: Trial) -> Iterator[Finding]:
-    """The law's own time scales, from the Jacobian of its rate where draws begin."""
-    times = trial.inputs["t"]
-    gap, span = gap_of(times), float((times.amax(-1) - times.amin(-1)).max())
-    rates = _eigenvalues(system, trial)
-    fast = float(rates.abs().amax(-1).median())
-    decay = float((-rates.real).amax(-1).median())
-    if 0 < fast * span < SLOW:
-        yield Finding(
-            DOUBTFUL,
-            f"the law's fastest change takes about {1 / fast:.3g} units of time and the data last "
-            f"{span:.3g}: is t in the units of the law's rates?",
-        )
-    if fast * gap > FAST:
-        stiff = decay > 0.9 * fast
-        yield Finding(
-            DOUBTFUL,
-            f"the law's fastest change takes about {1 / fast:.3g} units of time and samples are "
-            f"{gap:.3g} apart: "
-            + (
-                "it is stiff; put the fast state at its balance, or take solver = 'exponential' "
-                "where the law is linear"
-                if stiff
-                else "is t in the units of the law's rates?"
-            ),
-        )
-
-
-def _eigenvalues(system: Dynamics, trial: Trial) -> Tensor:
-    """Of ``d rate / d state`` (draw, dimension), complex, per s, at the start."""
-    z = Values({k: v.detach() for k, v in trial.z.items()}, "latent")
-    with torch.enable_grad():
-        states = system.begin(z, trial.inputs, trial.lead).detach().requires_grad_()
-        time = system.released(trial.inputs["t"])[..., 0]
-        rate = system.field(z, trial.inputs, ())(time, states)
-        rows = []
-        for each in rate.unbind(-1):
-            row = None
-            if each.requires_grad:
-                (row,) = torch.autograd.grad(
-                    each.sum(), states, retain_graph=True, allow_unused=True
-                )
-            rows.append(torch.zeros_like(states) if row is None else row)
-    jacobian = torch.stack(rows, -2).double().nan_to_num(0.0, 0.0, 0.0)
-    return torch.linalg.eigvals(jacobian)
-
-
-def _step(system: Dynamics, trial: Trial) -> Iterator[Finding]:
-    if system.solver is None:
-        step, error = system.step_for(trial)
-        if error > AGREE:
-            yield Finding(
-                BAD,
-                f"at a step of {step:.3g}, {100 * error:.2g} % of the data's spread are still the "
-                "solver's error: the law is stiff or jumps; put fast states at their balance, "
-                "smooth the jumps, or narrow the priors",
-            )
-        else:
-            yield Finding(GOOD, f"the law is solved at steps of {step:.3g} at most")
-        return
-    solver = system.method
-    solver = solver.solver if isinstance(solver, ParallelAdjoint) else solver
-    if not isinstance(solver, FixedStep):
-        return
-    given, kind = system.solver, type(solver)
-
-    def solved(step: float) -> Tensor:
-        system.solver = kind(step)
-        with tolerant(), torch.no_grad():
-            return system.outcomes(trial.z, trial.inputs, (), trial.lead, 1)[0].observed
-
-    try:
-        error = disagreement(solved, solver.step, trial.spread)
-    finally:
-        system.solver = given
-    if error > AGREE:
-        yield Finding(
-            DOUBTFUL,
-            f"a step of {solver.step:.3g} is too coarse for the law ({100 * error:.2g} % of the "
-            "data's spread): take a smaller one, or leave the solver to the data (solver = None)",
-        )
 
 
 def _told(model: GreyBox, batch: Batch) -> Iterator[Finding]:
@@ -256,8 +163,7 @@ def _near(model: GreyBox, batch: Batch) -> LinearGaussian | None:
     alone = GreyBox(model.system, (), Gaussian()).double()
     scores = [NormalScore(z.prior_like(batch.x.double(), _centres(model))) for z in model.latents]
     search = _search(alone, scores, batch)
-    for _ in range(MOVES):
-        search.move()
+    _settle(search)
     model.system.to(model.noise.log_scale.dtype)
     return search.linear() if search.alive.any() else None
 
@@ -277,6 +183,16 @@ def _search(model: GreyBox, scores: list[NormalScore], batch: Batch) -> Search:
     return Search(model, scores, double, torch.zeros(len(batch), size, dtype=torch.double))
 
 
+def _settle(search: Search) -> None:
+    """A few steps, until nobody gains by another."""
+    for _ in range(MOVES):
+        linear = search.linear()
+        gains = linear.gain()[search.alive]
+        if len(gains) and bool((gains < STILL).all()):
+            return
+        search.move(linear=linear)
+
+
 def _centres(model: GreyBox) -> dict[str, Tensor]:
     """Hyperparameters in the middle of their priors."""
     with torch.random.fork_rng(devices=[]):
@@ -293,8 +209,7 @@ def _taken(guide: ModeGuide, model: GreyBox, batch: Batch) -> Iterator[Finding]:
     if not search.alive.any():
         return
     begin(search, parts)
-    for _ in range(MOVES):
-        search.move()
+    _settle(search)
     kappa = search.linear().taken(len(search.scores))[search.alive]
     if not len(kappa):
         return

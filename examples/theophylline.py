@@ -18,6 +18,8 @@ import torch
 
 import groundvae as gv
 
+FASTEST = 8.0  # 1/h, of absorption: what may go up without bound becomes stiff for any solver
+
 
 class Theophylline(gv.Dynamics):
     """One compartment; left out: how absorption goes."""
@@ -36,7 +38,7 @@ class Theophylline(gv.Dynamics):
         return {"gut": inputs.Dose, "log_rate": torch.log(z.absorption), "concentration": 0.0}
 
     def rate(self, t, state, z, inputs):
-        absorbed = torch.exp(state.log_rate) * state.gut
+        absorbed = torch.exp(state.log_rate).clamp(max=FASTEST) * state.gut
         cleared = z.clearance * state.concentration
         return {
             "gut": -absorbed,

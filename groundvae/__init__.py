@@ -27,6 +27,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -41,9 +42,21 @@ _WHERE = {
 }
 __all__ = sorted(_WHERE)
 
+RENAMED = {
+    "GaussianNoise": "Gaussian",
+    "HarmonicResidual": "Waves",
+    "NeuralResidual": "Network",
+    "PhysicsLatent": "Latent",
+}
+"""Names of the version before, which still work for this one and say what they are called now."""
+
 
 def __getattr__(name: str) -> Any:
     """A public name, from the module that defines it."""
+    if name in RENAMED:
+        said = f"groundvae.{name} is called {RENAMED[name]} and goes with the next minor version"
+        warnings.warn(said, DeprecationWarning, stacklevel=2)
+        name = RENAMED[name]
     if name not in _WHERE:
         raise AttributeError(f"groundvae has no {name!r}, known: {', '.join(__all__)}")
     return getattr(importlib.import_module(_WHERE[name]), name)

@@ -151,7 +151,7 @@ def in_words(z: Mapping[str, Tensor], row: int) -> str:
     >>> in_words({"omega": torch.tensor([1.0, 2.5])}, 1)
     'omega = 2.5'
     """
-    return ", ".join(f"{name} = {float(value[row]):.4g}" for name, value in z.items())
+    return ", ".join(f"{name} = {float(value[row].detach()):.4g}" for name, value in z.items())
 
 
 def wrong(law: Callable[..., Any], told: str) -> InputError:

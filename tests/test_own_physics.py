@@ -197,7 +197,7 @@ def test_a_skeleton_can_be_prepared(kind: str, tmp_path: Path) -> None:
         write_new(New(path, kind))  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("name", [name for name in EXAMPLES if name != "rlc"])
+@pytest.mark.parametrize("name", EXAMPLES)
 def test_an_example_runs_through(name: str) -> None:
     path = str(ROOT / "examples" / f"{name}.py")
     entry = find_system(path)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import configparser
 import json
 import os
 import shutil
 import subprocess
 import sys
+import tarfile
 import zipfile
 from pathlib import Path
 
 import pytest
+
+import groundvae
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("physics", "data", "models", "guides", "inference", "diagnostics", "cli")
@@ -58,6 +62,36 @@ def test_an_installed_wheel_imports_from_where_it_is(wheel: Path, tmp_path: Path
     assert sorted(found) == modules()
     outside = {name: file for name, file in found.items() if not Path(file).is_relative_to(scratch)}
     assert outside == {}
+
+
+def test_nothing_is_wrong_with_what_is_uploaded(wheel: Path, tmp_path: Path) -> None:
+    pytest.importorskip("twine")
+    source = wheel.parent / "source"
+    build = ("-m", "build", "--sdist", "--no-isolation", "--outdir", tmp_path)
+    run(*build, source, cwd=tmp_path)
+    sdist = next(tmp_path.glob("*.tar.gz"))
+    run("-m", "twine", "check", "--strict", wheel, sdist, cwd=tmp_path)
+    with tarfile.open(sdist) as archive:
+        held = {name.split("/", 1)[-1] for name in archive.getnames()}
+    for name in ("CITATION.cff", "docs/tutorial.md", "examples/tutorial.ipynb", "run.py"):
+        assert name in held
+
+
+def test_there_is_one_version(wheel: Path) -> None:
+    version = groundvae.__version__
+    assert wheel.name.startswith(f"groundvae-{version}-")
+    assert f"version: {version}\n" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    changes = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert changes.startswith(f"# Changelog\n\n## {version}")
+
+
+def test_every_extra_is_told() -> None:
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg", encoding="utf-8")
+    pages = [*(ROOT / "docs").glob("*.md"), ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
+    told = "\n".join(page.read_text(encoding="utf-8") for page in pages)
+    for extra in setup["options.extras_require"]:
+        assert f"groundvae[{extra}]" in told or f".[{extra}]" in told, extra
 
 
 def test_the_wheel_claims_no_common_name(wheel: Path) -> None:

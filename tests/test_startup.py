@@ -19,6 +19,7 @@ ROOT = Path(__file__).resolve().parents[1]
 HEAVY = ("torch", "pyro", "scipy", "arviz", "matplotlib", "xarray", "numpy", "pandas")
 COMMANDS = ("simulate", "check", "fit", "posterior", "predict", "diagnose", "compare", "data")
 SECONDS = 1.0
+IMPORT_SECONDS = 0.5
 PROGRAM = """
 import json, runpy, sys
 runpy.run_path(sys.argv[1])["expose_checkout"]()
@@ -70,13 +71,21 @@ def test_the_list_needs_no_tensors() -> None:
 
 @pytest.mark.parametrize("arguments", [(), ("--help",), ("list",)], ids=" ".join)
 def test_it_answers_in_a_second(arguments: tuple[str, ...]) -> None:
-    assert offered() or after(*arguments)[1] < SECONDS
+    limit = SECONDS if arguments else IMPORT_SECONDS
+    assert offered() or min(after(*arguments)[1] for _ in range(2)) < limit
 
 
 def test_the_list_is_what_is_registered() -> None:
     written = OURS.read_text(encoding="utf-8").splitlines()
     told = [line for each in catalogue() for line in each.splitlines()]
     assert offered() or written == told, "`make catalogue` writes it anew"
+
+
+@pytest.mark.parametrize(("old", "new"), groundvae.RENAMED.items())
+def test_a_name_of_the_version_before_works_and_warns(old: str, new: str) -> None:
+    with pytest.warns(DeprecationWarning, match=f"groundvae.{old} is called {new} and goes"):
+        assert getattr(groundvae, old) is getattr(groundvae, new)
+    assert old not in dir(groundvae)
 
 
 def test_every_public_name_is_there() -> None:
