@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import arviz as az
 import xarray as xr
 
 from groundvae.cli.console import note
 from groundvae.data.dataset import Dataset
 from groundvae.data.likeness import differences
 from groundvae.guides.phase import Ending
+from groundvae.inference import arviz as az
 from groundvae.inference.posterior import AWAY
 from groundvae.inference.run import Run
 

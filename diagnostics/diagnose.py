@@ -10,7 +10,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-import arviz as az
 import pandas as pd
 
 from groundvae.data.atomic import replacing
@@ -24,6 +23,7 @@ from groundvae.diagnostics.observations import as_table, observe
 from groundvae.diagnostics.report import Page, Panel, write_report
 from groundvae.diagnostics.style import save_figure
 from groundvae.diagnostics.verdict import Verdict
+from groundvae.inference import arviz as az
 from groundvae.inference.inferencedata import mark
 from groundvae.inference.run import Run
 

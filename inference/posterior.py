@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import arviz as az
 import numpy as np
 import pyro
 import torch
@@ -17,6 +16,7 @@ from groundvae.data.dataset import Dataset
 from groundvae.data.errors import InputError
 from groundvae.guides.guide import log_prob_of
 from groundvae.guides.simulation import simulate
+from groundvae.inference import arviz as az
 from groundvae.inference.bad import each_alone, prior_latents, stood_in, with_stand_ins
 from groundvae.inference.block import block_seed, block_size
 from groundvae.inference.inferencedata import WEIGHTS, to_inference_data

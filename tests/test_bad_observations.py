@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import arviz as az
 import numpy as np
 import pytest
 import torch
@@ -17,6 +16,7 @@ from groundvae.data.dataset import Dataset
 from groundvae.data.errors import InputError
 from groundvae.data.pendulum import simulate
 from groundvae.guides.laplace import LaplaceGuide
+from groundvae.inference import arviz as az
 from groundvae.inference.importance import smooth
 from groundvae.inference.inferencedata import save_inference_data
 from groundvae.inference.posterior import PosteriorOptions, posterior
