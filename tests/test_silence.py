@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from groundvae.cli.main import main
-from groundvae.cli.source import read_data
+from groundvae.cli.source import FileRows, read_data
 from groundvae.data.dataset import Dataset
 from groundvae.data.galaxy import simulate as galaxies
 from groundvae.data.likeness import describe, differences
@@ -119,6 +119,16 @@ def test_whole_numbers_of_images_are_scaled_and_it_is_said(
         found = read_data(tmp_path / "d.npz", find_system("galaxy")).x
         np.testing.assert_allclose(found, x, atol=1 / 255)
         assert "whole numbers" in capsys.readouterr().err
+
+
+def test_a_dark_part_of_a_stream_is_scaled_as_the_whole_is(tmp_path: Path) -> None:
+    x = (np.clip(galaxies(4, seed=1).x, 0, 1) * 65535).astype(np.uint16)
+    x[:2] //= 300  # alone they would pass for bytes
+    np.savez(tmp_path / "d.npz", x=x)
+    entry = find_system("galaxy")
+    rows, whole = FileRows(tmp_path / "d.npz", entry), read_data(tmp_path / "d.npz", entry).x
+    for part in (slice(0, 2), slice(2, 4)):
+        np.testing.assert_array_equal(rows.subset(part).x, whole[part])
 
 
 def test_draws_that_run_away_are_counted_and_left_out(tiny: Tiny) -> None:
