@@ -21,6 +21,7 @@ from groundvae.models.stepsize import step_for
 from groundvae.models.system import Outcome, Push, System, filled
 from groundvae.models.trial import Trial, in_words
 from groundvae.models.values import Values
+from groundvae.physics.dense import Dense, dense_output
 from groundvae.physics.errors import DivergedError, tolerant
 from groundvae.physics.hamiltonian import Separable
 from groundvae.physics.signal import Interpolation, Signal
@@ -124,9 +125,15 @@ class Dynamics(System):
 
     def stages(self, inputs: Values) -> Tensor | None:
         """The times (stage,) at which the solver will ask, where they are known and shared."""
-        times = inputs["t"]
-        known = self.method  # one that does not exist is refused on any times
-        return None if times.dim() > 1 else known.stage_times(self.released(times))
+        known, times = self.method, inputs["t"]  # one that does not exist is refused on any times
+        if times.dim() > 1:
+            return None
+        dense = self.dense(times := self.released(times))
+        return known.stage_times(times if dense is None else dense.grid)
+
+    def dense(self, times: Tensor) -> Dense | None:
+        """How ``times`` (time,), s, need no step each; None: they do, as where a signal drives."""
+        return None if self.signals else dense_output(times, self.method)
 
     def trajectory(
         self, z: Values, inputs: Values, pushes: Sequence[Push], lead: torch.Size, ablations: int
@@ -147,8 +154,8 @@ class Dynamics(System):
             gate[0] = 1.0
         times = self.released(inputs["t"])
         try:
-            field = self.field(z, inputs, pushes, gate)
-            path = solve(field, start, times, self.method)
+            field, dense = self.field(z, inputs, pushes, gate), self.dense(times)
+            path = (solve if dense is None else dense.solve)(field, start, times, self.method)
         except DivergedError as error:
             raise error.with_detail(self._culprit(error, z, lead)) from error
         return path[..., -inputs["t"].shape[-1] :, :]

@@ -126,17 +126,28 @@ def _by_tangents(
     count = len(scores)
     latents, slope = values(scores, at[:, :count])
     known = Values(batch.inputs, "input")
-    path, grid, requested = _path(model, latents, at[:, count:], known, solver)
+    times = system.released(known["t"])
+    dense = system.dense(times)
+    stepped = times if dense is None else dense.grid
+    path, grid, requested = _path(model, latents, at[:, count:], known, solver, stepped)
     lost = ~torch.isfinite(path).all(-1).all(0)
     path = path.masked_fill(lost.view(1, -1, 1), 0.0)
     rates = Rates(model, latents, slope, at[:, count:], known)
     begin = rates.begin()
     moved = sensitivities(path, grid, begin, rates.field, rates.jacobians, solver, rates.timed())
-    samples = _samples(requested, batch.inputs["t"].shape[-1])
-    states = path[samples].movedim(0, 1)
+    size = batch.inputs["t"].shape[-1]
+    samples = _samples(requested, size)
+    if dense is None:
+        states = path[samples].movedim(0, 1)
+    else:
+        states = dense(path, rates.field(grid[:, None], path))[-size:].movedim(0, 1)
     mean, rows = _observed(system, values_of(model, latents), states, known)
     seen = rows.flatten(0, 2).any(0).nonzero().squeeze(-1)  # most laws show a state as it is
-    by_raw = moved[..., seen, :][samples].movedim(0, 1)
+    if dense is None:
+        by_raw = moved[..., seen, :][samples].movedim(0, 1)
+    else:
+        slopes = _slopes(rates, grid, path, moved)[..., seen, :]
+        by_raw = dense(moved[..., seen, :], slopes)[-size:].movedim(0, 1)
     rows = rows[..., seen]
     jacobian = rows * by_raw if len(seen) == 1 else rows @ by_raw
     jacobian = jacobian.flatten(1, 2)
@@ -145,17 +156,33 @@ def _by_tangents(
     return Linearization(mean, jacobian)
 
 
+def _slopes(rates: Rates, grid: Tensor, path: Tensor, moved: Tensor) -> Tensor:
+    """How ``moved`` (step + 1, n, d, parameter) changes with time, at all times of a grid."""
+    own, push = rates.jacobians(grid[:, None], path)
+    timed = rates.timed()
+    if timed is not None:
+        features = timed.features(grid)
+        block = push.new_zeros(*push.shape[:-1], features.shape[-1])
+        block[..., timed.rows, :] = features.unsqueeze(1)
+        push = torch.cat([push, block], -1)
+    return own @ moved + push
+
+
 def _path(
-    model: GreyBox, latents: Tensor, auxiliary: Tensor, known: Values, solver: FixedStep
+    model: GreyBox,
+    latents: Tensor,
+    auxiliary: Tensor,
+    known: Values,
+    solver: FixedStep,
+    times: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """States (step + 1, n, d) on the solver's own grid, and where in it the samples stand.
+    """States (step + 1, n, d) on the solver's own grid, and where in it the ``times`` stand.
 
     The grid is (step + 1,) and the places (time,), or (step + 1, n) and (n, time) where times are
     of each observation's own.
     """
     system = model.system
     assert isinstance(system, Dynamics)
-    times = system.released(known["t"])
     z, own = values_of(model, latents), times.dim() > 1
     stages = None if own else solver.stage_times(times)
     bound = model.bound(z, auxiliary, known, stages=stages)
