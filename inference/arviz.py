@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Mapping
 from contextlib import suppress
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,22 +21,18 @@ from scipy.stats import binom
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", FutureWarning)  # ArviZ announces its next major version
-    import arviz
+    arviz: Any = import_module("arviz")
 
 TREES = int(arviz.__version__.split(".")[0]) >= 1
 """Whether ArviZ has trees in place of InferenceData."""
 SIMULATIONS = 100_000  # of an ECDF, for its band under 1.x
 
-if TYPE_CHECKING:
-    from arviz import InferenceData
-elif TREES:
-    from arviz_stats.base import array_stats
-    from arviz_stats.ecdf_utils import get_pointwise_confidence_band
-
-    from groundvae.inference.groups import InferenceData
+array_stats: Any = import_module("arviz_stats.base").array_stats if TREES else None
+ecdf: Any = import_module("arviz_stats.ecdf_utils" if TREES else "arviz.stats.ecdf_utils")
+if TYPE_CHECKING or TREES:
+    from groundvae.inference.groups import InferenceData as InferenceData
 else:
-    from arviz import InferenceData
-    from arviz.stats.ecdf_utils import ecdf_confidence_band as exact_band
+    InferenceData = arviz.InferenceData
 
 
 def drawn(arrays: Mapping[str, np.ndarray]) -> xr.Dataset:
@@ -55,7 +52,8 @@ def from_groups(**groups: xr.Dataset) -> InferenceData:
 def from_netcdf(path: Path | str) -> InferenceData:
     """What ``to_netcdf`` of either version wrote."""
     if not TREES:
-        return arviz.from_netcdf(str(path))
+        found: InferenceData = arviz.from_netcdf(str(path))
+        return found
     tree = xr.open_datatree(path, engine="h5netcdf")
     groups = {name: child.to_dataset() for name, child in tree.children.items()}
     return InferenceData(attrs=tree.attrs, **groups)
@@ -111,9 +109,10 @@ def psens(posterior: xr.Dataset, component: str, density: xr.Dataset) -> xr.Data
     ``component``: ``prior`` or ``likelihood``, whose log density of each draw ``density`` holds.
     """
     one = from_groups(**{"posterior": posterior, f"log_{component}": density})
-    if TREES:
-        return arviz.psense(one, group=component)
-    return arviz.psens(one, component=component)
+    found: xr.Dataset = (
+        arviz.psense(one, group=component) if TREES else arviz.psens(one, component=component)
+    )
+    return found
 
 
 def loo(inference_data: Any, **how: Any) -> Mapping[str, Any]:
@@ -125,12 +124,14 @@ def loo(inference_data: Any, **how: Any) -> Mapping[str, Any]:
 
 def rhat(posterior: xr.Dataset) -> xr.Dataset:
     """Rank-normalized R-hat of variables (chain, draw, ...)."""
-    return arviz.rhat(posterior)
+    found: xr.Dataset = arviz.rhat(posterior)
+    return found
 
 
 def ess(posterior: xr.Dataset, method: str) -> xr.Dataset:
     """Effective sample size, ``bulk`` or ``tail``, of variables (chain, draw, ...)."""
-    return arviz.ess(posterior, method=method)
+    found: xr.Dataset = arviz.ess(posterior, method=method)
+    return found
 
 
 def kde(draws: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -142,11 +143,11 @@ def kde(draws: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def ecdf_band(n: int, levels: np.ndarray, probability: float) -> tuple[np.ndarray, np.ndarray]:
     """Simultaneous band (level,) of the ECDF of ``n`` uniform values; by simulation under 1.x."""
     if not TREES:
-        low, high = exact_band(n, levels, levels, probability)
+        low, high = ecdf.ecdf_confidence_band(n, levels, levels, probability)
         return low, high
     shares = np.diff(levels, prepend=0.0, append=1.0)
     counts = np.random.default_rng(0).multinomial(n, shares, SIMULATIONS).cumsum(1)[:, :-1]
     tails = np.minimum(binom.cdf(counts, n, levels), binom.sf(counts - 1, n, levels)).min(1)
     pointwise = np.quantile(1 - 2 * tails, probability)
-    low, high = get_pointwise_confidence_band(pointwise, n, levels)
+    low, high = ecdf.get_pointwise_confidence_band(pointwise, n, levels)
     return low, high

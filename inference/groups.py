@@ -12,6 +12,9 @@ import xarray as xr
 class InferenceData(Mapping[str, xr.Dataset]):
     """Datasets by name, as ArviZ had them before 1.0; its functions take it as it is.
 
+    ``attrs``: of the whole, by name; ``warn_on_custom_groups`` is taken as ArviZ took it: there is
+    nothing to warn of.
+
     >>> found = InferenceData(posterior=xr.Dataset({"a": ("draw", [1.0, 2.0])}))
     >>> found.groups(), float(found["posterior"]["a"].mean())
     (['posterior'], 1.5)
@@ -20,8 +23,8 @@ class InferenceData(Mapping[str, xr.Dataset]):
     def __init__(
         self,
         *,
-        attrs: Mapping[str, Any] | None = None,
-        warn_on_custom_groups: bool = False,
+        attrs: Any = None,
+        warn_on_custom_groups: Any = False,
         **groups: xr.Dataset,
     ) -> None:
         self._groups = {k: v for k, v in groups.items() if v is not None}

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+import torch
 
 from groundvae.cli.main import main
 from groundvae.cli.source import FileRows, read_data
 from groundvae.data.dataset import Dataset
+from groundvae.data.errors import InputError
 from groundvae.data.galaxy import simulate as galaxies
 from groundvae.data.likeness import describe, differences
 from groundvae.data.pendulum import simulate
@@ -21,8 +24,10 @@ from groundvae.inference import plateau
 from groundvae.inference.inferencedata import save_inference_data
 from groundvae.inference.posterior import PosteriorOptions, posterior
 from groundvae.inference.run import load_run
+from groundvae.inference.steps import fine_enough
 from groundvae.models.intervention import Change
 from groundvae.models.ownfile import find_system
+from groundvae.physics.solver import RK4
 
 if TYPE_CHECKING:
     from tests.conftest import Tiny
@@ -131,8 +136,13 @@ def test_a_dark_part_of_a_stream_is_scaled_as_the_whole_is(tmp_path: Path) -> No
         np.testing.assert_array_equal(rows.subset(part).x, whole[part])
 
 
-def test_draws_that_run_away_are_counted_and_left_out(tiny: Tiny) -> None:
+def test_draws_that_run_away_are_counted_and_left_out(
+    tiny: Tiny, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run, data = load_run(tiny.run), simulate(4, seed=1)
+    monkeypatch.setattr(
+        "groundvae.inference.posterior.fine_enough", lambda *_: contextlib.nullcontext()
+    )
     far = posterior(run, data, FEW, changes={"omega": Change(factor=80.0)})
     away = far["constant_data"]["runaway_draws"].values
     assert away.max() > 0
@@ -140,6 +150,27 @@ def test_draws_that_run_away_are_counted_and_left_out(tiny: Tiny) -> None:
     assert not (x > 20 * np.abs(data.x).max()).any()
     usual = posterior(run, data, FEW)["constant_data"]
     assert "runaway_draws" not in usual
+
+
+def test_a_faster_world_is_solved_with_a_finer_step(tiny: Tiny) -> None:
+    """What a step of 0.05 s gives of it is finite, and wrong."""
+    run, data, change = load_run(tiny.run), simulate(4, seed=1), {"omega": Change(factor=4.0)}
+    found = posterior(run, data, FEW, changes=change)["physics_predictive"]["x"].values
+    usual = run.model.system.solver
+    run.model.system.solver = RK4(0.0005)
+    exact = posterior(run, data, FEW, changes=change)["physics_predictive"]["x"].values
+    run.model.system.solver = RK4(0.05)
+    with fine_enough(run.model, run.batch(data), {"omega": torch.ones(1, 4)}, {}) as step:
+        assert step is None  # nothing was changed
+    run.model.system.solver = usual
+    assert np.median(np.abs(found - exact)) < 1e-2
+
+
+def test_a_world_too_fast_to_solve_is_refused(tiny: Tiny) -> None:
+    run, data = load_run(tiny.run), simulate(4, seed=1)
+    with pytest.raises(InputError, match=r"no step of 0\.00039 s or above solves the law"):
+        posterior(run, data, FEW, changes={"omega": Change(factor=1e6)})
+    assert run.model.system.method.solver.step == 0.05
 
 
 def test_a_plateau_is_told(tiny: Tiny) -> None:
