@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 import torch
 
+from groundvae.cli.doubts import warn_of_run
 from groundvae.cli.main import main
 from groundvae.cli.source import FileRows, read_data
 from groundvae.data.dataset import Dataset
 from groundvae.data.errors import InputError
 from groundvae.data.galaxy import simulate as galaxies
-from groundvae.data.likeness import describe, differences
+from groundvae.data.likeness import describe, differences, other_times
 from groundvae.data.pendulum import simulate
 from groundvae.guides.phase import Ending
 from groundvae.inference import arviz as az
@@ -91,6 +92,27 @@ def test_data_are_compared_with_those_of_the_fit(case: str) -> None:
     told = list(differences(describe(data), Dataset(size * data.x, {"t": t})))
     assert len(told) == (1 if expected else 0)
     assert expected in " ".join(told)
+
+
+@pytest.mark.parametrize(
+    ("times", "other"),
+    [
+        (0.05 * np.arange(50), False),
+        (0.05 * np.arange(25), True),
+        (0.04 * np.arange(50), True),
+        (0.5 + 0.05 * np.arange(40), True),
+    ],
+)
+def test_other_times_are_told_of_a_guide_that_does_not_search(
+    times: np.ndarray, other: bool, tiny: Tiny, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, data = load_run(tiny.run), Dataset(np.ones((3, len(times))), {"t": times})
+    assert other_times(run.config.known, data) == other
+    warn_of_run(run, tiny.run, data)
+    assert "networks alone" not in capsys.readouterr().err  # it searches
+    run.guide = run.guide.first  # type: ignore[assignment, attr-defined]
+    warn_of_run(run, tiny.run, data)
+    assert ("is networks alone" in capsys.readouterr().err) == other
 
 
 def test_degrees_are_met_by_the_commands(
