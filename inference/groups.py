@@ -47,6 +47,10 @@ class InferenceData(Mapping[str, xr.Dataset]):
         found: xr.Dataset = groups[name]
         return found
 
+    def __delattr__(self, name: str) -> None:
+        if self._groups.pop(name, None) is None:
+            super().__delattr__(name)
+
     def __repr__(self) -> str:
         return f"InferenceData of {', '.join(self)}"
 

@@ -95,6 +95,8 @@ def test_groups_as_a_tree(drawn: az.InferenceData, tmp_path: Path) -> None:
     assert "observation" not in moved["prior"].coords
     one.add_groups({"more": xr.Dataset({"a": 1})})
     assert "more" in one
+    del one.prior
+    assert "prior" not in one
     with pytest.raises(AttributeError, match="no group 'nothing'"):
         _ = one.nothing
     one.load().to_netcdf(tmp_path / "t.nc", engine="h5netcdf")
