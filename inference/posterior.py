@@ -232,7 +232,7 @@ def _draw(
     # Before anything is predicted: draws are the same, whatever is.
     more = _more(run, batch, found, options.draws - n, kept)
     known = first | {k: v[:n] for k, v in hyper.items()}
-    with fine_enough(run.model, ahead, first, changes or {}):
+    with fine_enough(run.model, batch, ahead, first, changes or {}):
         prediction = predict(run, batch, ahead, known, changes)
     groups = dict(prediction.groups)
     if prediction.log_joint is not None:

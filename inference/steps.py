@@ -21,10 +21,11 @@ from groundvae.data.errors import InputError
 from groundvae.models.dynamics import Dynamics
 from groundvae.models.greybox import AUXILIARY, GreyBox
 from groundvae.models.intervention import Change
-from groundvae.models.stepsize import HALVINGS, disagreement
+from groundvae.models.stepsize import disagreement
 from groundvae.physics.errors import tolerant
 from groundvae.physics.solver import ParallelAdjoint
 
+HALVINGS = 5  # of the step, before changes count as too large to solve
 SOME = 20  # draws of each observation that are tried
 LOST = 0.25  # of them, whose path is not finite, above which a step is too long
 NEAR = 0.01  # of the data's spread, that halving a step may move a path by
@@ -33,13 +34,18 @@ USUAL = 2.0  # times the error without changes, that is as good as none
 
 @contextmanager
 def fine_enough(
-    model: GreyBox, batch: Batch, latents: Mapping[str, Tensor], changes: Mapping[str, Change]
+    model: GreyBox,
+    batch: Batch,
+    ahead: Batch,
+    latents: Mapping[str, Tensor],
+    changes: Mapping[str, Change],
 ) -> Iterator[float | None]:
     """Solve the law, inside, at a step that suits changed latents; gives it, s, if it has one.
 
     Args:
         model: of which a law of motion with a step is solved anew; others are left as they are.
-        batch: where it is predicted at.
+        batch: what was observed, which says what is a small error.
+        ahead: where it is predicted at.
         latents: (draw, observation, ...) as they were inferred.
         changes: to them.
 
@@ -61,14 +67,14 @@ def fine_enough(
     changed = few | {
         k: model.latents.wrapped(k, change(few[k])) for k, change in changes.items() if k in few
     }
-    spread = batch.x.std()
+    spread = (batch.x if batch.observed is None else batch.x[batch.observed]).std()
 
     def error(at: Mapping[str, Tensor], step: float) -> float:
         def solved(step: float) -> Tensor:
             system.solver = replace(inner, step=step)
             physics = {k: v for k, v in at.items() if k != AUXILIARY}
             with tolerant():
-                found = model.decode(physics, at.get(AUXILIARY), batch.inputs, reduced=False)
+                found = model.decode(physics, at.get(AUXILIARY), ahead.inputs, reduced=False)
             return found.full.flatten(0, 1)
 
         lost = ~torch.isfinite(solved(step)).flatten(1).all(1)
