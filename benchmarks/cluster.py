@@ -26,7 +26,7 @@ import numpy as np
 import psutil
 
 PROGRAM = [sys.executable, str(Path(__file__).resolve().parents[1] / "run.py")]
-SWEEP = ["--variants", "physics-only", "--steps", "60", "--seeds", *map(str, range(8))]
+SWEEP = ["--variants", "physics-only", "--seeds", *map(str, range(8)), "--steps"]
 
 
 @dataclass(frozen=True)
@@ -102,22 +102,12 @@ def sweeps(asked: argparse.Namespace, folder: Path) -> None:
     """A sweep of eight cells on each cluster."""
     for cluster in asked.clusters:
         out = folder / f"sweep-{cluster.replace(':', '-')}"
-        row = timed(
-            [
-                "compare",
-                "pendulum",
-                "--out",
-                str(out),
-                *SWEEP,
-                "--threads",
-                "1",
-                "--cluster",
-                cluster,
-            ]
-            if cluster == "none"
-            else ["compare", "pendulum", "--out", str(out), *SWEEP, "--cluster", cluster]
+        command = ["compare", "pendulum", *SWEEP, str(asked.steps), "--threads", "1"]
+        row = timed([*command, "--out", str(out), "--cluster", cluster])
+        print(
+            f"8 cells {cluster:>8}  {row.seconds:8.1f} s  {row.processor:8.1f} s of processor",
+            flush=True,
         )
-        print(f"8 cells {cluster:>8}  {row.seconds:8.1f} s  {row.processor:8.1f} s of processor")
 
 
 def main() -> None:
@@ -130,6 +120,7 @@ def main() -> None:
     parser.add_argument("--block", type=int, default=500)
     parser.add_argument("--kill", action="store_true")
     parser.add_argument("--sweep", action="store_true")
+    parser.add_argument("--steps", type=int, default=400, help="of each cell of a sweep")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         (sweeps if asked.sweep else posteriors)(asked, Path(folder))

@@ -18,7 +18,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
-import arviz as az
 import numpy as np
 import pyro
 import torch
@@ -42,6 +41,7 @@ from groundvae.guides.family import START
 from groundvae.guides.laplace import LaplaceApproximation, LaplaceGuide
 from groundvae.guides.phase import SLEEP, Fitting, Terms
 from groundvae.guides.simulation import simulate
+from groundvae.inference import arviz as az
 from groundvae.inference.posterior import posterior
 from groundvae.inference.run import Run, load_run
 from groundvae.inference.stacking import stack, stacking_weights

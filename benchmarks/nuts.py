@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
-import arviz as az
 import torch
 import tyro
 import xarray as xr
@@ -23,6 +22,7 @@ from rich.table import Table
 from groundvae.cli.source import TEST
 from groundvae.data.dataset import Dataset
 from groundvae.diagnostics.guide_vs_nuts import GuideVsNuts, compute_guide_vs_nuts
+from groundvae.inference import arviz as az
 from groundvae.inference.inferencedata import save_inference_data
 from groundvae.inference.nuts import NutsOptions, nuts
 from groundvae.inference.posterior import PosteriorOptions, posterior

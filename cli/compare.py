@@ -7,10 +7,11 @@ import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import cached_property, partial
+from functools import cached_property, lru_cache, partial
 from itertools import product
 from pathlib import Path
 from statistics import mean, stdev
+from uuid import uuid4
 
 import torch
 
@@ -63,9 +64,9 @@ class Cell:
 class Shared:
     """What all cells are fitted to and measured on."""
 
-    def __init__(self, asked: Compare) -> None:
-        self.entry = find_system(asked.system)
-        self.splits = default_splits(self.entry, asked.root)
+    def __init__(self, system: str, root: Path | None) -> None:
+        self.entry = find_system(system)
+        self.splits = default_splits(self.entry, root)
 
     @cached_property
     def digest(self) -> str:
@@ -76,6 +77,12 @@ class Shared:
         """Of all that makes a cell: the whole config of its run, and the data."""
         run = unfitted(command, self.entry, self.splits.train, self.splits.source)
         return digest_of((json.dumps(asdict(run.config)) + self.digest).encode())
+
+
+@lru_cache(maxsize=1)
+def shared_by(system: str, root: Path | None, call: str) -> Shared:
+    """Made once by each worker and ``call``, however many cells it does."""
+    return Shared(system, root)
 
 
 def run(asked: Compare) -> None:
@@ -144,17 +151,17 @@ def work(asked: Compare) -> Callable[[Cell], tuple[Cell, Row]]:
     """What is done with each cell, here or by a worker."""
     asked = replace(asked, out=asked.out.resolve())
     if asked.cluster != NONE:
-        return partial(measure_apart, asked)
-    shared = Shared(asked)
+        return partial(measure_apart, asked, uuid4().hex)
+    shared = Shared(asked.system, asked.root)
     note(set_threads(asked.threads, shared.splits.train.x[0].size))
     return partial(measure, asked, shared)
 
 
-def measure_apart(asked: Compare, cell: Cell) -> tuple[Cell, Row]:
+def measure_apart(asked: Compare, call: str, cell: Cell) -> tuple[Cell, Row]:
     """``measure`` by a worker, which tells its progress to a file of the cell's own."""
     asked.out.mkdir(parents=True, exist_ok=True)
     with telling_to(asked.out / f"{cell.folder}.log"):
-        return measure(asked, Shared(asked), cell)
+        return measure(asked, shared_by(asked.system, asked.root, call), cell)
 
 
 def measure(asked: Compare, shared: Shared, cell: Cell) -> tuple[Cell, Row]:

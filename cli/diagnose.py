@@ -5,7 +5,6 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-import arviz as az
 import numpy as np
 
 from groundvae.cli.commands import Diagnose
@@ -21,6 +20,7 @@ from groundvae.data.unusable import usable
 from groundvae.diagnostics.diagnose import diagnose
 from groundvae.diagnostics.report import summary
 from groundvae.diagnostics.style import choose
+from groundvae.inference import arviz as az
 from groundvae.inference.cluster import NONE, check_cluster
 from groundvae.inference.inferencedata import assembled, save_inference_data
 from groundvae.inference.nuts import NutsOptions, nuts

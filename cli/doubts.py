@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import arviz as az
 import xarray as xr
 
 from groundvae.cli.console import note
 from groundvae.data.dataset import Dataset
-from groundvae.data.likeness import differences
+from groundvae.data.likeness import differences, other_times
+from groundvae.guides.guide import AmortizedGuide
 from groundvae.guides.phase import Ending
+from groundvae.inference import arviz as az
 from groundvae.inference.posterior import AWAY
 from groundvae.inference.run import Run
 
@@ -41,6 +42,12 @@ def warn_of_run(run: Run, folder: Path, data: Dataset) -> None:
         )
     for told in differences(run.config.known, data):
         note(f"WARNING: {told}")
+    if isinstance(run.guide, AmortizedGuide) and other_times(run.config.known, data):
+        note(
+            f"WARNING: the guide {run.config.how.guide} is networks alone, which know the times of "
+            "the fit: on others its intervals hold less than they claim; fit on such times, or by "
+            "a guide that searches (laplace-normal, modes), or use --nuts"
+        )
 
 
 def warn_of_unusable(result: az.InferenceData) -> None:

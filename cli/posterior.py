@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-import arviz as az
 import numpy as np
 from pyro.distributions import TorchDistribution
 
@@ -17,6 +16,7 @@ from groundvae.cli.source import assigned, default_splits, read_data
 from groundvae.cli.streaming import is_streamed, stream
 from groundvae.data.dataset import Dataset
 from groundvae.data.errors import InputError
+from groundvae.inference import arviz as az
 from groundvae.inference.generation import population_ratio
 from groundvae.inference.importance import UNRELIABLE, guide_ratio, prior_ratio, resample
 from groundvae.inference.inferencedata import save_inference_data

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import arviz as az
 import numpy as np
 
 from groundvae.cli.commands import Simulate
@@ -17,6 +16,7 @@ from groundvae.data.root import STAND_IN
 from groundvae.diagnostics.contactsheet import SHOWN, plot_contact_sheet
 from groundvae.diagnostics.generated import Along, plot_generated
 from groundvae.diagnostics.style import save_figure
+from groundvae.inference import arviz as az
 from groundvae.inference.generation import as_dataset, generate
 from groundvae.inference.inferencedata import save_inference_data
 from groundvae.inference.run import Run, load_run

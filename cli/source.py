@@ -16,7 +16,7 @@ from groundvae.cli.console import note
 from groundvae.data.dataset import Dataset, dataset_of, load_dataset
 from groundvae.data.errors import InputError
 from groundvae.data.input import BASE
-from groundvae.data.npz import full_scale, look_into
+from groundvae.data.npz import full_scale, largest_of, look_into
 from groundvae.data.reading import read
 from groundvae.data.root import Splits
 from groundvae.data.rows import Arrays, Labelled, open_rows
@@ -151,6 +151,9 @@ class FileRows:
         opened = open_rows(path, own | dict.fromkeys(entry.source.references, 1))
         self.opened: Arrays | Labelled | Dataset
         self.opened = read_data(path, entry) if opened is None else opened
+        self.most: float | None = None
+        if isinstance(opened, Arrays) and opened.arrays["x"].dtype.kind in "iu":
+            self.most = largest_of(opened.arrays["x"])  # of all: a part alone may be dark
 
     def __len__(self) -> int:
         return len(self.opened)
@@ -159,7 +162,13 @@ class FileRows:
         """Some of the observations; those that cannot be used have no samples."""
         if isinstance(self.opened, Dataset):
             return self.opened.subset(index)
-        data = _parsed(self.opened.part(index), self.entry, self.path, quiet=index.start > 0)
+        data = _parsed(
+            self.opened.part(index),
+            self.entry,
+            self.path,
+            quiet=index.start > 0,
+            largest=self.most,
+        )
         return _checked(
             data, self.entry, self.path, refuse_missing=self.refuse_missing, first=index.start
         )
@@ -172,8 +181,12 @@ def _parsed(
     how: Reading | None = None,
     *,
     quiet: bool = False,
+    largest: float | None = None,
 ) -> Dataset:
-    """A data file of one system, or part of it, as it stands there."""
+    """A data file of one system, or part of it, as it stands there.
+
+    ``quiet``: what is odd was said before; ``largest``: value of the whole, of which it is a part.
+    """
     system = entry.system
     columns = how.columns if how is not None else ()
     if isinstance(source, Path) and path.suffix in entry.source.readers:
@@ -193,7 +206,7 @@ def _parsed(
         return _doubted(data, look_into(source), entry, path)
     assert isinstance(source, dict)
     data = dataset_of(source, path, coordinates=names, latents=latents)
-    return _doubted(data, source, entry, path, quiet=quiet)
+    return _doubted(data, source, entry, path, quiet=quiet, largest=largest)
 
 
 def _checked(
@@ -237,11 +250,12 @@ def _doubted(
     path: Path,
     *,
     quiet: bool = False,
+    largest: float | None = None,
 ) -> Dataset:
     """The data as they are meant: whole numbers of images scaled, arrays nobody uses named."""
     kind = arrays["x"].dtype if "x" in arrays else data.x.dtype
     if kind.kind in "iu" and len(entry.system.axes) == IMAGE_RANK:
-        most = full_scale(data.x, kind)
+        most = full_scale(data.x if largest is None else largest, kind)
         if not quiet:
             note(f"{path}: x holds whole numbers ({kind}), taken as 0 .. {most:.0f} for 0 .. 1")
         data = replace(data, x=data.x / np.float32(most))

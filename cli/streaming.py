@@ -6,8 +6,6 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-import arviz as az
-
 from groundvae.cli.commands import Posterior, Predict
 from groundvae.cli.console import err, say, set_threads
 from groundvae.cli.doubts import warn_of_run, warn_of_unusable, warn_of_unusual
@@ -16,6 +14,7 @@ from groundvae.cli.source import FileRows
 from groundvae.data.atomic import check_writable, digest_of_file
 from groundvae.data.errors import InputError
 from groundvae.data.rows import Rows
+from groundvae.inference import arviz as az
 from groundvae.inference.cluster import NONE, check_cluster
 from groundvae.inference.inferencedata import save_inference_data
 from groundvae.inference.options import PosteriorOptions

@@ -57,7 +57,8 @@ class Batch:
             for v in (data.error, data.censored)
         )
         batch = Batch(x, inputs, None, data.own, error, censored, data.signals)
-        missing = torch.isnan(x)
+        infinite = torch.isinf(x).flatten(1).any(1)  # such an observation has no samples
+        missing = torch.isnan(x) | infinite.view(-1, *[1] * (x.dim() - 1))
         if not missing.any():
             return batch
         return replace(batch, x=x.masked_fill(missing, 0.0), observed=~missing)

@@ -27,7 +27,8 @@ class Dataset:
     """Observations and what is known of them.
 
     Args:
-        x: (observation, *event); NaN marks a missing sample.
+        x: (observation, *event); NaN marks a missing sample. An observation that holds infinite
+            values counts as one without samples.
         coordinates: what labels the axes, by name. ``t``, s, strictly increasing: (time,), shared
             by all observations, or (observation, time), of each one's own, uneven and of different
             lengths, padded at the end with NaN in ``t`` and in ``x``.
@@ -62,9 +63,8 @@ class Dataset:
     def __post_init__(self) -> None:
         if self.x.ndim < 2 or self.x.size == 0:
             raise InputError(f"x has shape {self.x.shape}, expected (observation, ...), not empty")
-        if np.isinf(self.x).any():
-            where = int(np.isinf(self.x).reshape(len(self.x), -1).any(axis=1).argmax())
-            raise InputError(f"x holds infinite values, first in observation {where}")
+        if np.isinf(self.x).reshape(len(self.x), -1).any(axis=1).all():  # of some: unusable.py
+            raise InputError("x holds infinite values in every observation, expected finite ones")
         times = self.coordinates.get("t")
         if times is not None:
             check_times(times, self.x)

@@ -10,6 +10,7 @@ import numpy as np
 from groundvae.data.dataset import Dataset
 
 NEAR = 0.25  # relative: how near a ratio of sizes is to that of two units
+SAME = 0.05  # likewise: below, steps are the same
 OTHER = 0.5  # likewise: beyond, a time grid is another one
 UNITS = {
     180 / math.pi: "degrees where it knows radians",
@@ -61,8 +62,18 @@ def differences(known: Mapping[str, float], data: Dataset) -> Iterator[str]:
         yield (
             f"t has other steps or another length ({found['step']:.3g} s up to {found['end']:.3g} "
             f"s) than the run was fitted on ({known['step']:.3g} s up to {known['end']:.3g} s): "
-            "intervals may hold less than they claim; fit on such times, or use --nuts"
+            "where samples are few, intervals may hold less than they claim; fit on such times, or "
+            "use --nuts"
         )
+
+
+def other_times(known: Mapping[str, float], data: Dataset) -> bool:
+    """Whether ``data`` begin or end at other times than those described, or have other steps."""
+    found = describe(data)
+    if "step" not in found or "step" not in known:
+        return False
+    off = {k: abs(found[k] - known[k]) for k in ("start", "end", "step")}
+    return off["step"] > SAME * known["step"] or max(off["start"], off["end"]) > known["step"] / 2
 
 
 def _steps(one: Mapping[str, float], other: Mapping[str, float]) -> tuple[float, float]:

@@ -135,7 +135,7 @@ def _pickled(archive: np.lib.npyio.NpzFile, name: str) -> bool:
 
 
 def numbers(array: np.ndarray, dtype: type) -> np.ndarray:
-    """The same, of any shape, as real numbers of one type; what overflows becomes infinite.
+    """The same, of any shape, as real numbers of one type; what overflows is infinite.
 
     Raises:
         TypeError: not real numbers.
@@ -143,11 +143,20 @@ def numbers(array: np.ndarray, dtype: type) -> np.ndarray:
     """
     if np.asarray(array).dtype.kind not in "biuf":
         raise TypeError(f"of type {np.asarray(array).dtype}")
-    with np.errstate(over="ignore"):  # what overflows is infinite, and is refused as such
+    with np.errstate(over="ignore"):  # what overflows is infinite, and is treated as such
         return np.asarray(array, dtype=dtype)
 
 
-def full_scale(whole: np.ndarray, kind: np.dtype) -> float:
+def largest_of(array: np.ndarray, rows: int = 1000) -> float:
+    """The largest value of an array (row, ...) that may be larger than the memory.
+
+    >>> largest_of(np.arange(5), rows=2)
+    4.0
+    """
+    return max(float(array[i : i + rows].max()) for i in range(0, len(array), rows))
+
+
+def full_scale(whole: np.ndarray | float, kind: np.dtype) -> float:
     """What stands for 1 in images of whole numbers of a ``kind``: the most that it holds.
 
     Bytes, or numbers of 16 bits, that were stored as longer ones count as what they are.

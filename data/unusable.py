@@ -24,12 +24,14 @@ def find_unusable(x: np.ndarray, limits: tuple[float, float] = (-np.inf, np.inf)
     """
     flat = x.reshape(len(x), -1)
     there = ~np.isnan(flat)
+    infinite = np.isinf(flat).any(axis=1)
     some = there.any(axis=1)
     high = np.where(there, flat, -np.inf).max(axis=1)
     low = np.where(there, flat, np.inf).min(axis=1)
     furthest = np.where(high >= -low, high, low)
-    usual = np.median(np.abs(furthest[some])) if some.any() else 0.0
-    wrong = some & ((low < limits[0]) | (high > limits[1]))
+    finite = some & ~infinite
+    usual = np.median(np.abs(furthest[finite])) if finite.any() else 0.0
+    wrong = infinite | some & ((low < limits[0]) | (high > limits[1]))
     wrong |= some & (usual > 0) & (np.abs(furthest) > FAR * usual)
     found = dict.fromkeys(np.flatnonzero(~some).tolist(), "no samples")
     found |= {int(i): f"reaches {furthest[i]:.4g}" for i in np.flatnonzero(wrong)}
@@ -52,8 +54,9 @@ def without_values(data: Dataset, rows: Mapping[int, str]) -> Dataset:
 
 
 def usable(data: Dataset) -> np.ndarray:
-    """Which observations have any samples, (observation,) bool."""
-    return np.asarray(~np.isnan(data.x).reshape(len(data), -1).all(axis=1))
+    """Which observations have any samples, all of them finite, (observation,) bool."""
+    flat = data.x.reshape(len(data), -1)
+    return np.asarray(~np.isnan(flat).all(axis=1) & ~np.isinf(flat).any(axis=1))
 
 
 def told(rows: Mapping[int, str]) -> str:

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import cast
 
-import arviz as az
 import numpy as np
 import pyro.distributions as dist
 import torch
@@ -23,6 +22,7 @@ from groundvae.data.batch import Batch
 from groundvae.data.root import STAND_IN
 from groundvae.diagnostics.latents import KnownLatent, is_auxiliary, known_latents, scalar_latents
 from groundvae.diagnostics.selftest import SelfTest, simulate_posterior
+from groundvae.inference import arviz as az
 from groundvae.inference.inferencedata import WEIGHTS, observations_of
 from groundvae.inference.run import Run
 from groundvae.models.circle import cut_open

@@ -11,7 +11,6 @@ from dataclasses import asdict, dataclass, field
 from html import escape
 from pathlib import Path
 
-import arviz as az
 import pandas as pd
 
 from groundvae.data.atomic import replacing
@@ -25,6 +24,7 @@ from groundvae.diagnostics.observations import as_table, observe
 from groundvae.diagnostics.report import Page, Panel, write_report
 from groundvae.diagnostics.style import save_figure
 from groundvae.diagnostics.verdict import Verdict
+from groundvae.inference import arviz as az
 from groundvae.inference.inferencedata import mark
 from groundvae.inference.run import Run
 

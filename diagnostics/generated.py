@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import arviz as az
 import matplotlib as mpl
 import numpy as np
 import xarray as xr
@@ -14,6 +13,7 @@ from matplotlib.figure import Figure
 
 from groundvae.diagnostics.contactsheet import COLUMNS, SHOWN, plot_contact_sheet
 from groundvae.diagnostics.style import FULL, headline, house_style, labelled, places, subplots
+from groundvae.inference import arviz as az
 from groundvae.inference.run import Run
 
 CURVES = 60  # that can be told apart in one panel

@@ -1,6 +1,6 @@
 """Guide against NUTS: the posterior of chosen observations against one by MCMC.
 
-ArviZ judges the chains (``az.rhat``) and draws the densities (``az.plot_dist``). For both as
+ArviZ judges the chains (``az.rhat``) and makes the densities (``az.kde``). For both as
 intervals, or for the joint of two latents, hand the two InferenceData to ``az.plot_forest`` and
 ``az.plot_pair``: they take them as they are. Misleads: both take the fitted model to be true; a
 mode that all chains miss is missed by the comparison too. Sources: Vehtari et al. (2021) for
@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import arviz as az
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
@@ -29,6 +28,7 @@ from groundvae.diagnostics.latents import (
 )
 from groundvae.diagnostics.style import FULL, PHYSICS, choose, labelled, subplots
 from groundvae.diagnostics.verdict import LEVELS, Level, grade
+from groundvae.inference import arviz as az
 from groundvae.models.circle import cut_open
 
 CONVERGED = 1.05  # R-hat; Vehtari et al. (2021) ask for 1.01 of final results
@@ -96,7 +96,7 @@ def _rhat(draws: np.ndarray, chains: int) -> np.ndarray:
     if chains < 2 or draws.shape[-1] < 4 * chains:
         return np.full(draws.shape[:-1], np.nan)
     by_chain = np.moveaxis(draws.reshape(*draws.shape[:-1], chains, -1), (2, 3), (0, 1))
-    return np.asarray(az.rhat(az.convert_to_dataset(by_chain))["x"].values)
+    return np.asarray(az.rhat(az.drawn({"x": by_chain}))["x"].values)
 
 
 @registered
@@ -201,12 +201,7 @@ def _overlay(axes: Axes, one: xr.Dataset) -> None:
         ("reference", "NUTS", PHYSICS, "--"),
         ("guide", "guide", FULL, "-"),
     ):
-        line = {"linestyle": style, "linewidth": 1.6}
-        az.plot_dist(
-            one[kind].values, ax=axes, color=color, label=label, textsize=8, plot_kwargs=line
-        )
-    legend = axes.get_legend()
-    if legend is not None:
-        legend.remove()
+        axes.plot(*az.kde(one[kind].values), style, color=color, label=label, linewidth=1.6)
+    axes.set_ylim(0)
     axes.set_yticks([])
     axes.locator_params(axis="x", nbins=4)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-import arviz as az
 import numpy as np
 import xarray as xr
 
 from groundvae.diagnostics.score import unwrap
+from groundvae.inference import arviz as az
 from groundvae.models.circle import cut_open
 from groundvae.models.greybox import AUXILIARY
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import warnings
 
-import arviz as az
 import numpy as np
 import xarray as xr
 from scipy.special import logsumexp
@@ -33,6 +32,7 @@ from groundvae.diagnostics.uniformity import (
     departure,
     draw_difference,
 )
+from groundvae.inference import arviz as az
 
 SAMPLES = 10_000  # that are left out, one at a time; more take minutes
 
@@ -53,12 +53,12 @@ def compute_loo_pit(inference_data: az.InferenceData, seed: int = 0) -> xr.Datas
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # k-hat is reported below
         weights, khat = az.psislw(-ll)
-        pit = az.loo_pit(y=x.ravel()[picked].astype(float), y_hat=y_hat, log_weights=weights)
+        pit = az.loo_pit(x.ravel()[picked].astype(float), y_hat, weights)
     observations = len(np.unique(picked // max(1, x[0].size)))
-    result = compute_uniformity(np.asarray(pit), observations)
-    result["khat"] = ("sample", np.asarray(khat))
+    result = compute_uniformity(pit, observations)
+    result["khat"] = ("sample", khat)
     result["elpd"] = ("sample", logsumexp(weights + ll, axis=1))
-    result["pit"] = ("sample", np.asarray(pit))
+    result["pit"] = ("sample", pit)
     return result.assign_attrs(
         draws=len(ll[0]), samples=len(picked), elpd_loo_sample=float(result["elpd"].mean())
     )

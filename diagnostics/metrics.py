@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import arviz as az
 import numpy as np
 
 from groundvae.diagnostics.evidence import compute_evidence
 from groundvae.diagnostics.latents import known_latents
 from groundvae.diagnostics.recovery import compute_recovery
 from groundvae.diagnostics.score import coverage
+from groundvae.inference import arviz as az
 
 METRIC_WORDS = {
     "reconstruction_sse": "squared error of the mean prediction, summed over samples, {unit}²",

@@ -11,7 +11,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 
-import arviz as az
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
@@ -28,6 +27,7 @@ from groundvae.diagnostics.context import Context
 from groundvae.diagnostics.latents import physics_parts, scalar_latents
 from groundvae.diagnostics.style import FULL, PHYSICS, choose, panels
 from groundvae.diagnostics.verdict import Level
+from groundvae.inference import arviz as az
 
 OBSERVATIONS = 40  # each takes two weightings
 SENSITIVE = 0.05  # of Kallioinen et al.
@@ -59,13 +59,10 @@ def compute_power_scaling(
     for column, i in enumerate(picked):
         draws = {k: flat[k][None, :, i] for k in names}
         first = {k: v[:, :few] for k, v in draws.items()}
-        by_prior = az.from_dict(posterior=draws)
-        by_prior.add_groups({"log_prior": _prior_group(total[:, i])})
-        likelihoods = {"x": _finite(likelihood.values[:, :, i])}
-        by_data = az.from_dict(posterior=first, log_likelihood=likelihoods)
         if np.ptp(total[:, i]) > 0:  # else there is nothing to scale, and nothing moves
-            values[0, :, column] = _scaled(by_prior, "prior", names)
-        values[1, :, column] = _scaled(by_data, "likelihood", names)
+            values[0, :, column] = _scaled(draws, "prior", {"latents": total[None, :, i]})
+        likelihoods = {"x": _finite(likelihood.values[:, :, i])}
+        values[1, :, column] = _scaled(first, "likelihood", likelihoods)
     coords = {"component": list(COMPONENTS), "latent": names, "observation": picked}
     near = [_distance(posterior[n].values[..., picked], (bounds or {}).get(n)) for n in names]
     variables = {
@@ -95,15 +92,13 @@ def _finite(likelihood: np.ndarray) -> np.ndarray:
     return np.asarray(flat[..., np.isfinite(flat).all(axis=(0, 1))])
 
 
-def _prior_group(values: np.ndarray) -> xr.Dataset:
-    return xr.Dataset({"latents": (("chain", "draw"), values[None])})
-
-
-def _scaled(one: az.InferenceData, component: str, names: list[str]) -> np.ndarray:
+def _scaled(
+    draws: Mapping[str, np.ndarray], component: str, density: Mapping[str, np.ndarray]
+) -> np.ndarray:
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
-        result = az.psens(one, component=component)
-    return np.array([float(result[name]) for name in names])
+        result = az.psens(az.drawn(draws), component, az.drawn(density))
+    return np.array([float(result[name]) for name in draws])
 
 
 @registered

@@ -8,7 +8,6 @@ et al. (2013), Bayesian Data Analysis, chapter 6.
 
 from __future__ import annotations
 
-import arviz as az
 import numpy as np
 import xarray as xr
 
@@ -22,6 +21,7 @@ from groundvae.diagnostics.uniformity import (
     uniform_level,
 )
 from groundvae.diagnostics.verdict import FEWEST, Level
+from groundvae.inference import arviz as az
 
 WIDE = 0.15  # departure to the wide side that the double use of the data can explain
 

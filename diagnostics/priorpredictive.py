@@ -6,13 +6,13 @@ latents; a very wide prior always passes. Source: Gabry et al. (2019), section 3
 
 from __future__ import annotations
 
-import arviz as az
 import numpy as np
 import xarray as xr
 
 from groundvae.diagnostics.check import PRIOR_PREDICTIVE, Check, registered
 from groundvae.diagnostics.context import Context
 from groundvae.diagnostics.style import BAND, DATA, choose, labelled, places
+from groundvae.inference import arviz as az
 
 DRAWS = 50
 SHOWN = 60

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-import arviz as az
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
@@ -31,6 +30,7 @@ from groundvae.diagnostics.style import (
     places,
     subplots,
 )
+from groundvae.inference import arviz as az
 
 PANELS = 6
 PICTURES = 4

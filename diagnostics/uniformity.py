@@ -1,7 +1,7 @@
 """Uniformity: what calibration comes down to, tested against a simultaneous band.
 
 Ranks, probability integral transforms and credibility levels are all uniform on (0, 1) where a
-posterior is right. ECDF and band come from ArviZ. ``az.plot_ecdf`` draws them without saying
+posterior is right. The band comes from ArviZ. ``az.plot_ecdf`` draws them without saying
 what it found; here figure and verdict share one band, at 20 levels and kept for reuse. Source:
 Saeilynoja, Buerkner & Vehtari (2022),
 "Graphical test for discrete uniformity and its applications in goodness-of-fit evaluation and
@@ -14,11 +14,11 @@ from functools import lru_cache
 
 import numpy as np
 import xarray as xr
-from arviz.stats.ecdf_utils import compute_ecdf, ecdf_confidence_band
 from matplotlib.axes import Axes
 
 from groundvae.diagnostics.style import BAND, FULL
 from groundvae.diagnostics.verdict import Criterion, Level
+from groundvae.inference import arviz as az
 
 LEVELS = np.append(np.linspace(0.05, 0.95, 19), 0.99)
 SURE = 0.999
@@ -44,7 +44,8 @@ def compute_uniformity(values: np.ndarray, observations: int | None = None) -> x
     """
     kept = np.sort(values[np.isfinite(values)])
     n = len(kept) if observations is None else observations
-    ecdf = compute_ecdf(kept, LEVELS) if len(kept) else np.full(len(LEVELS), np.nan)
+    below = np.searchsorted(kept, LEVELS, side="right")
+    ecdf = below / len(kept) if len(kept) else np.full(len(LEVELS), np.nan)
     low, high = band(min(n, LARGEST)) if n > 1 else (0 * LEVELS, 0 * LEVELS + 1)
     outside = (ecdf < low) | (ecdf > high)
     margin = np.maximum(np.where(ecdf > LEVELS, high - LEVELS, LEVELS - low), 1e-12)
@@ -68,8 +69,7 @@ def compute_uniformity(values: np.ndarray, observations: int | None = None) -> x
 @lru_cache(maxsize=32)
 def band(n: int) -> tuple[np.ndarray, np.ndarray]:
     """Simultaneous band of the ECDF of ``n`` uniform values."""
-    low, high = ecdf_confidence_band(n, LEVELS, LEVELS, SURE)
-    return low, high
+    return az.ecdf_band(n, LEVELS, SURE)
 
 
 def uniform_level(result: xr.Dataset) -> Level:

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import warnings
 
-import arviz as az
 import numpy as np
 import xarray as xr
 
 from groundvae.diagnostics.check import DRAWS, ENOUGH_DRAWS, WEIGHTED, Check, registered
 from groundvae.diagnostics.context import Context
 from groundvae.diagnostics.style import FULL, PHYSICS
+from groundvae.inference import arviz as az
 from groundvae.inference.importance import effective_size
 
 EQUAL = 1e-3  # weights within this many nats are all the same

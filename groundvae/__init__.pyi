@@ -18,9 +18,9 @@ from groundvae.inference.run import Run as Run
 from groundvae.inference.run import load_run as load_run
 from groundvae.models.declared import register as register
 from groundvae.models.dynamics import Dynamics as Dynamics
-from groundvae.models.dynamics import Hamiltonian as Hamiltonian
 from groundvae.models.function import Function as Function
 from groundvae.models.greybox import GreyBox as GreyBox
+from groundvae.models.hamiltonian import Hamiltonian as Hamiltonian
 from groundvae.models.intervention import Change as Change
 from groundvae.models.latent import Latent as Latent
 from groundvae.models.noises.correlated import Correlated as Correlated

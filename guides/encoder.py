@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from groundvae.data.batch import Batch
-from groundvae.guides.resample import ENTRIES, resample
+from groundvae.guides.resample import ENTRIES, on_grid, resample
 
 
 class Encoder(nn.Module):
@@ -42,6 +42,13 @@ class Encoder(nn.Module):
     @abstractmethod
     def read(self, batch: Batch) -> Tensor:
         """Canonical observations (observation, canonical)."""
+
+    def knows(self, batch: Batch) -> Tensor:
+        """Whose times are those of the grid, (observation,) bool; what has no times is known."""
+        times, grid = batch.inputs.get("t"), getattr(self, "grid", None)
+        if times is None or grid is None:
+            return torch.ones(len(batch), dtype=torch.bool, device=batch.x.device)
+        return on_grid(times, grid).expand(len(batch))
 
     @abstractmethod
     def describe(self, canonical: Tensor) -> Tensor:

@@ -49,6 +49,24 @@ class Mode:
     samples: Tensor
     mean: Tensor
 
+    def nearer(self, other: Mode) -> Mode:
+        """For each observation the mode of the two that the data are nearer to."""
+        better = other.misfit[:, 1] < self.misfit[:, 1]
+        pairs = zip(vars(self).values(), vars(other).values(), strict=True)
+        return Mode(*(torch.where(better.view(-1, *[1] * (a.dim() - 1)), b, a) for a, b in pairs))
+
+    def far(self) -> Tensor:
+        """Which are further from the data than noise alone is, (n,) bool."""
+        return self.misfit[:, 1] > usual(self.samples)
+
+    def __getitem__(self, rows: Tensor) -> Mode:
+        return Mode(*(value[rows] for value in vars(self).values()))
+
+    def put(self, rows: Tensor, some: Mode) -> Mode:
+        """The same, with ``some`` in the places ``rows`` (m,)."""
+        pairs = zip(vars(self).values(), vars(some).values(), strict=True)
+        return Mode(*(whole.index_copy(0, rows, part) for whole, part in pairs))
+
     @classmethod
     def join(cls, parts: Sequence[Mode]) -> Mode:
         """One of the observations of all ``parts``."""
@@ -88,6 +106,11 @@ class _Point:
         return _Point(*(torch.where(better.view(-1, *[1] * (a.dim() - 1)), b, a) for a, b in pairs))
 
 
+def usual(samples: Tensor) -> Tensor:
+    """The largest mean square (n,) of so many whitened residuals that noise alone may reach."""
+    return 1 + CHANCE * (2 / samples).sqrt()
+
+
 class GaussNewton:
     """The search, for the observations of one batch under one model; circles are ``cut``."""
 
@@ -125,8 +148,7 @@ class GaussNewton:
         fitted = torch.einsum("nij,nji->n", best.gram, _covariance(best.gram, best)).to(start)
         # A mode further off than the noise allows says less than its curvature: it is as if
         # the noise of this observation were as much larger.
-        usual = 1 + CHANCE * (2 / self.samples).sqrt()
-        tempered = best.gram / (misfit[:, 1] / usual).clamp(min=1.0).view(-1, 1, 1)
+        tempered = best.gram / (misfit[:, 1] / usual(self.samples)).clamp(min=1.0).view(-1, 1, 1)
         covariance = _covariance(tempered, best)
         if self.model.noise.working is not self.model.noise:
             covariance = self._robust(best)

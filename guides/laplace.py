@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 import pyro
@@ -30,8 +31,9 @@ from groundvae.guides.options import GuideOptions
 from groundvae.guides.phase import Fitting, Phase
 from groundvae.guides.population import Population
 from groundvae.guides.structured import StructuredGuide
-from groundvae.models.greybox import GreyBox
+from groundvae.models.greybox import AUXILIARY, GreyBox
 from groundvae.models.latent import LatentSpec
+from groundvae.physics.errors import NonFiniteError
 
 CORRECTED = "corrected_unconstrained"
 REACH = 1.5  # of a log scale from that at the mode: a correction, no new answer
@@ -39,6 +41,8 @@ SHARPENINGS = 3  # in which the noise scale finds its place
 VALUES = 3_000_000  # samples from which the noise is learned at most
 TOGETHER = 2000  # observations searched at once: a solve costs about the same for fewer
 HELD = 10_000_000  # numbers of a Jacobian held at once
+FURTHER = 4  # times the rounds, where times are others than the fit's
+STARTS, POINTS = 8, 200  # draws of the prior to search from then, and those that tell its width
 
 
 @dataclass(frozen=True)
@@ -164,7 +168,41 @@ class LaplaceGuide(Guide):
         return *cut.line(answer, spread), cut
 
     def _search(self, batch: Batch, start: Tensor, scale: Tensor, cut: CircleTransform) -> Mode:
-        """The modes, some observations at a time."""
+        """The modes; where times are not those that the first answer was learned on, for longer.
+
+        There it may be far off. What is then still not near the data is searched from the prior.
+        """
+        known = self.encoder.knows(batch)
+        if bool(known.all()):
+            return self._modes(batch, start, scale, cut, self.rounds)
+        mode = self._modes(batch, start, scale, cut, FURTHER * self.rounds)
+        rows = (mode.far() & ~known).nonzero().squeeze(-1)
+        if not len(rows):
+            return mode
+        some, best = self.circles.cut(cut.heading[rows]), mode[rows]
+        points = self._prior_points(start)
+        wide = points.std(0).expand(len(rows), -1)
+        for point in points[:STARTS]:
+            with suppress(NonFiniteError):  # a law need not be finite wherever its prior is
+                begin = point.expand(len(rows), -1)
+                found = self._modes(batch[rows], begin, wide, some, FURTHER * self.rounds)
+                best = best.nearer(found)
+        return mode.put(rows, best)
+
+    def _prior_points(self, like: Tensor) -> Tensor:
+        """Draws (point, L) of the prior, unconstrained, the same whenever they are asked for."""
+        hyper = self.population.centres()
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            shape = torch.Size([POINTS])
+            drawn = {z.name: z.prior_like(like, hyper).expand(shape).sample() for z in self.latents}
+            drawn[AUXILIARY] = torch.randn(POINTS, self.auxiliary).to(like)
+        return self.flat(drawn)
+
+    def _modes(
+        self, batch: Batch, start: Tensor, scale: Tensor, cut: CircleTransform, rounds: int
+    ) -> Mode:
+        """The modes near ``start``, some observations at a time."""
         hyper = self.population.centres()
         size = max(1, min(TOGETHER, HELD // (batch.x[0].numel() * (1 + start.shape[1]))))
         modes = []
@@ -172,7 +210,7 @@ class LaplaceGuide(Guide):
             some = slice(i, i + size)
             own = self.circles.cut(cut.heading[some])
             search = GaussNewton(self._model[0], batch[some], hyper, own)
-            modes.append(search(start[some], scale[some], self.rounds))
+            modes.append(search(start[some], scale[some], rounds))
         return Mode.join(modes)
 
     def _features(self, batch: Batch, start: Tensor, scale: Tensor, mode: Mode) -> Tensor:

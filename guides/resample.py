@@ -95,10 +95,15 @@ def _by_points(series: Tensor, times: Tensor, there: Tensor, grid: Tensor) -> Te
 
 
 def _same(times: Tensor, grid: Tensor) -> bool:
-    if times.shape != grid.shape:
-        return False
+    return bool(on_grid(times, grid))
+
+
+def on_grid(times: Tensor, grid: Tensor) -> Tensor:
+    """Whether times (time,) are those of a grid (grid,), (); of each one's own, (observation,)."""
+    if times.shape[-1] != len(grid):
+        return torch.zeros(times.shape[:-1], dtype=torch.bool, device=times.device)
     tolerance = 1e-3 * float(grid[-1] - grid[0]) / max(len(grid) - 1, 1)
-    return bool((times - grid).abs().max() <= tolerance)
+    return (times - grid).abs().amax(-1) <= tolerance
 
 
 def _kernel(a: Tensor, b: Tensor, unit: Tensor) -> Tensor:

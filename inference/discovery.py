@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import arviz as az
 import numpy as np
 import pandas as pd
 import torch
@@ -12,6 +11,7 @@ import xarray as xr
 
 from groundvae.data.errors import InputError
 from groundvae.guides.follow import Part, parts_of
+from groundvae.inference import arviz as az
 from groundvae.inference.inferencedata import WEIGHTS
 from groundvae.inference.run import Run
 from groundvae.models.greybox import AUXILIARY

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-import arviz as az
 import numpy as np
 import pyro
 import torch
@@ -18,6 +17,7 @@ from groundvae.data.batch import Batch
 from groundvae.data.dataset import Dataset
 from groundvae.data.errors import InputError
 from groundvae.guides.simulation import hyperparameters
+from groundvae.inference import arviz as az
 from groundvae.inference.bad import prior_latents
 from groundvae.inference.inferencedata import drawn_inference_data
 from groundvae.inference.population import Places, Population, draws_of, log_ratio

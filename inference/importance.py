@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-import arviz as az
 import numpy as np
 import torch
 import xarray as xr
@@ -19,6 +18,7 @@ from pyro.distributions import TorchDistribution
 from scipy.special import logsumexp
 
 from groundvae.data.errors import InputError
+from groundvae.inference import arviz as az
 from groundvae.inference.inferencedata import assembled
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def smooth(log_weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     if len(raw) < FEWEST:
         return raw, np.full(raw.shape[1], np.inf)
     with np.errstate(invalid="ignore"):
-        smoothed, k_hat = (np.asarray(a) for a in az.psislw(log_weights.T.copy()))
+        smoothed, k_hat = az.psislw(log_weights.T)
     # Weights that tie, such as those of a prior cut off, have no tail to fit a shape to: they
     # are as they are, and reliable if enough draws carry them.
     tied = ~np.isfinite(k_hat) | ~np.isfinite(smoothed).any(axis=-1)

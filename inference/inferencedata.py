@@ -1,15 +1,11 @@
-"""The hand-over to ArviZ: the only file that builds an InferenceData, and that stores one."""
+"""The hand-over to ArviZ: what builds an InferenceData, and stores one."""
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore", FutureWarning)  # ArviZ announces its next major version
-    import arviz as az
 import numpy as np
 import torch
 import xarray as xr
@@ -19,6 +15,7 @@ from groundvae.data.atomic import replacing
 from groundvae.data.dataset import Dataset
 from groundvae.data.input import BASE
 from groundvae.data.readers.wanted import CENSORED, ERROR
+from groundvae.inference import arviz as az
 from groundvae.models.greybox import AUXILIARY, OBSERVATION, GreyBox
 
 if TYPE_CHECKING:
@@ -112,7 +109,7 @@ def drawn_inference_data(
 def assembled(
     groups: Mapping[str, xr.Dataset], attrs: Mapping[str, Any] | None = None
 ) -> az.InferenceData:
-    """Groups as one InferenceData: what the next version of ArviZ has another class for."""
+    """Groups as one InferenceData."""
     return az.InferenceData(**groups, attrs=dict(attrs or {}), warn_on_custom_groups=False)
 
 
@@ -290,16 +287,12 @@ def mark(inference_data: az.InferenceData, columns: xr.Dataset) -> None:
     ``columns`` (observation,); what stands there already under the same name is replaced.
     """
     group = "constant_data"
-    there = group in inference_data
-    known = inference_data[group] if there else xr.Dataset()
+    known = inference_data[group] if group in inference_data else xr.Dataset()
     joined = known.assign({str(k): ("observation", v.values) for k, v in columns.items()})
-    if there:
-        setattr(inference_data, group, joined)
-    else:
-        inference_data.add_groups({group: joined}, warn_on_custom_groups=False)
+    az.put_group(inference_data, group, joined)
 
 
 def save_inference_data(inference_data: az.InferenceData, path: Path | str) -> None:
     """Write NetCDF, whole or not at all."""
     with replacing(path) as temporary:
-        inference_data.to_netcdf(str(temporary), engine="h5netcdf", compress=False)
+        az.to_netcdf(inference_data, temporary)

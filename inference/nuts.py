@@ -12,7 +12,6 @@ from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, replace
 
-import arviz as az
 import numpy as np
 import pyro
 import torch
@@ -26,6 +25,7 @@ from groundvae.data.dataset import Dataset
 from groundvae.data.errors import InputError
 from groundvae.guides.guide import log_prob_of
 from groundvae.guides.simulation import simulate
+from groundvae.inference import arviz as az
 from groundvae.inference.coordinates import find_coordinates, log_joint
 from groundvae.inference.inferencedata import to_inference_data
 from groundvae.inference.posterior import reference_marks
@@ -111,9 +111,7 @@ def nuts(
     groups["prior_predictive"] = {OBSERVATION: prior.full.x}
     marks = reference_marks(scored_by or run, (scored_by or run).batch(data))
     result = to_inference_data(exact, data, groups, batch.inputs, marks, chains=options.chains)
-    result.add_groups(
-        {"convergence": compute_convergence(result["posterior"])}, warn_on_custom_groups=False
-    )
+    az.put_group(result, "convergence", compute_convergence(result["posterior"]))
     return result
 
 

@@ -13,7 +13,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-import arviz as az
 import numpy as np
 
 from groundvae.data.atomic import digest_of
@@ -21,6 +20,7 @@ from groundvae.data.dataset import Dataset
 from groundvae.data.errors import InputError
 from groundvae.data.rows import Rows
 from groundvae.data.unusable import usable
+from groundvae.inference import arviz as az
 from groundvae.inference.block import block_size
 from groundvae.inference.cluster import NONE, workers
 from groundvae.inference.options import PosteriorOptions

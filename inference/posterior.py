@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import arviz as az
 import numpy as np
 import pyro
 import torch
@@ -17,6 +16,7 @@ from groundvae.data.dataset import Dataset
 from groundvae.data.errors import InputError
 from groundvae.guides.guide import log_prob_of
 from groundvae.guides.simulation import simulate
+from groundvae.inference import arviz as az
 from groundvae.inference.bad import each_alone, prior_latents, stood_in, with_stand_ins
 from groundvae.inference.block import block_seed, block_size
 from groundvae.inference.inferencedata import WEIGHTS, to_inference_data
@@ -24,6 +24,7 @@ from groundvae.inference.options import PosteriorOptions as PosteriorOptions
 from groundvae.inference.outofdistribution import mark, score_observations, surprise_of
 from groundvae.inference.prediction import RESIDUALS, predict
 from groundvae.inference.run import Run
+from groundvae.inference.steps import fine_enough
 from groundvae.models.greybox import AUXILIARY, OBSERVATION, site_value
 from groundvae.models.intervention import Change
 
@@ -230,7 +231,9 @@ def _draw(
     kept = [name for name in run.model.latent_names if not (wide and name == AUXILIARY)]
     # Before anything is predicted: draws are the same, whatever is.
     more = _more(run, batch, found, options.draws - n, kept)
-    prediction = predict(run, batch, ahead, first | {k: v[:n] for k, v in hyper.items()}, changes)
+    known = first | {k: v[:n] for k, v in hyper.items()}
+    with fine_enough(run.model, batch, ahead, first, changes or {}):
+        prediction = predict(run, batch, ahead, known, changes)
     groups = dict(prediction.groups)
     if prediction.log_joint is not None:
         groups["sample_stats"] = {"log_weight": prediction.log_joint - log_prob_of(trace, batch)}

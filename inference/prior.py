@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import arviz as az
 import pyro
 import torch
 
 from groundvae.data.dataset import Dataset
 from groundvae.data.errors import InputError
 from groundvae.guides.simulation import simulate
+from groundvae.inference import arviz as az
 from groundvae.inference.inferencedata import to_inference_data
 from groundvae.inference.run import Run
 from groundvae.models.greybox import OBSERVATION

@@ -11,13 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import arviz as az
 import numpy as np
 import xarray as xr
 from scipy.optimize import minimize
 from scipy.special import logsumexp, softmax
 
 from groundvae.data.errors import InputError
+from groundvae.inference import arviz as az
 from groundvae.inference.importance import DRAW_GROUPS, iwae
 from groundvae.inference.inferencedata import assembled
 from groundvae.models.greybox import AUXILIARY

@@ -13,13 +13,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-import arviz as az
 import dask.array as da
 import numpy as np
 import xarray as xr
 import zarr
 
 from groundvae.data.errors import InputError
+from groundvae.inference import arviz as az
 from groundvae.inference.inferencedata import assembled
 
 MARKS, AXIS, ASKED, BLOCK = "constant_data", "observation", "asked", "block"

@@ -21,8 +21,8 @@ from groundvae.models.stepsize import step_for
 from groundvae.models.system import Outcome, Push, System, beside, filled
 from groundvae.models.trial import Trial, in_words
 from groundvae.models.values import Values
+from groundvae.physics.dense import Dense, dense_output
 from groundvae.physics.errors import DivergedError, tolerant
-from groundvae.physics.hamiltonian import Separable
 from groundvae.physics.signal import Interpolation, Signal
 from groundvae.physics.solver import RK4, ParallelAdjoint, Solver, from_start, solve
 
@@ -124,9 +124,15 @@ class Dynamics(System):
 
     def stages(self, inputs: Values) -> Tensor | None:
         """The times (stage,) at which the solver will ask, where they are known and shared."""
-        times = inputs["t"]
-        known = self.method  # one that does not exist is refused on any times
-        return None if times.dim() > 1 else known.stage_times(self.released(times))
+        known, times = self.method, inputs["t"]  # one that does not exist is refused on any times
+        if times.dim() > 1:
+            return None
+        dense = self.dense(times := self.released(times))
+        return known.stage_times(times if dense is None else dense.grid)
+
+    def dense(self, times: Tensor) -> Dense | None:
+        """How ``times`` (time,), s, need no step each; None: they do, as where a signal drives."""
+        return None if self.signals else dense_output(times, self.method)
 
     def trajectory(
         self, z: Values, inputs: Values, pushes: Sequence[Push], lead: torch.Size, ablations: int
@@ -144,7 +150,8 @@ class Dynamics(System):
         times = self.released(inputs["t"])
         try:
             field = self.field(z, inputs, pushes, ablated=ablations > 1)
-            path = solve(field, start, times, self.method)
+            dense = self.dense(times)
+            path = (solve if dense is None else dense.solve)(field, start, times, self.method)
         except DivergedError as error:
             raise error.with_detail(self._culprit(error, z, lead)) from error
         return path[..., -inputs["t"].shape[-1] :, :]
@@ -269,28 +276,3 @@ class Dynamics(System):
             filled(begin[k], blank.expand(s)) for k, s in zip(self.sizes, shapes, strict=True)
         ]
         return (torch.cat if self.on_grid else torch.stack)(values, -1)
-
-
-class Hamiltonian(Dynamics):
-    """``q' = dH/dp``, ``p' = -dH/dq`` of a separable ``H = T(p) + V(q)``; states ``q`` and ``p``.
-
-    What ``velocity`` and ``force`` are is the system's affair, and may be learned.
-    """
-
-    @abstractmethod
-    def velocity(self, p: Tensor) -> Tensor:
-        """``dT/dp`` of momenta (..., n)."""
-
-    @abstractmethod
-    def force(self, q: Tensor) -> Tensor:
-        """``-dV/dq`` of positions (..., n)."""
-
-    def rate(self, t: Tensor, state: Values, z: Values, inputs: Values) -> Rate:
-        return {"q": self.velocity(state.p), "p": self.force(state.q)}
-
-    def field(
-        self, z: Values, inputs: Values, pushes: Sequence[Push], *, ablated: bool = False
-    ) -> Callable[[Tensor, Tensor], Tensor]:
-        if not pushes:  # a symplectic solver then does with half of the work
-            return Separable(self.velocity, self.force)
-        return super().field(z, inputs, pushes, ablated=ablated)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from groundvae.models.dynamics import Hamiltonian
+from groundvae.models.hamiltonian import Hamiltonian
 from groundvae.models.values import Values
 
 

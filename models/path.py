@@ -9,7 +9,7 @@ wrong start. Sources: Bock & Plitt (1984), A multiple shooting algorithm; Albers
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -22,6 +22,7 @@ from groundvae.models.normalscore import NormalScore
 from groundvae.models.rates import Rates, rows_of, values_of
 from groundvae.models.values import Values
 from groundvae.physics.clock import own_step_grid, step_grid
+from groundvae.physics.dense import Dense
 from groundvae.physics.rungekutta import FixedStep
 from groundvae.physics.tangents import sensitivities
 
@@ -43,13 +44,15 @@ class Path:
     """States (step + 1, n, d) of n observations on the grid of their solver.
 
     The ``grid`` is (step + 1,) and the places ``requested`` in it (time,), or (step + 1, n) and
-    (n, time) where times are of each observation's own.
+    (n, time) where times are of each observation's own. ``dense``: how times are reached that lie
+    between those of the grid.
     """
 
     states: Tensor
     grid: Tensor
     requested: Tensor
     solver: FixedStep
+    dense: Dense | None = None
 
     def __getitem__(self, rows: Tensor) -> Path:
         """The paths of some observations (m,)."""
@@ -58,12 +61,17 @@ class Path:
             grid, requested = grid[:, rows], requested[rows]
         return replace(self, states=self.states[:, rows], grid=grid, requested=requested)
 
-    def samples(self, count: int) -> Tensor | tuple[Tensor, Tensor]:
-        """An index of the states that gives the last ``count`` times, (time, n, ...)."""
+    def sampled(self, values: Tensor, slopes: Callable[[], Tensor], count: int) -> Tensor:
+        """Of ``values`` (step + 1, n, ...) those at the last ``count`` times, (n, time, ...).
+
+        ``slopes``: how they change with time, asked for where times lie between.
+        """
+        if self.dense is not None:
+            return self.dense(values, slopes())[-count:].movedim(0, 1)
         if self.requested.dim() == 1:
-            return self.requested[-count:]
+            return values[self.requested[-count:]].movedim(0, 1)
         rows = torch.arange(len(self.requested), device=self.requested.device)
-        return self.requested.T[-count:], rows
+        return values[self.requested.T[-count:], rows].movedim(0, 1)
 
 
 @dataclass(frozen=True)
@@ -96,6 +104,8 @@ def solved(
     assert isinstance(system, Dynamics)
     known = Values(batch.inputs, "input")
     times = system.released(known["t"])
+    dense = system.dense(times)
+    times = times if dense is None else dense.grid
     z, own = values_of(model, latents_of(scores, at[:, :count])[0]), times.dim() > 1
     stages = None if own else solver.stage_times(times)
     bound = model.bound(z, at[:, count:], known, stages=stages)
@@ -103,7 +113,7 @@ def solved(
     field = system.field(z, known, bound)
     grid, requested = (own_step_grid if own else step_grid)(times, solver.step)
     states = (solver.own_path if own else solver)(field, start, grid)
-    return Path(states.squeeze(1), grid.T if own else grid, requested, solver)
+    return Path(states.squeeze(1), grid.T if own else grid, requested, solver, dense)
 
 
 @torch.no_grad()
@@ -140,9 +150,11 @@ def along(
         rates.timed(),
         start,
     )
-    samples = path.samples(batch.inputs["t"].shape[-1])
-    mean, rows = _observed(system, z, states[samples].movedim(0, 1), known)
-    jacobian = _seen(moved, rows, samples)
+    times = path.grid.view(len(states), -1)
+    size = batch.inputs["t"].shape[-1]
+    there = path.sampled(states, lambda: rates.field(times, states), size)
+    mean, rows = _observed(system, z, there, known)
+    jacobian = _seen(path, states, rates, moved, rows)
     if lifted:
         mean = mean + jacobian[..., -1].view(mean.shape)
         jacobian = jacobian[..., :-1]
@@ -162,10 +174,14 @@ def latents_of(scores: Sequence[NormalScore], u: Tensor) -> tuple[Tensor, Tensor
     return found.detach(), slope
 
 
-def _seen(moved: Tensor, rows: Tensor, samples: Tensor | tuple[Tensor, Tensor]) -> Tensor:
+def _seen(path: Path, states: Tensor, rates: Rates, moved: Tensor, rows: Tensor) -> Tensor:
     """How what is observed moves (n, value, parameter), by derivatives ``rows`` by the states."""
     seen = rows.flatten(0, 2).any(0).nonzero().squeeze(-1)  # most laws show a state as it is
-    by_raw = moved[..., seen, :][samples].movedim(0, 1)
+    by_raw = path.sampled(
+        moved[..., seen, :],
+        lambda: rates.slopes(path.grid, states, moved)[..., seen, :],
+        rows.shape[1],
+    )
     rows = rows[..., seen]
     jacobian = rows * by_raw if len(seen) == 1 else rows @ by_raw
     return jacobian.flatten(1, 2)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from groundvae.models.dynamics import Dynamics
 from groundvae.models.greybox import GreyBox
@@ -98,6 +98,21 @@ class Rates:
                 block[..., self._rows_of(name), :] = value
                 columns.append(block)
         return torch.cat(columns, -1) if columns else states.new_zeros(*states.shape, 0)
+
+    def slopes(self, grid: Tensor, states: Tensor, moved: Tensor) -> Tensor:
+        """How ``moved`` (step + 1, n, d, parameter) changes with time, on a grid (step + 1,).
+
+        A last parameter of a lifted path, which pushes nothing, may stand behind all others.
+        """
+        own, push = self.jacobians(grid[:, None], states)
+        blocks, timed = [push], self.timed()
+        if timed is not None:
+            features = timed.features(grid)
+            block = push.new_zeros(*push.shape[:-1], features.shape[-1])
+            block[..., timed.rows, :] = features.unsqueeze(1)
+            blocks.append(block)
+        pushed = torch.cat(blocks, -1)
+        return own @ moved + nn.functional.pad(pushed, (0, moved.shape[-1] - pushed.shape[-1]))
 
     def raw(self, move: Tensor, auxiliary: Tensor) -> Tensor:
         """How raw parameters change (n, parameter): scores by ``move``, ``z_aux`` to another."""

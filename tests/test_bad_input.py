@@ -78,7 +78,7 @@ BAD_ARRAYS: dict[str, tuple[dict[str, np.ndarray], str]] = {
     "scalar": ({"x": np.float32(1)}, "()"),
     "no observations": ({"x": X[:0], "t": T}, "(0, 50)"),
     "no samples": ({"x": X[:, :0], "t": T[:0]}, "(6, 0)"),
-    "infinite": ({"x": np.where(X[3, 1] == X, np.inf, X), "t": T}, "first in observation 3"),
+    "infinite": ({"x": np.full_like(X, np.inf), "t": T}, "infinite values in every observation"),
     "all missing": ({"x": np.full_like(X, np.nan), "t": T}, "0 (no samples)"),
     "text": ({"x": X.astype(str), "t": T}, "not numbers"),
     "complex": ({"x": X.astype(complex), "t": T}, "not numbers"),

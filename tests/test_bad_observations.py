@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import arviz as az
 import numpy as np
+import pandas as pd
 import pytest
 import torch
+import xarray as xr
 
 import groundvae as gv
 from groundvae.cli.main import main
@@ -17,6 +18,7 @@ from groundvae.data.dataset import Dataset
 from groundvae.data.errors import InputError
 from groundvae.data.pendulum import simulate
 from groundvae.guides.laplace import LaplaceGuide
+from groundvae.inference import arviz as az
 from groundvae.inference.importance import smooth
 from groundvae.inference.inferencedata import save_inference_data
 from groundvae.inference.posterior import PosteriorOptions, posterior
@@ -37,6 +39,48 @@ def spoilt(tmp_path: Path) -> Path:
     data.x[5] = np.nan
     data.save(tmp_path / "d.npz")
     return tmp_path / "d.npz"
+
+
+@pytest.mark.parametrize("value", [np.inf, -np.inf, 1e300])
+@pytest.mark.parametrize("ending", ["npz", "long.csv", "wide.csv", "nc"])
+def test_one_that_is_not_finite_costs_itself(
+    value: float,
+    ending: str,
+    tiny: Tiny,
+    tmp_path: Path,
+    small_posterior: tuple[str, ...],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """What does not fit into single precision is infinite too."""
+    data, path = simulate(6, seed=1), tmp_path / f"d.{ending}"
+    x, t = data.x.astype(float), data.coordinates["t"]
+    x[2, 7] = value
+    if ending == "npz":
+        np.savez(path, x=x, t=t)
+    elif ending == "nc":
+        axes = ("observation", "time")
+        xr.Dataset({"x": (axes, x)}, {"time": t}).to_netcdf(path, engine="h5netcdf")
+    elif ending == "wide.csv":
+        pd.DataFrame(x, columns=[f"{each:.4f}" for each in t]).to_csv(path, index=False)
+    else:
+        at = {"observation": np.arange(6).repeat(len(t)), "time": np.tile(t.round(4), 6)}
+        pd.DataFrame({**at, "value": x.ravel()}).to_csv(path, index=False)
+    out = tmp_path / "o.nc"
+    command = ["posterior", str(tiny.run), "--data", str(path), "--out", str(out)]
+    assert main([*command, *small_posterior]) == 0
+    reaches = "-inf" if value < 0 else "inf"
+    assert f"1 observation cannot be used: 2 (reaches {reaches})" in told_of(capsys)
+    stored = az.from_netcdf(str(out))
+    assert np.flatnonzero(stored["constant_data"]["unusable"].values).tolist() == [2]
+    assert np.isfinite(stored["posterior"]["omega"]).all()
+
+
+def test_python_leaves_it_out_too(tiny: Tiny) -> None:
+    data = simulate(6, seed=1)
+    data.x[2, 7] = np.inf
+    found = gv.posterior(load_run(tiny.run), data, FEW)
+    assert np.flatnonzero(found["constant_data"]["unusable"].values).tolist() == [2]
+    assert np.isfinite(found["posterior"]["omega"]).all()
 
 
 def told_of(capsys: pytest.CaptureFixture[str]) -> str:

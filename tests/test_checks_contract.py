@@ -8,7 +8,6 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import arviz as az
 import numpy as np
 import pytest
 import torch
@@ -26,6 +25,7 @@ from groundvae.diagnostics.checks import ORDER, checks_of_report
 from groundvae.diagnostics.context import Context
 from groundvae.diagnostics.diagnose import diagnose, read_verdicts
 from groundvae.diagnostics.verdict import LEVELS, Verdict
+from groundvae.inference import arviz as az
 from groundvae.inference.outofdistribution import learn_reference
 from groundvae.inference.population import learn_population
 from groundvae.inference.posterior import PosteriorOptions, posterior

@@ -14,7 +14,6 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import arviz as az
 import numpy as np
 import pytest
 import tyro
@@ -25,6 +24,7 @@ from groundvae.cli.commands import Fit
 from groundvae.cli.fit import recipe_of
 from groundvae.cli.main import main
 from groundvae.guides.catalogue import GUIDES
+from groundvae.inference import arviz as az
 from groundvae.inference.run import load_run
 from groundvae.models.recipe import FitOptions
 from groundvae.models.systems import SYSTEMS

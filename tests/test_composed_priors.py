@@ -7,7 +7,6 @@ import math
 from dataclasses import replace
 from pathlib import Path
 
-import arviz as az
 import numpy as np
 import pyro.distributions as dist
 import pytest
@@ -19,6 +18,7 @@ from scipy import stats
 from groundvae.cli.main import main
 from groundvae.data.batch import Batch
 from groundvae.data.errors import InputError
+from groundvae.inference import arviz as az
 from groundvae.inference.elbo import RegularizedELBO
 from groundvae.inference.optimize import optimize
 from groundvae.inference.posterior import PosteriorOptions, posterior

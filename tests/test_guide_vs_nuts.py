@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import arviz as az
 import numpy as np
 import pytest
 import xarray as xr
@@ -14,6 +13,7 @@ from groundvae.diagnostics import context
 from groundvae.diagnostics.diagnose import diagnose, read_verdicts
 from groundvae.diagnostics.guide_vs_nuts import GuideVsNuts, compute_guide_vs_nuts
 from groundvae.diagnostics.style import choose
+from groundvae.inference import arviz as az
 from groundvae.inference.posterior import PosteriorOptions, posterior
 from groundvae.inference.run import RunConfig, new_run
 

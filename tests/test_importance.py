@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
-import arviz as az
 import numpy as np
 import pyro.distributions as dist
 import pytest
 import xarray as xr
 from torch.distributions import constraints
 
+from groundvae.inference import arviz as az
 from groundvae.inference.importance import UNRELIABLE, prior_ratio, resample, smooth
 from groundvae.models.latent import Latent, LatentSpec
 

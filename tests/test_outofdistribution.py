@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-import arviz as az
 import numpy as np
 import pytest
 import torch
@@ -19,6 +18,7 @@ from groundvae.diagnostics.outofdistribution import (
     OutOfDistribution,
     compute_outofdistribution,
 )
+from groundvae.inference import arviz as az
 from groundvae.inference.outofdistribution import RATE, conformal_threshold, learn_reference, mark
 from groundvae.inference.posterior import PosteriorOptions, posterior
 from groundvae.inference.run import Run, RunConfig, load_run, new_run

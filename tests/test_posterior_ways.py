@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import arviz as az
 import numpy as np
 import pytest
 
 from groundvae.cli.main import main
+from groundvae.inference import arviz as az
 
 GROUPS = {"posterior", "posterior_predictive", "physics_predictive", "log_likelihood", "prior"}
 WAYS = {

@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import arviz as az
 import numpy as np
 import pytest
+import torch
 
+from groundvae.cli.doubts import warn_of_run
 from groundvae.cli.main import main
-from groundvae.cli.source import read_data
+from groundvae.cli.source import FileRows, read_data
 from groundvae.data.dataset import Dataset
+from groundvae.data.errors import InputError
 from groundvae.data.galaxy import simulate as galaxies
-from groundvae.data.likeness import describe, differences
+from groundvae.data.likeness import describe, differences, other_times
 from groundvae.data.pendulum import simulate
 from groundvae.guides.phase import Ending
+from groundvae.inference import arviz as az
 from groundvae.inference import plateau
 from groundvae.inference.inferencedata import save_inference_data
 from groundvae.inference.posterior import PosteriorOptions, posterior
 from groundvae.inference.run import load_run
+from groundvae.inference.steps import fine_enough
 from groundvae.models.intervention import Change
 from groundvae.models.ownfile import find_system
+from groundvae.physics.solver import RK4
 
 if TYPE_CHECKING:
     from tests.conftest import Tiny
@@ -52,14 +58,8 @@ def test_every_dimension_has_a_coordinate_and_it_is_the_same_in_all_groups(
     np.testing.assert_array_equal(found["time"], simulate(1, seed=1).coordinates["t"])
 
 
-def test_arviz_works_on_what_is_written(stored: az.InferenceData) -> None:
+def test_log_likelihoods_are_of_double_precision(stored: az.InferenceData) -> None:
     assert stored["log_likelihood"]["x"].dtype == np.float64
-    loo = az.loo(stored, var_name="x")
-    assert np.isfinite(loo.elpd_loo)
-    assert np.isfinite(az.loo_pit(stored, y="x", y_hat="x")).all()
-    assert np.isfinite(az.psens(stored, component="likelihood")["omega"]).all()  # all are decoded
-    assert len(stored.to_dataframe(groups=["posterior"]))
-    az.plot_ppc(stored, num_pp_samples=5, random_seed=0)
 
 
 def test_a_run_says_that_its_fit_did_not_end_well(
@@ -92,6 +92,27 @@ def test_data_are_compared_with_those_of_the_fit(case: str) -> None:
     told = list(differences(describe(data), Dataset(size * data.x, {"t": t})))
     assert len(told) == (1 if expected else 0)
     assert expected in " ".join(told)
+
+
+@pytest.mark.parametrize(
+    ("times", "other"),
+    [
+        (0.05 * np.arange(50), False),
+        (0.05 * np.arange(25), True),
+        (0.04 * np.arange(50), True),
+        (0.5 + 0.05 * np.arange(40), True),
+    ],
+)
+def test_other_times_are_told_of_a_guide_that_does_not_search(
+    times: np.ndarray, other: bool, tiny: Tiny, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, data = load_run(tiny.run), Dataset(np.ones((3, len(times))), {"t": times})
+    assert other_times(run.config.known, data) == other
+    warn_of_run(run, tiny.run, data)
+    assert "networks alone" not in capsys.readouterr().err  # it searches
+    run.guide = run.guide.first  # type: ignore[assignment, attr-defined]
+    warn_of_run(run, tiny.run, data)
+    assert ("is networks alone" in capsys.readouterr().err) == other
 
 
 def test_degrees_are_met_by_the_commands(
@@ -127,8 +148,23 @@ def test_whole_numbers_of_images_are_scaled_and_it_is_said(
         assert "whole numbers" in capsys.readouterr().err
 
 
-def test_draws_that_run_away_are_counted_and_left_out(tiny: Tiny) -> None:
+def test_a_dark_part_of_a_stream_is_scaled_as_the_whole_is(tmp_path: Path) -> None:
+    x = (np.clip(galaxies(4, seed=1).x, 0, 1) * 65535).astype(np.uint16)
+    x[:2] //= 300  # alone they would pass for bytes
+    np.savez(tmp_path / "d.npz", x=x)
+    entry = find_system("galaxy")
+    rows, whole = FileRows(tmp_path / "d.npz", entry), read_data(tmp_path / "d.npz", entry).x
+    for part in (slice(0, 2), slice(2, 4)):
+        np.testing.assert_array_equal(rows.subset(part).x, whole[part])
+
+
+def test_draws_that_run_away_are_counted_and_left_out(
+    tiny: Tiny, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run, data = load_run(tiny.run), simulate(4, seed=1)
+    monkeypatch.setattr(
+        "groundvae.inference.posterior.fine_enough", lambda *_: contextlib.nullcontext()
+    )
     far = posterior(run, data, FEW, changes={"omega": Change(factor=80.0)})
     away = far["constant_data"]["runaway_draws"].values
     assert away.max() > 0
@@ -136,6 +172,30 @@ def test_draws_that_run_away_are_counted_and_left_out(tiny: Tiny) -> None:
     assert not (x > 20 * np.abs(data.x).max()).any()
     usual = posterior(run, data, FEW)["constant_data"]
     assert "runaway_draws" not in usual
+
+
+def test_a_faster_world_is_solved_with_a_finer_step(tiny: Tiny) -> None:
+    """What a step of 0.05 s gives of it is finite, and wrong."""
+    run, data, change = load_run(tiny.run), simulate(4, seed=1), {"omega": Change(factor=4.0)}
+    usual = run.model.system.solver
+    for until in (None, 3.0):
+        paths = []
+        for solver in (usual, RK4(0.005)):
+            run.model.system.solver = solver
+            drawn = posterior(run, data, FEW, changes=change, until=until)
+            paths.append(drawn["physics_predictive"]["x"].values)
+        assert np.median(np.abs(paths[0] - paths[1])) < 1e-2
+    run.model.system.solver = usual
+    batch, latents = run.batch(data), {"omega": torch.ones(1, 4)}
+    with fine_enough(run.model, batch, batch, latents, {}) as step:
+        assert step is None  # nothing was changed
+
+
+def test_a_world_too_fast_to_solve_is_refused(tiny: Tiny) -> None:
+    run, data = load_run(tiny.run), simulate(4, seed=1)
+    with pytest.raises(InputError, match=r"no step of 0\.0016 s or above solves the law"):
+        posterior(run, data, FEW, changes={"omega": Change(factor=1e6)})
+    assert run.model.system.method.solver.step == 0.05
 
 
 def test_a_plateau_is_told(tiny: Tiny) -> None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import arviz as az
 import numpy as np
 import pytest
+import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import norm
 
 from groundvae.data.errors import InputError
+from groundvae.inference import arviz as az
+from groundvae.inference.inferencedata import assembled
 from groundvae.inference.stacking import stack, stacking_weights
 
 
@@ -20,19 +22,23 @@ def drawn(
     evidence: tuple[float, float, float] = (0.0, 0.0, 0.0),
 ) -> az.InferenceData:
     rng = np.random.default_rng(0)
-    made = az.from_dict(
-        posterior={
-            "omega": place + 0.01 * rng.normal(size=(1, draws, 3)),
-            "z_aux": rng.normal(size=(1, draws, 3, 2)),
-        },
-        posterior_predictive={"x": np.full((1, draws // 2, 3, 5), place)},
-        observed_data={"x": np.zeros((3, 5))},
-        constant_data={"log_evidence": np.array(evidence)},
-        dims={name: ["observation"] for name in ("omega", "log_evidence")}
-        | {"z_aux": ["observation", "number"], "x": ["observation", "time"]},
-    )
-    made.attrs["system"] = system
-    return made
+    each = ("chain", "draw", "observation")
+    posterior = {
+        "omega": (each, place + 0.01 * rng.normal(size=(1, draws, 3))),
+        "z_aux": ((*each, "number"), rng.normal(size=(1, draws, 3, 2))),
+    }
+    groups = {
+        "posterior": posterior,
+        "posterior_predictive": {"x": ((*each, "time"), np.full((1, draws // 2, 3, 5), place))},
+        "observed_data": {"x": (("observation", "time"), np.zeros((3, 5)))},
+        "constant_data": {"log_evidence": ("observation", np.array(evidence))},
+    }
+    datasets = {name: indexed(xr.Dataset(variables)) for name, variables in groups.items()}
+    return assembled(datasets, {"system": system})
+
+
+def indexed(group: xr.Dataset) -> xr.Dataset:
+    return group.assign_coords({str(dim): np.arange(size) for dim, size in group.sizes.items()})
 
 
 def test_a_mixture_of_known_parts_gets_their_shares() -> None:

@@ -72,7 +72,8 @@ def read_long(table: Table, roles: Roles, wanted: Wanted) -> Dataset:
 
     """
     layout = Layout.of(table, roles, wanted)
-    values = [layout.place(table.numbers(name)) for name in roles.x]
+    alone = layout.count == 1  # of several, one that is not finite costs itself
+    values = [layout.place(table.numbers(name, finite=alone)) for name in roles.x]
     x = values[0] if len(values) == 1 else np.stack(values, -1)
     _refuse_empty(table, layout, x)
     error, censored = (

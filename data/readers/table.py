@@ -56,17 +56,18 @@ class Table:
             raise InputError(f"{self.source}: has no column {name!r}, found: {known}")
         return self.columns[name]
 
-    def numbers(self, name: str) -> np.ndarray:
+    def numbers(self, name: str, *, finite: bool = True) -> np.ndarray:
         """A column (row,) as numbers, missing ones NaN.
 
         Raises:
-            InputError: there is none of that name, or it holds text or infinities.
+            InputError: there is none of that name, or it holds text, or infinities and has to be
+                ``finite``.
 
         """
         column = self.column(name)
         if column.dtype.kind != "f":
             column = self._parsed(name, column)
-        if np.isinf(column).any():
+        if finite and np.isinf(column).any():
             row = int(np.isinf(column).argmax())
             raise InputError(f"{self.place(row)}: {name} is infinite, expected a finite number")
         return column

@@ -40,7 +40,7 @@ def read_wide(table: Table, wanted: Wanted) -> Dataset:
     grid = np.array(list(times.values()))
     if not np.isfinite(grid).all() or not (np.diff(grid) > 0).all():
         raise InputError(f"{table.source}: the header's times do not increase, expected so, in s")
-    x = np.stack([table.numbers(name) for name in times], 1)
+    x = np.stack([table.numbers(name, finite=len(table) == 1) for name in times], 1)
     empty = np.isnan(x).all(axis=1)
     if empty.any():
         place = table.place(int(empty.argmax()))
