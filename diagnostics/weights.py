@@ -17,6 +17,7 @@ import xarray as xr
 from groundvae.diagnostics.check import DRAWS, ENOUGH_DRAWS, WEIGHTED, Check, registered
 from groundvae.diagnostics.context import Context
 from groundvae.diagnostics.style import FULL, PHYSICS
+from groundvae.inference.annealed import ANNEALED
 from groundvae.inference.importance import effective_size
 
 EQUAL = 1e-3  # weights within this many nats are all the same
@@ -51,8 +52,22 @@ def compute_weights(log_weight: xr.DataArray) -> xr.Dataset:
 
 
 def importance(context: Context) -> xr.Dataset:
-    """``compute_weights`` of the whole, for ``Context.once``."""
-    return compute_weights(context.log_weight)
+    """``compute_weights`` of the whole, for ``Context.once``.
+
+    Draws that were carried on to the model's own posterior weigh the same: of these count the
+    weights of the whole way there, before the draws were taken by them.
+    """
+    found = compute_weights(context.log_weight)
+    constant = context.inference_data["constant_data"]
+    if ANNEALED not in constant:
+        return found
+    carried = constant[ANNEALED].values.astype(bool)
+    sides = {"khat": f"{ANNEALED}_k_hat", "ess": f"{ANNEALED}_effective"}
+    both = {k: np.where(carried, constant[v].values, found[k].values) for k, v in sides.items()}
+    shares = {"khat_median": np.median(both["khat"]), "effective_share": np.median(both["ess"])}
+    attrs = found.attrs | {k: float(v) for k, v in shares.items()}
+    variables = {k: ("observation", v) for k, v in both.items()}
+    return xr.Dataset(variables | {ANNEALED: ("observation", carried)}, attrs=attrs)
 
 
 @registered
