@@ -76,8 +76,8 @@ class Weights(Check):
     alternative = "Pareto k-hat of each observation with its limit, and effective draws."
     caption = (
         "Above the limit the guide's draws cannot be corrected by weights. With as many latents "
-        "as here k-hat is strict: means may be fine where it is high. Draws that were carried on to "
-        "the model's posterior are judged by the weights of the whole way."
+        "as here k-hat is strict: means may be fine where it is high. Draws that were carried on "
+        "to the model's posterior are judged by the weights of the whole way."
     )
     needs = (WEIGHTED, ENOUGH_DRAWS)
     good, doubtful = 0.05, 0.25  # share of observations above the limit of k-hat
