@@ -52,7 +52,7 @@ class NutsOptions:
     draws: int = 500
     """Draws kept of each chain."""
     warmup: int = 300
-    """Draws before them, in which the step size and the scales are found; fewer where chains walk."""
+    """Draws before them, in which the step size and the scales are found; few of a walk."""
     predictive_draws: int = 100
     """Draws of all chains together that are decoded."""
     together: int = 1
