@@ -15,6 +15,8 @@ from groundvae.guides.follow import Part
 from groundvae.guides.gaussian import LinearGaussian
 from groundvae.guides.ownscale import OwnScale, draw_score, log_density
 
+HELD = 8_000_000  # numbers of draws that are made at once
+
 
 class PushPosterior(TorchDistribution):
     """The score of the scale, the push given it, the rest given both; event (latent,).
@@ -46,11 +48,14 @@ class PushPosterior(TorchDistribution):
     @torch.no_grad()
     def sample(self, sample_shape: _size = torch.Size()) -> Tensor:  # noqa: B008
         lead = torch.Size([*sample_shape, *self.batch_shape[:-1]])
-        score = draw_score(self.own, lead).reshape(-1, len(self.own.gain)).mT  # (n, draw)
-        sizes = self.own.gain.shape[1], len(self.push), len(self.rest)
-        unit = [torch.randn(len(score), size, score.shape[1]).to(score) for size in sizes]
-        found = self._of(score, unit)
-        return found.movedim(-1, 0).reshape(*lead, *found.shape[:2])
+        n, size = len(self.own.gain), self.event_shape[0]
+        found = self.own.gain.new_empty(lead.numel(), n, size)
+        for part in found.split(max(1, HELD // (n * size))):
+            score = draw_score(self.own, torch.Size([len(part)])).mT  # (n, draw)
+            sizes = self.own.gain.shape[1], len(self.push), len(self.rest)
+            unit = [torch.randn(n, each, len(part)).to(score) for each in sizes]
+            part.copy_(self._of(score, unit).movedim(-1, 0))
+        return found.view(*lead, n, size)
 
     @torch.no_grad()
     def moved(self, value: Tensor, kept: float) -> Tensor:
