@@ -30,7 +30,7 @@ from groundvae.diagnostics.reconstruction import draw_observations, most_drawn, 
 from groundvae.diagnostics.style import house_style
 from groundvae.diagnostics.verdict import Level
 from groundvae.diagnostics.weights import importance
-from groundvae.inference.annealed import ANNEALED
+from groundvae.inference.importance import ANNEALED
 from groundvae.inference.prediction import RESIDUALS
 
 FAR = 4.5

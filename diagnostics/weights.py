@@ -17,8 +17,7 @@ import xarray as xr
 from groundvae.diagnostics.check import DRAWS, ENOUGH_DRAWS, WEIGHTED, Check, registered
 from groundvae.diagnostics.context import Context
 from groundvae.diagnostics.style import FULL, PHYSICS
-from groundvae.inference.annealed import ANNEALED
-from groundvae.inference.importance import EQUAL, effective_size
+from groundvae.inference.importance import ANNEALED, EQUAL, effective_size
 
 
 def compute_weights(log_weight: xr.DataArray) -> xr.Dataset:

@@ -18,15 +18,13 @@ from torch import Tensor
 from groundvae.data.batch import Batch
 from groundvae.guides.refinement import LOWEST, Chains
 from groundvae.inference.coordinates import log_joint
-from groundvae.inference.importance import effective_size, smooth
+from groundvae.inference.importance import ANNEALED, effective_size, smooth
 from groundvae.inference.run import Run
 from groundvae.physics.errors import tolerant
 
 ASKS = 0.5  # k-hat from which an observation's draws are carried on
 FORGETS = 0.3  # share of a point that is kept from one kept draw of a chain to the next
 FEWEST = 50  # draws whose weights say something
-ANNEALED = "annealed"
-"""Of ``constant_data``: whose draws were carried on; begins the names of what is known of it."""
 
 
 @dataclass

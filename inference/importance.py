@@ -28,6 +28,8 @@ UNRELIABLE = 0.7
 FEWEST = 5  # draws whose weights have a tail
 ENOUGH = 50  # equally weighted draws
 EQUAL = 0.1  # nats within which weights are the same: a tail of such has a shape, and no say
+ANNEALED = "annealed"
+"""Of ``constant_data``: whose draws were carried on (``annealed.py``); begins further names."""
 DRAW_GROUPS = (
     "posterior",
     "posterior_predictive",
@@ -133,6 +135,9 @@ def resample(
     and their ``log_weight`` (chain, draw, observation), smoothed and normalized.
     """
     smoothed, k_hat = smooth(log_weights)
+    known = inference_data["constant_data"] if "constant_data" in inference_data.groups() else {}
+    if ANNEALED in known:  # draws that weigh the same by now: what brought them here counts too
+        k_hat = np.fmax(k_hat, known[f"{ANNEALED}_k_hat"].values)
     rng = np.random.default_rng(seed)
     groups = {name: inference_data[name] for name in inference_data.groups()}
     for name in DRAW_GROUPS:
