@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
@@ -42,17 +42,8 @@ class LinearResidual(Residual):
         """Features of times (...) alone, (..., feature), on a grid (..., size, feature)."""
 
     @abstractmethod
-    def of_states(
-        self, times: Tensor, states: Values, places: Sequence[int] | None = None
-    ) -> Tensor:
-        """Features of states (...), (..., feature), on a grid (..., size, feature).
-
-        Those at some ``places`` among them, where not all are asked for.
-        """
-
-    def heard(self) -> list[int]:
-        """Places of the features of states whose weights are more than digits; here all."""
-        return list(range(self.count - self.timed))
+    def of_states(self, times: Tensor, states: Values) -> Tensor:
+        """Features of states (...), (..., feature), on a grid (..., size, feature)."""
 
     @abstractmethod
     def weights(self, auxiliary: Tensor) -> Tensor:
@@ -89,9 +80,6 @@ class LinearResidual(Residual):
                 return torch.einsum("...sk,...gk->...sg", known, features)
             return torch.einsum("...sk,...k->...s", known, features)
 
-        heard = self.heard() or ([] if fixed else [0])
-        if len(heard) < free.shape[-1]:
-            free = free[..., heard]
         table = None
         if seen.stages is not None and fixed:
             stages = seen.stages.view(-1, *[1] * (weights.dim() - 2))
@@ -102,7 +90,7 @@ class LinearResidual(Residual):
             if fixed:
                 total = table(time) if table is not None else pushed(time)
             if free.shape[-1]:
-                features = self.of_states(time, states, heard)
+                features = self.of_states(time, states)
                 if self.on_grid:
                     total = total + torch.einsum("...sk,...gk->...sg", free, features)
                 else:  # a product of matrices for every path costs as much as all of the law

@@ -15,7 +15,6 @@ MacKay (1992), Bayesian interpolation; Tipping (2001), Sparse Bayesian learning.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -35,7 +34,6 @@ MOST = 96  # frequencies, where data are long
 KNOT = 3  # frequencies from one knot of the spectrum to the next
 DEGREE = 3
 START = 0.1  # of the data's spread, the effect of each feature at first
-UNHEARD = 1e-9  # of the largest mean square of a weight: less is left out of a path
 SILENT = -40.0  # log variance of features that are not let in yet
 WIDE = 3.0  # times the usual rate, the first prior of a mean
 IMITATES = 0.98  # share of what a feature does, above which it is the physics by another name
@@ -156,24 +154,11 @@ class Unknown(PopulationResidual):
         phase = 2 * math.pi * times.unsqueeze(-1) * (order / self.span)
         return torch.cat([torch.ones_like(phase[..., :1]), torch.cos(phase), torch.sin(phase)], -1)
 
-    def heard(self) -> list[int]:
-        if not self.names:
-            return []
-        unsure = self.uncertainty.diagonal().view_as(self.mean)
-        variance = self.variance
-        size = self.mean.square() + variance[:, self.timed :] + unsure
-        largest = torch.maximum(variance.amax(1), size.amax(1)).unsqueeze(-1)
-        heard: list[int] = (size > UNHEARD * largest).any(0).nonzero().flatten().tolist()
-        return heard
-
-    def of_states(
-        self, times: Tensor, states: Values, places: Sequence[int] | None = None
-    ) -> Tensor:
+    def of_states(self, times: Tensor, states: Values) -> Tensor:
         assert self.span is not None
         seen = [states[name] / s for name, s in zip(self.sees, self.scale_of, strict=True)]
         share = times * (STRETCH / self.span)
-        wanted = self.features if places is None else [self.features[i] for i in places]
-        found = [feature.of(share, seen) for feature in wanted]
+        found = [feature.of(share, seen) for feature in self.features]
         lead = next(iter(states.values())).shape
         return torch.stack(found, -1) if found else times.new_ones(*lead, 0)
 
