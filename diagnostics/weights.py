@@ -55,9 +55,10 @@ def importance(context: Context) -> xr.Dataset:
     weights of the whole way there, before the draws were taken by them.
     """
     found = compute_weights(context.log_weight)
-    constant = context.inference_data["constant_data"]
-    if ANNEALED not in constant:
+    data = context.inference_data
+    if "constant_data" not in data or ANNEALED not in data["constant_data"]:
         return found
+    constant = data["constant_data"]
     carried = constant[ANNEALED].values.astype(bool)
     sides = {"khat": f"{ANNEALED}_k_hat", "ess": f"{ANNEALED}_effective"}
     both = {k: np.where(carried, constant[v].values, found[k].values) for k, v in sides.items()}
@@ -120,9 +121,9 @@ class Weights(Check):
         grid[0, 0].figure.legend(*left.get_legend_handles_labels(), loc="outside lower center")
         right.hist(result["ess"].values, bins=np.linspace(0, 1, 26), color=FULL)
         right.set(xlabel="effective share of the draws", ylabel="observations")
-        carried = f", {100 * float(result[ANNEALED].mean()):.0f} % carried on" * (
-            ANNEALED in result
-        )
+        carried = ""
+        if ANNEALED in result:
+            carried = f", {100 * float(result[ANNEALED].mean()):.0f} % carried on"
         return (
             f"k-hat is above its limit for {100 * self.value(result):.0f} % of "
             f"{len(khat)} observations{carried}; of the\n"
