@@ -147,7 +147,7 @@ def _answer(
     grounds = (FIRST, *(question.direct if direct else question.indirect), *question.always)
     missing = [g for g in grounds if g.check not in judged and (g.without or g.check in left_out)]
     found = [
-        (_capped(g, verdict), verdict.meaning, g.check)
+        (_capped(g, verdict), _reason(verdict), g.check)
         for g in grounds
         for verdict in judged.get(g.check, [])
     ]
@@ -172,6 +172,15 @@ def _by_check(verdicts: Sequence[Verdict]) -> Iterator[tuple[str, Iterator[Verdi
     told = [v for v in verdicts if v.level != "not enough data"]
     told = [v for v in told if not any(is_auxiliary(word) for word in v.name.split())]
     yield from groupby(sorted(told, key=_check), _check)
+
+
+def _reason(verdict: Verdict) -> str:
+    """What it means; of which part, where the sentence does not say (``ranks of omega``)."""
+    name, meaning = verdict.name, verdict.meaning
+    of_part = " of " in name or ":" in name
+    if verdict.level == "good" or not of_part or name.split()[-1] in meaning:
+        return meaning
+    return f"{name[:1].upper()}{name[1:]}: {meaning[:1].lower()}{meaning[1:]}"
 
 
 def _check(verdict: Verdict) -> str:

@@ -1,6 +1,7 @@
 """Observations: one verdict for each, out of all that is known of it, in one pass.
 
-What each column says: ``k_hat`` and ``effective_share`` of the importance weights, ``misfit`` and
+What each column says: ``k_hat`` and ``effective_share`` of the importance weights (those of the
+whole way, of draws that were carried on to the model's posterior, ``annealed``), ``misfit`` and
 ``structure`` of the residual (standard deviations from what its posterior predicts), ``surprise``,
 ``feature_distance`` and ``out_of_distribution``, ``modes`` of the draws and the mass of the
 largest, what the guide itself says (``mode_found``, ``log_evidence``), and the share of the
@@ -29,13 +30,21 @@ from groundvae.diagnostics.reconstruction import draw_observations, most_drawn, 
 from groundvae.diagnostics.style import house_style
 from groundvae.diagnostics.verdict import Level
 from groundvae.diagnostics.weights import importance
+from groundvae.inference.importance import ANNEALED
 from groundvae.inference.prediction import RESIDUALS
 
 FAR = 4.5
 """Standard deviations that a residual's misfit or structure may be off."""
 SMOOTH, BINS, PEAK = 2.5, 40, 0.1
 """Of a histogram of draws: its smoothing (bins), its bins, and the least height of a mode."""
-KNOWN = ("surprise", "feature_distance", "out_of_distribution", "unusable", "runaway_draws")
+KNOWN = (
+    "surprise",
+    "feature_distance",
+    "out_of_distribution",
+    "unusable",
+    "runaway_draws",
+    ANNEALED,
+)
 KNOWN_BY_GUIDE = ("mode_found", "log_evidence", "information_taken")
 
 

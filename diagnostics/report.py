@@ -16,6 +16,7 @@ from groundvae.diagnostics.answers import Answer
 from groundvae.diagnostics.verdict import Level, Verdict, counted
 
 ROWS = 2000  # observations in the page; the file has all
+PIXEL = 0.6  # of a page, that one of a figure takes: a figure of 9.7 inches fills the column
 MARKS: Mapping[Level, str] = {"good": "✓", "doubtful": "~", "bad": "✗", "not enough data": "?"}
 """Beside the word, so that a grade is never told by colour alone."""
 
@@ -32,6 +33,13 @@ class Panel:
     def name(self) -> str:
         """Of the figure."""
         return self.path.stem
+
+    @property
+    def width(self) -> int:
+        """In the page's pixels, such that type is of one size in all figures."""
+        with self.path.open("rb") as file:
+            header = file.read(24)  # of a PNG: its width stands in bytes 16 to 19
+        return round(PIXEL * int.from_bytes(header[16:20], "big"))
 
     @property
     def data(self) -> str:

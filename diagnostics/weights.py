@@ -17,17 +17,15 @@ from groundvae.diagnostics.check import DRAWS, ENOUGH_DRAWS, WEIGHTED, Check, re
 from groundvae.diagnostics.context import Context
 from groundvae.diagnostics.style import FULL, PHYSICS
 from groundvae.inference import arviz as az
-from groundvae.inference.importance import effective_size
-
-EQUAL = 1e-3  # weights within this many nats are all the same
+from groundvae.inference.importance import ANNEALED, EQUAL, effective_size
 
 
 def compute_weights(log_weight: xr.DataArray) -> xr.Dataset:
     """Pareto k-hat and relative effective sample size of each observation, (observation,).
 
     ``log_weight`` = log p(x, z) - log q(z | x), (chain, draw, observation), smoothed
-    observation by observation. Where all weights are equal (the guide is exact) there is no
-    tail, and k-hat is 0.
+    observation by observation. Where all weights are within a tenth of a nat (the guide is exact,
+    or next to it) their tail has no say, and k-hat is 0.
 
     >>> exact = xr.DataArray(np.zeros((1, 100, 2)), dims=("chain", "draw", "observation"))
     >>> compute_weights(exact)["ess"].values
@@ -51,8 +49,23 @@ def compute_weights(log_weight: xr.DataArray) -> xr.Dataset:
 
 
 def importance(context: Context) -> xr.Dataset:
-    """``compute_weights`` of the whole, for ``Context.once``."""
-    return compute_weights(context.log_weight)
+    """``compute_weights`` of the whole, for ``Context.once``.
+
+    Draws that were carried on to the model's own posterior weigh the same: of these count the
+    weights of the whole way there, before the draws were taken by them.
+    """
+    found = compute_weights(context.log_weight)
+    data = context.inference_data
+    if "constant_data" not in data or ANNEALED not in data["constant_data"]:
+        return found
+    constant = data["constant_data"]
+    carried = constant[ANNEALED].values.astype(bool)
+    sides = {"khat": f"{ANNEALED}_k_hat", "ess": f"{ANNEALED}_effective"}
+    both = {k: np.where(carried, constant[v].values, found[k].values) for k, v in sides.items()}
+    shares = {"khat_median": np.median(both["khat"]), "effective_share": np.median(both["ess"])}
+    attrs = found.attrs | {k: float(v) for k, v in shares.items()}
+    variables = {k: ("observation", v) for k, v in both.items()}
+    return xr.Dataset(variables | {ANNEALED: ("observation", carried)}, attrs=attrs)
 
 
 @registered
@@ -63,7 +76,8 @@ class Weights(Check):
     alternative = "Pareto k-hat of each observation with its limit, and effective draws."
     caption = (
         "Above the limit the guide's draws cannot be corrected by weights. With as many latents "
-        "as here k-hat is strict: means may be fine where it is high."
+        "as here k-hat is strict: means may be fine where it is high. Draws that were carried on "
+        "to the model's posterior are judged by the weights of the whole way."
     )
     needs = (WEIGHTED, ENOUGH_DRAWS)
     good, doubtful = 0.05, 0.25  # share of observations above the limit of k-hat
@@ -107,8 +121,11 @@ class Weights(Check):
         grid[0, 0].figure.legend(*left.get_legend_handles_labels(), loc="outside lower center")
         right.hist(result["ess"].values, bins=np.linspace(0, 1, 26), color=FULL)
         right.set(xlabel="effective share of the draws", ylabel="observations")
+        carried = ""
+        if ANNEALED in result:
+            carried = f", {100 * float(result[ANNEALED].mean()):.0f} % carried on"
         return (
             f"k-hat is above its limit for {100 * self.value(result):.0f} % of "
-            f"{len(khat)} observations; of the\ndraws {100 * float(result['ess'].median()):.0f} %"
-            " are effective (median)"
+            f"{len(khat)} observations{carried}; of the\n"
+            f"draws {100 * float(result['ess'].median()):.0f} % are effective (median)"
         )

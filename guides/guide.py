@@ -18,6 +18,7 @@ from groundvae.guides.descent import Descent
 from groundvae.guides.encoder import Encoder
 from groundvae.guides.phase import Fitting, Phase
 from groundvae.guides.population import Population
+from groundvae.guides.refinement import Walk
 from groundvae.models.greybox import AUXILIARY, GreyBox
 from groundvae.models.latent import LatentSpec
 
@@ -71,6 +72,15 @@ class Guide(nn.Module):
     def judge(self, found: object) -> dict[str, Tensor]:
         """What ``examine`` says of each observation by name, (observation,); here nothing."""
         return {}
+
+    @property
+    def walks(self) -> bool:
+        """Whether it has a ``walk``: here not."""
+        return False
+
+    def walk(self, batch: Batch, found: object, rows: Tensor) -> Walk:
+        """Its posterior of a batch, to be refined; ``rows`` (n,): of what ``examine`` gave."""
+        raise NotImplementedError
 
     @abstractmethod
     def sites(self, latents: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -14,18 +14,23 @@ import pyro
 import pyro.distributions as dist
 import torch
 from torch import Tensor
-from torch.distributions import Transform, constraints
-from torch.types import _size
+from torch.distributions import Transform
 
 from groundvae.data.batch import Batch
 from groundvae.guides.circle import refuse_circles
+from groundvae.guides.densenormal import DenseNormal
 from groundvae.guides.encoder import Encoder
 from groundvae.guides.evidence import EvidenceRounds
 from groundvae.guides.follow import Part, follow, parts_of, reown
 from groundvae.guides.gaussian import LinearGaussian
 from groundvae.guides.guide import ReadingGuide
 from groundvae.guides.lifted import OWN_STEPS, OWN_STILL, STILL, lift, liftable
+from groundvae.guides.modewalk import ModeWalk
+from groundvae.guides.ownscale import OwnScale
+from groundvae.guides.ownshear import OwnShear
 from groundvae.guides.phase import Fitting, Phase
+from groundvae.guides.pushposterior import PushPosterior, own_scale
+from groundvae.guides.refinement import WIDENED, Walk
 from groundvae.guides.search import Search, starts
 from groundvae.models.greybox import AUXILIARY, GreyBox
 from groundvae.models.latent import LatentSpec
@@ -52,7 +57,8 @@ class Mode:
     ``centre`` (n, latent) and ``factor`` (n, latent, latent), lower triangular, in standard normal
     latents; ``found`` (n,): whether a mode was reached; ``evidence`` (n,): Laplace's approximation
     of log p(x), nats; ``taken`` (n, physics): the share of the information on each physics latent
-    that the unknown part takes away.
+    that the unknown part takes away. ``at`` (n, latent): where the search ended; ``own``: where
+    one residual pushes, the posterior with the scale of the push as it is, in place of the normal.
     """
 
     centre: Tensor
@@ -60,60 +66,16 @@ class Mode:
     found: Tensor
     evidence: Tensor
     taken: Tensor
+    at: Tensor
+    own: OwnScale | None = None
 
     @classmethod
     def join(cls, parts: Sequence[Mode]) -> Mode:
         """One of the observations of all ``parts``."""
-        names = [field.name for field in fields(cls)]
-        return cls(*(torch.cat([getattr(part, name) for part in parts]) for name in names))
-
-
-class DenseNormal(dist.MultivariateNormal):
-    """A multivariate normal whose factor serves all draws at once.
-
-    Torch's own reads the factor (observation, latent, latent) anew for every draw.
-    """
-
-    def rsample(self, sample_shape: _size = torch.Size()) -> Tensor:  # noqa: B008
-        shape = self._extended_shape(sample_shape)
-        factor = self._unbroadcasted_scale_tril
-        unit = torch.randn(shape, dtype=factor.dtype, device=factor.device)
-        draws = unit.reshape(-1, *factor.shape[:-1]).movedim(0, -1)
-        return self.loc + (factor @ draws).movedim(-1, 0).reshape(shape)
-
-
-class OwnShear(Transform):
-    """Whitened weights of a push, as an observation's own variance moves from its centre.
-
-    The raw weights stay what they are, so a weight of ``own`` times the variance is as much less
-    whitened. On (..., latent): ``score`` is where the own variance stands, ``weights`` those of the
-    push, ``spread`` that of the log of own variances.
-    """
-
-    domain = constraints.real_vector
-    codomain = constraints.real_vector
-    bijective = True
-
-    def __init__(self, centre: Tensor, score: int, weights: Tensor, spread: Tensor) -> None:
-        super().__init__()
-        self.centre, self.score, self.spread = centre, score, spread
-        self.weights = weights.to(centre.device)
-
-    def _log_factor(self, at: Tensor) -> Tensor:
-        moved: Tensor = -0.5 * self.spread * (at[..., self.score] - self.centre)
-        return moved
-
-    def _call(self, x: Tensor) -> Tensor:
-        stretched = x[..., self.weights] * self._log_factor(x).exp().unsqueeze(-1)
-        return x.index_copy(-1, self.weights, stretched)
-
-    def _inverse(self, y: Tensor) -> Tensor:
-        shrunk = y[..., self.weights] * (-self._log_factor(y)).exp().unsqueeze(-1)
-        return y.index_copy(-1, self.weights, shrunk)
-
-    def log_abs_det_jacobian(self, x: Tensor, y: Tensor) -> Tensor:
-        """Log of the determinant, (..., observation)."""
-        return len(self.weights) * self._log_factor(x)
+        names = [field.name for field in fields(cls) if field.name != "own"]
+        whole = {name: torch.cat([getattr(part, name) for part in parts]) for name in names}
+        owns = [part.own for part in parts if part.own is not None]
+        return cls(**whole, own=OwnScale.join(owns) if owns else None)
 
 
 class ModeGuide(ReadingGuide):
@@ -172,12 +134,27 @@ class ModeGuide(ReadingGuide):
 
     def posterior(self, mode: Mode) -> dist.TorchDistribution:
         """q(z | x) over all latents, standard normal ones, physics first."""
+        if mode.own is not None:
+            return PushPosterior(mode.own, _pushing(parts_of(self._model[0]))[0])
         base = DenseNormal(mode.centre, scale_tril=mode.factor, validate_args=False)
         shears: list[Transform] = [
             OwnShear(mode.centre[..., p.first], p.first, p.push, p.residual.own_spread.detach())
-            for p in parts_of(self._model[0])
+            for p in _pushing(parts_of(self._model[0]))
         ]
         return dist.TransformedDistribution(base, shears) if shears else base
+
+    @property
+    def walks(self) -> bool:
+        """Where several residuals push, their scales are taken as normal, and it has none."""
+        return len(_pushing(parts_of(self._model[0]))) <= 1
+
+    def walk(self, batch: Batch, found: object, rows: Tensor) -> Walk:
+        assert isinstance(found, Mode)
+        parts = parts_of(self._model[0])
+        search = Search(self._model[0], self.scores(batch.x), batch, found.at[rows])
+        wide = self.posterior(_about(search, parts, WIDENED))
+        assert isinstance(wide, (PushPosterior, DenseNormal))
+        return ModeWalk(wide, self.latents.names, search.scores)
 
     def _place(self, value: Tensor, scores: Sequence[NormalScore]) -> None:
         """Each latent at its own site."""
@@ -278,9 +255,16 @@ def reached(search: Search, linear: LinearGaussian) -> Tensor:
     return search.alive & (linear.gain() < REACHED) & (misfit < STRAY * linear.residual.shape[1])
 
 
-def _about(search: Search, parts: Sequence[Part]) -> Mode:
-    """The normal about the points of a search."""
+def _pushing(parts: Sequence[Part]) -> list[Part]:
+    """The residuals that push, with a scale of the observation's own."""
+    return [part for part in parts if part.residual.timed]
+
+
+def _about(search: Search, parts: Sequence[Part], widened: float = 1.0) -> Mode:
+    """The normal about the points of a search, its widths up to so many times as large."""
     linear = search.linear()
+    if widened != 1.0:
+        linear = LinearGaussian(linear.jacobian / widened, linear.residual / widened, search.at)
     covariance = linear.covariance()
     centre = linear.mean.clone()
     for part in parts:  # nothing in the data moves with an own variance but through its weights
@@ -294,4 +278,7 @@ def _about(search: Search, parts: Sequence[Part]) -> Mode:
     centre[lost], covariance[lost] = 0.0, unit  # the prior
     factor = torch.linalg.cholesky(covariance + LEAST * unit)
     taken = linear.taken(len(search.scores))
-    return Mode(centre, factor, reached(search, linear), search.evidence(linear), taken)
+    pushing = _pushing(parts)
+    own = own_scale(linear, pushing[0], lost) if len(pushing) == 1 else None
+    found, evidence = reached(search, linear), search.evidence(linear)
+    return Mode(centre, factor, found, evidence, taken, search.at, own)

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 UNRELIABLE = 0.7
 FEWEST = 5  # draws whose weights have a tail
 ENOUGH = 50  # equally weighted draws
+EQUAL = 0.1  # nats within which weights are the same: a tail of such has a shape, and no say
+ANNEALED = "annealed"
+"""Of ``constant_data``: whose draws were carried on (``annealed.py``); begins further names."""
 DRAW_GROUPS = (
     "posterior",
     "posterior_predictive",
@@ -57,6 +60,8 @@ def smooth(log_weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         smoothed, k_hat = az.psislw(log_weights.T)
     # Weights that tie, such as those of a prior cut off, have no tail to fit a shape to: they
     # are as they are, and reliable if enough draws carry them.
+    equal = np.ptp(log_weights, axis=0) < EQUAL
+    smoothed, k_hat = np.where(equal[:, None], raw.T, smoothed), np.where(equal, 0.0, k_hat)
     tied = ~np.isfinite(k_hat) | ~np.isfinite(smoothed).any(axis=-1)
     k_tied = np.where(effective_size(raw) >= ENOUGH, 0.0, np.inf)
     return np.where(tied, raw, smoothed.T), np.where(tied, k_tied, k_hat)
@@ -130,6 +135,9 @@ def resample(
     and their ``log_weight`` (chain, draw, observation), smoothed and normalized.
     """
     smoothed, k_hat = smooth(log_weights)
+    known = inference_data["constant_data"] if "constant_data" in inference_data.groups() else {}
+    if ANNEALED in known:  # draws that weigh the same by now: what brought them here counts too
+        k_hat = np.fmax(k_hat, known[f"{ANNEALED}_k_hat"].values)
     rng = np.random.default_rng(seed)
     groups = {name: inference_data[name] for name in inference_data.groups()}
     for name in DRAW_GROUPS:

@@ -17,6 +17,7 @@ from groundvae.data.errors import InputError
 from groundvae.guides.guide import log_prob_of
 from groundvae.guides.simulation import simulate
 from groundvae.inference import arviz as az
+from groundvae.inference.annealed import improve
 from groundvae.inference.bad import each_alone, prior_latents, stood_in, with_stand_ins
 from groundvae.inference.block import block_seed, block_size
 from groundvae.inference.inferencedata import WEIGHTS, to_inference_data
@@ -30,7 +31,7 @@ from groundvae.models.intervention import Change
 
 RUNAWAY = 20.0  # times the largest observed value, beyond which a path has run away
 NARROW = 32  # parts of z_aux, beyond which those of decoded draws alone are kept, as weights
-AWAY, JUDGED, SURPRISE = "runaway_draws", "judged", "surprise"
+AWAY, JUDGED, SURPRISE, IMPROVED = "runaway_draws", "judged", "surprise", "improved"
 APART = ("log_likelihood", "sample_stats", RESIDUALS, AWAY, JUDGED, SURPRISE)
 """Groups that the prior has none of."""
 UNKNOWN = ("log_likelihood", RESIDUALS, JUDGED, SURPRISE)
@@ -70,8 +71,10 @@ def posterior(
     Returns:
         Groups, axes (chain, draw, observation, ...): ``posterior``, ``posterior_predictive`` (with
         noise), ``physics_predictive``, where nothing was changed ``log_likelihood``,
-        ``sample_stats`` (``log_weight`` = log p(x, z) - log q(z | x)) and ``residuals``; ``prior``,
-        ``prior_predictive``, ``observed_data``, ``constant_data`` (what is known of each).
+        ``sample_stats`` (``log_weight`` = log p(x, z) - log q(z | x), or what the whole way made of
+        log p(x) where draws were carried on) and ``residuals``; ``prior``, ``prior_predictive``,
+        ``observed_data``, ``constant_data`` (what is known of each; ``annealed``: whose draws were
+        carried on to the model's own posterior, ``annealed_k_hat`` of the weights of that way).
 
     Raises:
         InputError: a senseless change, no such input, ``until`` too early, nothing to infer from.
@@ -151,7 +154,8 @@ def _chunks(
         largest = part.x.abs().max()
         found = run.guide.examine(part)
         groups = _draw(run, part, found, ahead[rows], options, changes, hyper, largest)
-        groups[JUDGED] = {k: v.unsqueeze(0) for k, v in run.guide.judge(found).items()}
+        judged = run.guide.judge(found)
+        groups[JUDGED] = {k: v.unsqueeze(0) for k, v in judged.items()} | groups.pop(IMPROVED)
         groups[SURPRISE] = {}
         if own:  # while it is at hand: to search again costs as much as all else
             surprise = surprise_of(run.model, run.guide, part, found)
@@ -227,19 +231,23 @@ def _draw(
     with pyro.plate("draw", n, dim=-2):
         trace = poutine.trace(run.guide).get_trace(batch, found)
     first = {name: site_value(trace, name) for name in run.model.latent_names}
+    log_density = log_prob_of(trace, batch)
     wide = run.model.auxiliary > NARROW
     kept = [name for name in run.model.latent_names if not (wide and name == AUXILIARY)]
     # Before anything is predicted: draws are the same, whatever is.
     more = _more(run, batch, found, options.draws - n, kept)
+    improved = improve(run, batch, found, first, more, log_density)
     known = first | {k: v[:n] for k, v in hyper.items()}
     with fine_enough(run.model, batch, ahead, first, changes or {}):
         prediction = predict(run, batch, ahead, known, changes)
     groups = dict(prediction.groups)
     if prediction.log_joint is not None:
-        groups["sample_stats"] = {"log_weight": prediction.log_joint - log_prob_of(trace, batch)}
+        log_weight = improved.log_weight(prediction.log_joint - log_density)
+        groups["sample_stats"] = {"log_weight": log_weight}
     drawn, away = _decodable({"first": first, **groups}, largest)
     first = drawn.pop("first")
     drawn[AWAY] = {AWAY: away.unsqueeze(0)}
+    drawn[IMPROVED] = {k: v.unsqueeze(0) for k, v in improved.said().items()}
     latents = {name: torch.cat([first[name], more[name]]) for name in kept}
     if wide:
         drawn[WEIGHTS] = {AUXILIARY: first[AUXILIARY].float()}

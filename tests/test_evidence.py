@@ -29,6 +29,7 @@ from groundvae.models import sensitivity
 from groundvae.models.dynamics import Dynamics, Rate
 from groundvae.models.function import Function
 from groundvae.models.greybox import GreyBox
+from groundvae.models.intervention import Change
 from groundvae.models.latent import Latent
 from groundvae.models.noises.gaussian import Gaussian
 from groundvae.models.recipe import EVIDENCE
@@ -132,6 +133,23 @@ def test_evidence_of_a_series_is_what_importance_sampling_says(spring: Run) -> N
     sampled = logsumexp(weight) - np.log(len(weight))
     laplace = drawn["constant_data"]["log_evidence"].item()
     assert abs(laplace - sampled) < 0.5
+
+
+def test_draws_that_k_hat_doubts_are_carried_on(spring: Run) -> None:
+    drawn = posterior(spring, dragged(40, 6), PosteriorOptions(draws=250, predictive_draws=100))
+    said = drawn["constant_data"]
+    carried = said["annealed"].values
+    assert carried.any()
+    assert not carried.all()
+    weight = drawn["sample_stats"]["log_weight"].values[0]
+    assert (np.ptp(weight, axis=0) < 1e-6).tolist() == carried.tolist()
+    assert np.isfinite(said["annealed_k_hat"].values).tolist() == carried.tolist()
+    changed = {"start": Change(factor=2.0)}
+    again = posterior(
+        spring, dragged(40, 6), PosteriorOptions(draws=250, predictive_draws=100), changes=changed
+    )
+    same = [d["posterior"]["omega"].values for d in (drawn, again)]
+    np.testing.assert_array_equal(*same)
 
 
 def test_tangents_are_those_of_differentiation(spring: Run) -> None:

@@ -91,8 +91,10 @@ class LinearResidual(Residual):
                 total = table(time) if table is not None else pushed(time)
             if free.shape[-1]:
                 features = self.of_states(time, states)
-                rule = "...sk,...gk->...sg" if self.on_grid else "...sk,...k->...s"
-                total = total + torch.einsum(rule, free, features)
+                if self.on_grid:
+                    total = total + torch.einsum("...sk,...gk->...sg", free, features)
+                else:  # a product of matrices for every path costs as much as all of the law
+                    total = total + (free * features.unsqueeze(-2)).sum(-1)
             assert isinstance(total, Tensor)
             return dict(zip(self.acts_on, total.unbind(-2 if self.on_grid else -1), strict=True))
 
