@@ -18,7 +18,7 @@ from groundvae.data.input import BASE
 from groundvae.models.place import place_of
 from groundvae.models.solvers import solver_of
 from groundvae.models.stepsize import step_for
-from groundvae.models.system import Outcome, Push, System, beside, filled
+from groundvae.models.system import Outcome, Push, System, filled, joined
 from groundvae.models.trial import Trial, in_words
 from groundvae.models.values import Values
 from groundvae.physics.dense import Dense, dense_output
@@ -149,7 +149,8 @@ class Dynamics(System):
         start = self.begin(z, inputs, lead).expand(ablations, *lead, -1)
         times = self.released(inputs["t"])
         try:
-            field = self.field(z, inputs, pushes, ablated=ablations > 1)
+            ablated = -1 - len(lead) - self.on_grid if ablations > 1 else None
+            field = self.field(z, inputs, pushes, ablated=ablated)
             dense = self.dense(times)
             path = (solve if dense is None else dense.solve)(field, start, times, self.method)
         except DivergedError as error:
@@ -207,11 +208,11 @@ class Dynamics(System):
             self.solver = kept
 
     def field(
-        self, z: Values, inputs: Values, pushes: Sequence[Push], *, ablated: bool = False
+        self, z: Values, inputs: Values, pushes: Sequence[Push], *, ablated: int | None = None
     ) -> Callable[[Tensor, Tensor], Tensor]:
         """``d state / dt`` of a time and states (..., dimension), for latents (...).
 
-        ``ablated``: states have ablations in front, and pushes act in the first of them alone.
+        ``ablated``: the axis of states by name where pushes act in the first ablation alone.
         """
         join = torch.cat if self.on_grid else torch.stack
         z, known = self._beside_states(z, inputs)
@@ -221,10 +222,13 @@ class Dynamics(System):
             at = time.unsqueeze(-1) if self.on_grid and time.dim() else time
             rate = self.checked(self.rate(at, named, z, known(time)))
             total = {k: filled(rate[k], v) for k, v in named.items()}
-            pushed = Values({k: v[:1] for k, v in named.items()}, "state") if ablated else named
+            pushed = named
+            if ablated is not None:
+                first = {k: v.narrow(ablated, 0, 1) for k, v in named.items()}
+                pushed = Values(first, "state")
             for push in pushes:
                 for name, added in push(time, pushed).items():
-                    total[name] = beside(total[name], added) if ablated else total[name] + added
+                    total[name] = joined(total[name], added, ablated)
             return join(list(total.values()), -1)
 
         return field

@@ -31,7 +31,7 @@ class Hamiltonian(Dynamics):
         return {"q": self.velocity(state.p), "p": self.force(state.q)}
 
     def field(
-        self, z: Values, inputs: Values, pushes: Sequence[Push], *, ablated: bool = False
+        self, z: Values, inputs: Values, pushes: Sequence[Push], *, ablated: int | None = None
     ) -> Callable[[Tensor, Tensor], Tensor]:
         if not pushes:  # a symplectic solver then does with half of the work
             return Separable(self.velocity, self.force)

@@ -184,6 +184,9 @@ def filled(value: Tensor | float, like: Tensor) -> Tensor:
     return torch.full_like(like, value)
 
 
-def beside(total: Tensor, added: Tensor) -> Tensor:
-    """A rate (ablation, ...) with what is ``added`` to the first ablation alone."""
-    return torch.cat([total[:1] + added, total[1:]])
+def joined(total: Tensor, added: Tensor, ablated: int | None) -> Tensor:
+    """A rate with what is ``added`` to it, to the first ablation alone along that axis."""
+    if ablated is None:
+        return total + added
+    first, *others = total.split([1, total.shape[ablated] - 1], ablated)
+    return torch.cat([first + added, *others], ablated)
