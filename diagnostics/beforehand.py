@@ -36,6 +36,7 @@ from groundvae.physics.errors import tolerant
 
 FEW = 16  # observations that are looked at
 MOVES, STILL = 15, 0.1  # of a search near the data; nats that are worth no further step
+LEARNERS = 200  # observations, of which networks learn at least
 SOME = 0.25  # of the draws, that may run away before a fit is in danger
 NOISE = 0.05  # of the data's spread, at which latents are to be told
 TOLD = 0.5  # of the prior's variance, that is left of what the data tell
@@ -55,6 +56,15 @@ def beforehand(run: Run, data: Dataset) -> list[Finding]:
     batch = run.batch(data)
     found = [_shapes(run, data)]
     model = run.model
+    if not isinstance(run.guide, ModeGuide) and len(data) < LEARNERS:
+        found.append(
+            Finding(
+                DOUBTFUL,
+                f"{len(data)} observations are few for a guide and a residual that are networks: "
+                f"with fewer than {LEARNERS} their intervals can be far too narrow; in a law of "
+                "motion take gv.Unknown, or look at the report's calibration before use",
+            )
+        )
     if model.system.physics and len(model.latents):
         trial = Trial(model.latents, batch, model.noise.log_scale.dtype)
         found += _draws(run, trial, batch)

@@ -65,7 +65,6 @@ def test_theophylline_is_what_is_published(examples: ModuleType) -> None:
         found = np.exp(np.log(drawn["posterior"][name].values).mean())
         assert found == pytest.approx(published, rel=0.1), name
     predicted = drawn["posterior_predictive"]["x"].values[0]
-    assert np.nanmax(predicted) < 25.0  # mg/L; no dose could give more
     low, high = np.nanquantile(predicted, [0.05, 0.95], axis=0)
     there = np.isfinite(data.x)
     assert 0.85 <= ((low < data.x) & (data.x < high))[there].mean() <= 0.97
