@@ -172,11 +172,17 @@ class LaplaceGuide(Guide):
 
         There it may be far off. What is then still not near the data is searched from the prior.
         """
-        known = self.encoder.knows(batch)
-        if bool(known.all()):
-            return self._modes(batch, start, scale, cut, self.rounds)
+        mode = self._modes(batch, start, scale, cut, self.rounds)
+        rows = (~self.encoder.knows(batch)).nonzero().squeeze(-1)
+        if not len(rows):
+            return mode
+        own = self.circles.cut(cut.heading[rows])
+        return mode.put(rows, self._longer(batch[rows], start[rows], scale[rows], own))
+
+    def _longer(self, batch: Batch, start: Tensor, scale: Tensor, cut: CircleTransform) -> Mode:
+        """The modes, patiently, and from draws of the prior for what is still not near the data."""
         mode = self._modes(batch, start, scale, cut, FURTHER * self.rounds)
-        rows = (mode.far() & ~known).nonzero().squeeze(-1)
+        rows = mode.far().nonzero().squeeze(-1)
         if not len(rows):
             return mode
         some, best = self.circles.cut(cut.heading[rows]), mode[rows]

@@ -39,7 +39,8 @@ class Step:
 
     @cached_property
     def guide_trace(self) -> poutine.Trace:
-        return poutine.trace(self.guide).get_trace(self.batch, self.found)
+        known = () if self.found is None else (self.found,)
+        return poutine.trace(self.guide).get_trace(self.batch, *known)
 
     @cached_property
     def model_trace(self) -> poutine.Trace:
