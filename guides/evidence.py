@@ -27,7 +27,6 @@ from groundvae.models.sensitivity import states_of
 RESTARTS = (10, 20, 35)  # rounds at which failed searches begin anew
 MOVES = 6  # of these, before they are judged
 FLAT = 30.0  # times their width, physics priors say nothing of a population
-STRICT_FROM = 12  # rounds after which what the physics can nearly imitate is held as well
 INNER = 3  # fixed points at each linearization
 NOISE = 0.1  # of the data's spread, where the noise begins
 QUIET = 1e-4  # of the data's spread, the least noise: a push may follow samples to the last digit
@@ -62,9 +61,7 @@ class EvidenceRounds:
             linear = self.search.linear(FLAT)
             usual = _usual(self.search, linear)
             own, fresh = number > OWN_FROM, inner == 0
-            refit = partial(
-                self._refit, linear, usual, own=own, fresh=fresh, strict=number > STRICT_FROM
-            )
+            refit = partial(self._refit, linear, usual, own=own, fresh=fresh)
             carry(self.search, self.parts, refit)
         linear = self.search.linear()
         total = float(self.search.evidence(linear)[usual].sum())
@@ -110,7 +107,7 @@ class EvidenceRounds:
         self.search.put(again.pick(better.nonzero().squeeze(-1)), rows[better])
 
     def _refit(
-        self, linear: LinearGaussian, usual: Tensor, *, own: bool, fresh: bool, strict: bool
+        self, linear: LinearGaussian, usual: Tensor, *, own: bool, fresh: bool
     ) -> list[Tensor]:
         """New population and noise; the observations' own variances (n,) of each part."""
         owns = []
@@ -118,7 +115,7 @@ class EvidenceRounds:
             columns = torch.arange(part.weights.start, part.weights.stop)
             imitated = imitation(linear, columns, len(self.model.latents)) if fresh else None
             statistics = part.statistics(self.search, linear, usual, imitated)
-            owns.append(part.residual.refit(statistics, own=own, strict=strict))
+            owns.append(part.residual.refit(statistics, own=own))
         self._refit_noise(linear, usual)
         return owns
 

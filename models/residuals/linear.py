@@ -72,6 +72,7 @@ class LinearResidual(Residual):
         weights = self.weights(seen.auxiliary)  # (..., state, feature)
         fixed = self.timed
         known, free = weights[..., :fixed], weights[..., fixed:]
+        first = free.movedim(-1, 0).contiguous()  # as features lie: sums over them are then quick
 
         def pushed(times: Tensor) -> Tensor:
             """(..., state), on a grid (..., state, size), of times that broadcast with (...)."""
@@ -94,7 +95,9 @@ class LinearResidual(Residual):
                 if self.on_grid:
                     total = total + torch.einsum("...sk,...gk->...sg", free, features)
                 else:  # a product of matrices for every path costs as much as all of the law
-                    total = total + (free * features.unsqueeze(-2)).sum(-1)
+                    ahead = (None,) * (features.dim() + 1 - free.dim())  # axes weights have not
+                    by_feature = features.movedim(-1, 0).unsqueeze(-1)
+                    total = total + (first[:, *ahead] * by_feature).sum(0)
             assert isinstance(total, Tensor)
             return dict(zip(self.acts_on, total.unbind(-2 if self.on_grid else -1), strict=True))
 

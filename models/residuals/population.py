@@ -69,9 +69,8 @@ class PopulationResidual(LinearResidual):
         """The observations' own variances (n,), a step nearer, and how uncertain their logs are."""
 
     @abstractmethod
-    def refit(self, statistics: Statistics, *, own: bool, strict: bool) -> Tensor:
+    def refit(self, statistics: Statistics, *, own: bool) -> Tensor:
         """Move the population to its fixed point; the observations' own variances (n,).
 
-        ``own``: whether these move; ``strict``: whether features that the physics can nearly
-        imitate are held to small scales too. At first they compete: what is there shows itself.
+        ``own``: whether these move.
         """

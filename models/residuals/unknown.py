@@ -37,7 +37,6 @@ START = 0.1  # of the data's spread, the effect of each feature at first
 SILENT = -40.0  # log variance of features that are not let in yet
 WIDE = 3.0  # times the usual rate, the first prior of a mean
 IMITATES = 0.98  # share of what a feature does, above which it is the physics by another name
-STEEP = 20.0  # power of that share, by which a feature is held in the end
 HELD = 0.02  # an observation, how strongly such features are held to small scales
 OLD = 0.1  # observations that a scale's old value is worth
 FASTEST = 2.0  # most that the log of an own variance moves at once
@@ -252,7 +251,7 @@ class Unknown(PopulationResidual):
         square = effects.view(len(self.acts_on), self.count)[:, self.timed :].square()
         self.log_variance.data.copy_(torch.log((START * spread) ** 2 / square.clamp(min=1e-300)))
 
-    def refit(self, statistics: Statistics, *, own: bool, strict: bool) -> Tensor:
+    def refit(self, statistics: Statistics, *, own: bool) -> Tensor:
         usual, shape = statistics.usual, (-1, len(self.acts_on), self.count)
         mean, told = statistics.mean.view(shape), statistics.told.view(shape)
         if statistics.imitation is not None:
@@ -262,7 +261,7 @@ class Unknown(PopulationResidual):
         if self.admitted:
             self._refit_means(statistics, scales)
         sums = (mean**2)[usual].sum(0), told[usual].sum(0)
-        self._refit_variances(*sums, int(usual.sum()), strict=strict)
+        self._refit_variances(*sums, int(usual.sum()))
         if not own:
             return self.own(statistics.auxiliary)
         found, uncertain = self.refit_own(statistics)
@@ -280,15 +279,14 @@ class Unknown(PopulationResidual):
         step = uncertain * (0.5 * (square - told) - prior * now)
         return torch.exp(now + step.clamp(-FASTEST, FASTEST)), uncertain
 
-    def _refit_variances(self, square: Tensor, told: Tensor, n: int, *, strict: bool) -> None:
+    def _refit_variances(self, square: Tensor, told: Tensor, n: int) -> None:
         """``variance *= sum mean^2 / sum told`` of (state, weight), frequencies pooled at knots."""
         up, down = self._pooled(square), self._pooled(told)
         if self.timed:
             self.log_power.data.add_(_log_ratio(up[1], down[1])).clamp_(-40, 20)
             self.log_constant.data.add_(_log_ratio(up[0], down[0]).squeeze(-1)).clamp_(-40, 20)
         if self.admitted:
-            alike = self.imitated**STEEP if strict else self.imitated > IMITATES
-            held = HELD * n * alike
+            held = HELD * n * (self.imitated > IMITATES)
             self.log_variance.data.add_(_log_ratio(up[2], down[2] + held)).clamp_(-25, 10)
 
     def _pooled(self, sums: Tensor) -> tuple[Tensor, Tensor, Tensor]:
