@@ -23,6 +23,7 @@ from groundvae.inference.run import Run
 from groundvae.physics.errors import tolerant
 
 ASKS = 0.5  # k-hat from which an observation's draws are carried on
+TRUSTED = 0.7  # k-hat of the way, above which the guide's own draws are kept
 FORGETS = 0.3  # share of a point that is kept from one kept draw of a chain to the next
 FEWEST = 50  # draws whose weights say something
 
@@ -48,6 +49,12 @@ class Improved:
     k_hat: Tensor
     effective: Tensor
     accepted: Tensor
+
+    @classmethod
+    def none(cls, batch: Batch, like: Tensor, *, walked: bool = False) -> Improved:
+        """No observation's draws are carried on; numbers would be ``like`` these."""
+        rows, blank = torch.zeros(0, dtype=torch.long, device=like.device), like.new_zeros(0)
+        return cls(walked, len(batch), rows, blank, blank, blank, blank)
 
     def log_weight(self, log_weight: Tensor) -> Tensor:
         """Of the draws (draw, n): those that were annealed weigh the same."""
@@ -77,8 +84,13 @@ def improve(
     first: dict[str, Tensor],
     more: dict[str, Tensor],
     log_density: Tensor,
+    *,
+    asked: bool,
 ) -> Improved:
     """Carry draws on where k-hat asks for it, in place.
+
+    Where the way itself is not to be trusted, few points would stand for all, and intervals be far
+    too narrow: there the guide's own draws stay, and their k-hat says what they are worth.
 
     Args:
         run: the run, whose guide has a walk.
@@ -87,15 +99,17 @@ def improve(
         first: the guide's draws (draw, observation, ...) by name, with all latents.
         more: further draws, perhaps not of all latents.
         log_density: of the guide at the ``first`` (draw, observation).
+        asked: whether to do so at all.
 
     """
-    walked = run.guide.walks and not run.model.latents.hyper and len(log_density) >= FEWEST
-    none = torch.zeros(0).to(log_density)
-    rows = torch.zeros(0, dtype=torch.long, device=none.device)
-    if walked:
-        rows = _doubted(log_joint_of(run, batch, first) - log_density)
+    walked = (
+        asked and run.guide.walks and not run.model.latents.hyper and len(log_density) >= FEWEST
+    )
+    if not walked:
+        return Improved.none(batch, log_density)
+    rows = _doubted(log_joint_of(run, batch, first) - log_density)
     if not len(rows):
-        return Improved(walked, len(batch), rows, none, none, none, none)
+        return Improved.none(batch, log_density, walked=True)
     some, draws = batch[rows], len(log_density)
     walk = run.guide.walk(some, found, rows)
     chains = Chains.begin(walk, partial(log_joint_of, run, some), draws)
@@ -104,17 +118,19 @@ def improve(
     evidence = torch.logsumexp(chains.log_weight, 0) - math.log(draws)
     chains.resample(torch.as_tensor(smoothed).to(evidence))
     chains.move(kept=FORGETS)
+    good = torch.as_tensor(k_hat <= TRUSTED).to(rows.device)
+    taken = rows[good]
     for name, value in walk.latents(chains.point).items():
-        first[name][:, rows] = value
+        first[name][:, taken] = value[:, good]
     total = len(next(iter(more.values()))) if more else 0
     for start in range(0, total, draws):  # the same chains, moves later
         chains.move(kept=FORGETS)
         late = walk.latents(chains.point[: total - start])
         for name in more:
-            more[name][start : start + draws, rows] = late[name]
+            more[name][start : start + draws, taken] = late[name][:, good]
     shares = [torch.as_tensor(each).to(evidence) for each in (k_hat, effective_size(smoothed))]
-    accepted = chains.accepted / chains.moves
-    return Improved(walked, len(batch), rows, evidence, shares[0], shares[1] / draws, accepted)
+    each = [evidence, shares[0], shares[1] / draws, chains.accepted / chains.moves]
+    return Improved(walked, len(batch), taken, *(value[good] for value in each))
 
 
 def log_joint_of(run: Run, batch: Batch, latents: Mapping[str, Tensor]) -> Tensor:

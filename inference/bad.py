@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from groundvae.data.batch import Batch
+from groundvae.data.errors import InputError
 from groundvae.models.greybox import AUXILIARY, GreyBox
 from groundvae.physics.errors import NonFiniteError
 
@@ -16,6 +17,13 @@ FAILURES = (NonFiniteError, torch.linalg.LinAlgError)  # type: ignore[attr-defin
 """What a computation raises that one of its observations spoils."""
 
 T = TypeVar("T")
+
+
+class NothingInferredError(InputError):
+    """Not one observation has a posterior."""
+
+    def __init__(self) -> None:
+        super().__init__("no observation can be inferred from, expected data as the run knows them")
 
 
 def each_alone(

@@ -21,6 +21,11 @@ class PosteriorOptions:
     """Observations that are drawn for together, from a seed of their own; default as many as bound
     the memory."""
 
+    anneal: bool = False
+    """Carry draws that k-hat doubts on to the exact posterior under the fitted population, by
+    annealing. What is not known of that population then counts for less: intervals of physics told
+    nothing of what is missing came out too narrow (docs/unknown.md)."""
+
     def __post_init__(self) -> None:
         if self.draws < 1 or self.predictive_draws < 1:
             raise InputError("draws and predictive_draws must be 1 or more")

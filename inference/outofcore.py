@@ -21,10 +21,11 @@ from groundvae.data.errors import InputError
 from groundvae.data.rows import Rows
 from groundvae.data.unusable import usable
 from groundvae.inference import arviz as az
+from groundvae.inference.bad import NothingInferredError
 from groundvae.inference.block import block_size
 from groundvae.inference.cluster import NONE, workers
 from groundvae.inference.options import PosteriorOptions
-from groundvae.inference.posterior import NothingInferredError, posterior
+from groundvae.inference.posterior import posterior
 from groundvae.inference.run import INDEX, Run, load_run
 from groundvae.models.intervention import Change
 

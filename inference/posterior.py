@@ -18,7 +18,13 @@ from groundvae.guides.guide import log_prob_of
 from groundvae.guides.simulation import simulate
 from groundvae.inference import arviz as az
 from groundvae.inference.annealed import improve
-from groundvae.inference.bad import each_alone, prior_latents, stood_in, with_stand_ins
+from groundvae.inference.bad import (
+    NothingInferredError,
+    each_alone,
+    prior_latents,
+    stood_in,
+    with_stand_ins,
+)
 from groundvae.inference.block import block_seed, block_size
 from groundvae.inference.inferencedata import WEIGHTS, to_inference_data
 from groundvae.inference.options import PosteriorOptions as PosteriorOptions
@@ -38,10 +44,6 @@ UNKNOWN = ("log_likelihood", RESIDUALS, JUDGED, SURPRISE)
 """Of these, those that are not known of an observation without a posterior."""
 Groups = dict[str, dict[str, Tensor]]
 """Arrays (draw, observation, ...) by group and name."""
-
-
-class NothingInferredError(InputError):
-    """Not one observation has a posterior."""
 
 
 def posterior(
@@ -172,9 +174,7 @@ def _chunks(
     torch.manual_seed(options.seed)
     like = next((chunk for chunk in found if chunk is not None), None)
     if like is None or bool(bad.all()):
-        raise NothingInferredError(
-            "no observation can be inferred from, expected data as the run knows them"
-        )
+        raise NothingInferredError
     shapes = {group: {k: v[:, :1] for k, v in values.items()} for group, values in like.items()}
     whole = [shapes if chunk is None else chunk for chunk in found]
     if not bool(bad.any()):
@@ -236,7 +236,7 @@ def _draw(
     kept = [name for name in run.model.latent_names if not (wide and name == AUXILIARY)]
     # Before anything is predicted: draws are the same, whatever is.
     more = _more(run, batch, found, options.draws - n, kept)
-    improved = improve(run, batch, found, first, more, log_density)
+    improved = improve(run, batch, found, first, more, log_density, asked=options.anneal)
     known = first | {k: v[:n] for k, v in hyper.items()}
     with fine_enough(run.model, batch, ahead, first, changes or {}):
         prediction = predict(run, batch, ahead, known, changes)
