@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
+import torch
+from torch import Tensor
 
 from groundvae.inference.options import PosteriorOptions
 
+Groups = dict[str, dict[str, Tensor]]
+"""Arrays (draw, observation, ...) by group and name."""
 VALUES, MOST = 4_000_000, 1000  # decoded samples, and observations, held at once
 
 
@@ -28,3 +34,11 @@ def block_seed(seed: int, first: int) -> int:
     False
     """
     return int(np.random.SeedSequence([seed, first]).generate_state(1, np.uint64)[0] >> 1)
+
+
+def joined(chunks: Sequence[Groups]) -> Groups:
+    """Groups of arrays (draw, observation, ...) of all chunks, one observation after the other."""
+    return {
+        group: {name: torch.cat([c[group][name] for c in chunks], dim=1) for name in names}
+        for group, names in chunks[0].items()
+    }

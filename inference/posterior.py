@@ -25,7 +25,7 @@ from groundvae.inference.bad import (
     stood_in,
     with_stand_ins,
 )
-from groundvae.inference.block import block_seed, block_size
+from groundvae.inference.block import Groups, block_seed, block_size, joined
 from groundvae.inference.inferencedata import WEIGHTS, to_inference_data
 from groundvae.inference.options import PosteriorOptions as PosteriorOptions
 from groundvae.inference.outofdistribution import mark, score_observations, surprise_of
@@ -42,8 +42,6 @@ APART = ("log_likelihood", "sample_stats", RESIDUALS, AWAY, JUDGED, SURPRISE)
 """Groups that the prior has none of."""
 UNKNOWN = ("log_likelihood", RESIDUALS, JUDGED, SURPRISE)
 """Of these, those that are not known of an observation without a posterior."""
-Groups = dict[str, dict[str, Tensor]]
-"""Arrays (draw, observation, ...) by group and name."""
 
 
 def posterior(
@@ -206,14 +204,6 @@ def _with_prior(
             blank = torch.nan if unknown else 0
             value[:, rows] = blank if group in APART else drawn[group][name]
     return groups
-
-
-def joined(chunks: Sequence[Groups]) -> Groups:
-    """Groups of arrays (draw, observation, ...) of all chunks, one observation after the other."""
-    return {
-        group: {name: torch.cat([c[group][name] for c in chunks], dim=1) for name in names}
-        for group, names in chunks[0].items()
-    }
 
 
 def _draw(
