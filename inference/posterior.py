@@ -30,6 +30,7 @@ from groundvae.inference.inferencedata import WEIGHTS, to_inference_data
 from groundvae.inference.options import PosteriorOptions as PosteriorOptions
 from groundvae.inference.outofdistribution import mark, score_observations, surprise_of
 from groundvae.inference.prediction import RESIDUALS, predict
+from groundvae.inference.reaching import reaching
 from groundvae.inference.run import Run
 from groundvae.inference.steps import fine_enough
 from groundvae.models.greybox import AUXILIARY, OBSERVATION, site_value
@@ -83,7 +84,7 @@ def posterior(
     options = options or PosteriorOptions()
     _refuse_unknown(run, changes or {})
     data = data.declare(run.model.system.inputs)
-    batch = run.batch(data)
+    run, batch = reaching(run, until), run.batch(data)
     ahead = batch if until is None else batch.until(until)
     with torch.no_grad(), torch.random.fork_rng(), pyro.validation_enabled(False):
         torch.manual_seed(options.seed)

@@ -104,6 +104,9 @@ class Residual(nn.Module, Written):
     def prepare(self, batch: Batch) -> None:
         """Take sizes and scales from the data, before a guide is built."""
 
+    def reach(self, until: float) -> None:
+        """Called before times up to ``until``, s, beyond the data are asked for."""
+
     def bind(self, seen: Seen) -> Push:
         """What is added to each of ``inside``, for latents (...)."""
         raise NotImplementedError(f"{type(self).__name__} acts on no state and no input")

@@ -78,6 +78,7 @@ class Unknown(PopulationResidual):
         super().__init__(acts_on, tuple(sees or ()), 0)
         self.given, self.degree = sees is not None, degree
         self.span, self.frequencies = span, frequencies
+        self.finer = 1  # frequencies in place of one: the window is as much longer
         if degree < 0:
             raise InputError(f"degree of Unknown is {degree}, expected 0 or more")
 
@@ -129,6 +130,15 @@ class Unknown(PopulationResidual):
         self.register_buffer("uncertainty", torch.zeros(size, size))  # covariance of the means
         self.auxiliary = 1 + targets * self.count
 
+    def reach(self, until: float) -> None:
+        """Be told of a push up to a time (s) beyond the data: it must not repeat before.
+
+        Its spectrum stays; frequencies lie closer, each with as much less power.
+        """
+        if self.span is not None and self.frequencies:
+            self.finer = max(1, math.ceil(STRETCH * until / self.span))
+            self.auxiliary = 1 + len(self.acts_on) * self.count
+
     @property
     def names(self) -> list[str]:
         """What the features of the states are, each over its state's scale."""
@@ -137,7 +147,13 @@ class Unknown(PopulationResidual):
     @property
     def timed(self) -> int:
         """Number of features of time: a constant, cosines, sines; none of a field."""
-        return 1 + 2 * self.frequencies if self.frequencies else 0
+        return 1 + 2 * len(self.orders) if self.frequencies else 0
+
+    @property
+    def orders(self) -> Tensor:
+        """Oscillations of each frequency in the window of the data, (frequency,)."""
+        count = (self.frequencies or 0) * self.finer
+        return torch.arange(1, count + 1, device=self.scale_of.device) / self.finer
 
     @property
     def count(self) -> int:
@@ -145,8 +161,7 @@ class Unknown(PopulationResidual):
 
     def of_time(self, times: Tensor) -> Tensor:
         assert self.span is not None
-        order = torch.arange(1, (self.frequencies or 0) + 1, dtype=times.dtype, device=times.device)
-        phase = 2 * math.pi * times.unsqueeze(-1) * (order / self.span)
+        phase = 2 * math.pi * times.unsqueeze(-1) * (self.orders.to(times) / self.span)
         return torch.cat([torch.ones_like(phase[..., :1]), torch.cos(phase), torch.sin(phase)], -1)
 
     def of_states(self, times: Tensor, states: Values) -> Tensor:
@@ -214,7 +229,7 @@ class Unknown(PopulationResidual):
     @property
     def variance(self) -> Tensor:
         """Variances of the weights in the population, (state, feature)."""
-        power = self.log_power @ self.hats.to(self.log_power).T
+        power = self.log_power @ self.hats.to(self.log_power).T - math.log(self.finer)
         constant = self.log_constant.unsqueeze(-1) if self.timed else power
         logs = [constant, power, power, self.log_variance]
         return torch.cat(logs, -1).exp()
@@ -324,17 +339,14 @@ class Unknown(PopulationResidual):
     def _sections(self) -> list[int]:
         """Sizes of constant, cosines, sines and features of states."""
         assert self.frequencies is not None
-        waves = self.frequencies
+        waves = self.frequencies * self.finer
         return [1 if waves else 0, waves, waves, len(self.names)]
 
     @property
     def hats(self) -> Tensor:
         """How much of each knot's log power a frequency has, (frequency, knot)."""
-        assert self.frequencies is not None
-        at, knots = (
-            torch.arange(n, dtype=torch.float64, device=self.log_power.device)
-            for n in (self.frequencies, self.log_power.shape[-1])
-        )
+        at = (self.orders.double() - 1).clamp(min=0)
+        knots = torch.arange(self.log_power.shape[-1], dtype=at.dtype, device=at.device)
         return torch.relu(1 - (at.unsqueeze(-1) - KNOT * knots).abs() / KNOT)
 
 

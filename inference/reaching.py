@@ -1,0 +1,26 @@
+"""A run that is asked about times beyond its data."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from dataclasses import replace
+
+from groundvae.inference.run import Run
+
+
+def reaching(run: Run, until: float | None) -> Run:
+    """``run``, its residuals told of times up to ``until``, s; itself, where that changes nothing.
+
+    What is unknown beyond the data is then as wide as the population is, and no repetition of
+    what it was within.
+    """
+    if until is None:
+        return run
+    model, guide = deepcopy(run.model), deepcopy(run.guide)
+    for residual in model.terms:
+        residual.reach(until)
+    if model.auxiliary == run.model.auxiliary:
+        return run
+    guide.attach(model)
+    guide.auxiliary = model.auxiliary
+    return replace(run, model=model, guide=guide)
