@@ -39,6 +39,7 @@ def measured(examples: ModuleType, name: str) -> gv.Dataset:
     return data
 
 
+@pytest.mark.slow
 def test_a_law_of_ones_own_costs_what_ours_costs(one_thread: None) -> None:
     ratios = benchmark("own_ode").ratios
     for _ in range(3):  # a machine that others use

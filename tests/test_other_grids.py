@@ -48,6 +48,7 @@ def untrained() -> LaplaceGuide:
     return guide
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("grid", GRIDS)
 def test_modes_are_found_and_their_intervals_hold(grid: str) -> None:
     guide = untrained()

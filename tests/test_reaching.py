@@ -63,6 +63,7 @@ def test_within_the_data_it_is_the_same_push(residual: Unknown) -> None:
     torch.testing.assert_close(rate[1], rate[0], rtol=0.15, atol=0.0)
 
 
+@pytest.mark.slow
 def test_predictions_to_four_times_the_window() -> None:
     data = simulate(30, 1)
     recipe = replace(EVIDENCE, options=FitOptions(steps=12))
