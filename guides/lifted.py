@@ -92,9 +92,19 @@ def _step(
     here = along(path, search.model, search.scores, search.at, search.batch, lifted=True)
     search.take(here.found)
     linear = search.linear()
-    for _ in range(OWN_STEPS if own else 0):
+    if own:
+        linear = refit_own(search, parts, linear)
+    search.at = search.held(linear.mean)
+    return here.shifted(search.at), linear
+
+
+def refit_own(search: Search, parts: Sequence[Part], linear: LinearGaussian) -> LinearGaussian:
+    """Bring the observations' own variances nearer to where they are likeliest; in place.
+
+    ``linear``: the posterior at the points; returned as it is under the new variances.
+    """
+    for _ in range(OWN_STEPS):
         found = [part.residual.refit_own(part.statistics(search, linear))[0] for part in parts]
         reown(search, parts, found)
         linear = search.linear()
-    search.at = search.held(linear.mean)
-    return here.shifted(search.at), linear
+    return linear

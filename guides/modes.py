@@ -21,10 +21,10 @@ from groundvae.guides.circle import refuse_circles
 from groundvae.guides.densenormal import DenseNormal
 from groundvae.guides.encoder import Encoder
 from groundvae.guides.evidence import EvidenceRounds
-from groundvae.guides.follow import Part, follow, parts_of, reown
+from groundvae.guides.follow import Part, follow, parts_of
 from groundvae.guides.gaussian import LinearGaussian
 from groundvae.guides.guide import ReadingGuide
-from groundvae.guides.lifted import OWN_STEPS, OWN_STILL, STILL, lift, liftable
+from groundvae.guides.lifted import OWN_STILL, STILL, lift, liftable, refit_own
 from groundvae.guides.modewalk import ModeWalk
 from groundvae.guides.ownscale import OwnScale
 from groundvae.guides.ownshear import OwnShear
@@ -232,10 +232,8 @@ def climb(search: Search, parts: Sequence[Part], moving: Tensor) -> None:
         some = search.pick(moving)
         linear = some.linear()
         before = some.at.clone()
-        for _ in range(OWN_STEPS if parts and step else 0):
-            found = [part.residual.refit_own(part.statistics(some, linear))[0] for part in parts]
-            reown(some, parts, found)
-            linear = some.linear()
+        if parts and step:
+            linear = refit_own(some, parts, linear)
         owned = torch.zeros_like(moving, dtype=torch.bool)
         for part in parts:
             owned |= (some.at - before)[:, part.first].abs() > OWN_STILL

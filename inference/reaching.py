@@ -16,11 +16,12 @@ def reaching(run: Run, until: float | None) -> Run:
     """
     if until is None:
         return run
-    model, guide = deepcopy(run.model), deepcopy(run.guide)
+    model = deepcopy(run.model)
     for residual in model.terms:
         residual.reach(until)
     if model.auxiliary == run.model.auxiliary:
         return run
+    guide = deepcopy(run.guide)
     guide.attach(model)
     guide.auxiliary = model.auxiliary
     return replace(run, model=model, guide=guide)
