@@ -1,8 +1,8 @@
 """A model near one point: what it gives, and how that moves with every latent, exactly.
 
-For laws of motion with residuals that are linear in more weights than there are states, by the
-tangents of the solver's own steps (``physics.tangents``); for everything else by forward-mode
-differentiation of the decoder, all directions at once.
+For laws of motion with residuals that are linear in weights, by the tangents of the solver's own
+steps (``physics.tangents``); for everything else by forward-mode differentiation of the decoder,
+all directions at once.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def fixed_step(model: GreyBox) -> FixedStep | None:
     system = model.system
     if not isinstance(system, Dynamics):
         return None
-    if len(model.latents) + model.auxiliary <= sum(system.sizes.values()):
+    if not model.auxiliary and len(model.latents) <= sum(system.sizes.values()):
         return None  # a pass for each latent is then less than one for each state
     if not all(isinstance(r, LinearResidual) and not r.outside for r in model.residuals):
         return None
