@@ -15,7 +15,8 @@ from groundvae.inference import arviz as az
 from groundvae.inference.inferencedata import WEIGHTS
 from groundvae.inference.run import Run
 from groundvae.models.greybox import AUXILIARY
-from groundvae.models.residuals.unknown import STRETCH, Unknown
+from groundvae.models.residuals.spectrum import STRETCH
+from groundvae.models.residuals.unknown import Unknown
 from groundvae.models.values import Values
 
 POINTS = 81  # of a function of a state
@@ -179,17 +180,9 @@ def _found(residual: Unknown) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]
         for i, name in enumerate(residual.acts_on)
         for j, feature in enumerate(residual.names)
     ]
-    assert residual.frequencies is not None
-    assert residual.span is not None
-    frequency = np.arange(1, residual.frequencies + 1) / residual.span
+    power = torch.from_numpy(variance[:, :timed])
     spectra = [
-        pd.DataFrame(
-            {
-                "acts_on": name,
-                "frequency": frequency,
-                "amplitude": np.sqrt(variance[i, 1 : 1 + residual.frequencies]),
-            }
-        )
+        residual.waves.table(power[i]).assign(acts_on=name)
         for i, name in enumerate(residual.acts_on)
     ]
     terms = pd.DataFrame(rows, columns=COLUMNS).astype({"alive": bool})

@@ -98,26 +98,28 @@ def _step_maps(
     slopes: list[Tensor] = []
     by_state: list[Tensor] = []
     by_parameter: list[Tensor] = []
-    for i, (share, row) in enumerate(zip(solver.stages, solver.couplings, strict=True)):
+    by_unit: list[Tensor] = []  # pushes of one in each row, at this stage and those before
+    for share, row in zip(solver.stages, solver.couplings, strict=True):
         times = stage_time(grid[:-1], grid[1:], share).reshape(len(steps), -1)
         at = before + length * _mix(row, slopes) if slopes else before
         own, push = jacobians(times, at)
         slopes.append(field(times, at))
-        if timed is not None:  # a push of one in each row at this stage, in columns of its own
-            push = torch.cat([push, _unit(push, timed.rows, i, len(solver.stages))], -1)
+        if timed is not None:
+            now = _unit(push, timed.rows)
+            before_it = [(wide * own) @ _mix(row, by_unit)] if by_unit else []
+            by_unit.append(torch.cat([*before_it, now], -1))
         if by_state:
-            push = push + own @ (wide * _mix(row, by_parameter))
-            own = own + own @ (wide * _mix(row, by_state))
+            push = push + (wide * own) @ _mix(row, by_parameter)
+            own = own + (wide * own) @ _mix(row, by_state)
         by_state.append(own)
         by_parameter.append(push)
-    unit = torch.eye(before.shape[-1], dtype=before.dtype, device=before.device)
-    moved = unit + wide * _mix(solver.weights, by_state)
-    pushed = wide * _mix(solver.weights, by_parameter)
+    moved = wide * _mix(solver.weights, by_state)
+    moved.diagonal(dim1=-2, dim2=-1).add_(1.0)
+    dense = wide * _mix(solver.weights, by_parameter)
     ends = before + length * _mix(solver.weights, slopes)
     if timed is None:
-        return moved, [pushed], ends
-    units = len(solver.stages) * len(timed.rows)
-    dense, unit = pushed.split([pushed.shape[-1] - units, units], -1)
+        return moved, [dense], ends
+    unit = wide * _mix(solver.weights, by_unit)
     stages = torch.cat([timed.features(grid[:-1] + c * steps) for c in solver.stages], -2)
     if grid.dim() > 1:
         return moved, [dense, unit @ stages], ends
@@ -125,16 +127,16 @@ def _step_maps(
     return moved, [dense, spread.unflatten(1, unit.shape[1:3])], ends
 
 
-def _unit(like: Tensor, rows: Tensor, stage: int, stages: int) -> Tensor:
-    """A rate of one in each row (step, n, d, stage * row), at one stage, zero at the others."""
-    block = like.new_zeros(like.shape[-2], stages, len(rows))
-    block[rows, stage, torch.arange(len(rows))] = 1.0
-    return block.flatten(1).expand(*like.shape[:-1], -1)
+def _unit(like: Tensor, rows: Tensor) -> Tensor:
+    """A rate of one in each row (step, n, d, row)."""
+    block = torch.eye(like.shape[-2], dtype=like.dtype, device=like.device)[:, rows]
+    return block.expand(*like.shape[:-1], -1)
 
 
 def _mix(weights: Sequence[float], parts: Sequence[Tensor]) -> Tensor:
-    used = [w * p for w, p in zip(weights, parts, strict=True) if w != 0.0]
-    total = used[0]
-    for each in used[1:]:
-        total = total + each
+    """The weighted sum of parts (..., column), of which later ones may have more columns."""
+    total = weights[-1] * parts[-1]
+    for weight, each in zip(weights[:-1], parts[:-1], strict=True):
+        if weight != 0.0:
+            total[..., : each.shape[-1]].add_(each, alpha=weight)
     return total

@@ -21,25 +21,22 @@ from torch import Tensor, nn
 
 from groundvae.data.batch import Batch
 from groundvae.data.errors import InputError
+from groundvae.models.residuals import spectrum
 from groundvae.models.residuals.features import Dictionary
+from groundvae.models.residuals.fixedpoint import log_ratio, means, own_variances
+from groundvae.models.residuals.patterns import Patterns
 from groundvae.models.residuals.population import PopulationResidual, Statistics
 from groundvae.models.residuals.residual import RESIDUALS
+from groundvae.models.residuals.spectrum import Spectrum
 from groundvae.models.system import System
 from groundvae.models.values import Values
 
-STRETCH = 1.5  # of the window over the data's span
-TOP = 1.25  # highest frequency over that of Nyquist: jumps have harmonics beyond it
-DIRECT = 0.4  # likewise, of a push on what is observed: faster ones could follow the noise itself
-MOST = 96  # frequencies, where data are long
-KNOT = 3  # frequencies from one knot of the spectrum to the next
 DEGREE = 3
 START = 0.1  # of the data's spread, the effect of each feature at first
 SILENT = -40.0  # log variance of features that are not let in yet
 WIDE = 3.0  # times the usual rate, the first prior of a mean
 IMITATES = 0.98  # share of what a feature does, above which it is the physics by another name
 HELD = 0.02  # an observation, how strongly such features are held to small scales
-OLD = 0.1  # observations that a scale's old value is worth
-FASTEST = 2.0  # most that the log of an own variance moves at once
 SPREADS = (-3.0, 1.5)  # least and largest log spread of these logs
 
 
@@ -65,6 +62,7 @@ class Unknown(PopulationResidual):
     admitted: Tensor
     settled: Tensor
     uncertainty: Tensor
+    stretch = spectrum.STRETCH  # of the window over the data
 
     def __init__(
         self,
@@ -88,7 +86,7 @@ class Unknown(PopulationResidual):
         super().attach(system)
         seen = getattr(system, "observed", ())
         direct = set(self.acts_on) & set((seen,) if isinstance(seen, str) else seen)
-        self.top = DIRECT if direct else TOP
+        self.top = spectrum.DIRECT if direct else spectrum.TOP
         self.functions = Dictionary(self.sees, self.degree)
         if self.span is not None:
             self._build()
@@ -97,13 +95,9 @@ class Unknown(PopulationResidual):
         """Take the window from the data, where it was not given."""
         if self.span is not None:
             return
-        times = batch.inputs["t"]
-        gaps = torch.diff(times, dim=-1)
-        length = float((times[..., -1] - times[..., 0]).max())
-        self.span = STRETCH * length
-        nyquist = 0.5 / float(gaps[gaps > 0].median())
+        self.span, most = self._measure(batch.inputs["t"])
         if self.frequencies is None:
-            self.frequencies = min(MOST, max(1, int(self.top * nyquist * self.span)))
+            self.frequencies = most
         self.remember(span=self.span, frequencies=self.frequencies)
         self._build()
         self.to(batch.x.dtype)
@@ -112,9 +106,7 @@ class Unknown(PopulationResidual):
         """Parameters of the population; their sizes are known now."""
         if hasattr(self, "log_power"):
             return
-        assert self.frequencies is not None
-        targets = len(self.acts_on)
-        knots = math.ceil((self.frequencies - 1) / KNOT) + 1
+        targets, knots = len(self.acts_on), self.waves.knots
         self.register_buffer("scale_of", torch.ones(len(self.sees)))
         # Silent, until a fit has learned them: the log of variances, of the spectrum at its knots.
         self.log_power = nn.Parameter(torch.full((targets, knots), SILENT))
@@ -136,7 +128,7 @@ class Unknown(PopulationResidual):
         Its spectrum stays; frequencies lie closer, each with as much less power.
         """
         if self.span is not None and self.frequencies:
-            self.finer = max(1, math.ceil(STRETCH * until / self.span))
+            self.finer = max(1, math.ceil(self.stretch * until / self.span))
             self.auxiliary = 1 + len(self.acts_on) * self.count
 
     @property
@@ -145,31 +137,29 @@ class Unknown(PopulationResidual):
         return self.functions.names
 
     @property
-    def timed(self) -> int:
-        """Number of features of time: a constant, cosines, sines; none of a field."""
-        return 1 + 2 * len(self.orders) if self.frequencies else 0
+    def waves(self) -> Spectrum | Patterns:
+        """The functions of time."""
+        assert self.span is not None
+        assert self.frequencies is not None
+        return Spectrum(self.span, self.frequencies, self.finer)
 
     @property
-    def orders(self) -> Tensor:
-        """Oscillations of each frequency in the window of the data, (frequency,)."""
-        count = (self.frequencies or 0) * self.finer
-        return torch.arange(1, count + 1, device=self.scale_of.device) / self.finer
+    def timed(self) -> int:
+        return self.waves.count if self.span is not None else 0
 
     @property
     def count(self) -> int:
         return self.timed + len(self.names)
 
     def of_time(self, times: Tensor) -> Tensor:
-        assert self.span is not None
-        phase = 2 * math.pi * times.unsqueeze(-1) * (self.orders.to(times) / self.span)
-        return torch.cat([torch.ones_like(phase[..., :1]), torch.cos(phase), torch.sin(phase)], -1)
+        return self.waves.of(times)
 
     def of_states(self, times: Tensor, states: Values) -> Tensor:
         assert self.span is not None
         if not self.sees:
             return times.new_ones(*next(iter(states.values())).shape, 0)
         seen = [states[name] / s for name, s in zip(self.sees, self.scale_of, strict=True)]
-        return self.functions.of(times * (STRETCH / self.span), seen)
+        return self.functions.of(times * (self.stretch / self.span), seen)
 
     def weights(self, auxiliary: Tensor) -> Tensor:
         timed, states = self._parts(auxiliary)
@@ -229,9 +219,10 @@ class Unknown(PopulationResidual):
     @property
     def variance(self) -> Tensor:
         """Variances of the weights in the population, (state, feature)."""
-        power = self.log_power @ self.hats.to(self.log_power).T - math.log(self.finer)
-        constant = self.log_constant.unsqueeze(-1) if self.timed else power
-        logs = [constant, power, power, self.log_variance]
+        logs = [self.log_variance]
+        if self.timed:
+            waves = self.log_power @ self.waves.hats.to(self.log_power).T - math.log(self.finer)
+            logs = [self.log_constant.unsqueeze(-1), waves, *logs]
         return torch.cat(logs, -1).exp()
 
     def blank(self) -> None:
@@ -245,15 +236,11 @@ class Unknown(PopulationResidual):
 
     def begin(self, effects: Tensor, spread: float) -> None:
         square = effects.view(len(self.acts_on), self.count).square()
-        constant, cosine, sine, _ = square.split(self._sections, -1)
         wanted = (START * spread) ** 2
-        # Falling with frequency: what is as fast as white noise is noise, where both explain it.
-        order = torch.arange(1, 1 + cosine.shape[-1]).to(square)
-        power = torch.log(wanted / (0.5 * order**2 * (cosine + sine)))
-        hats = self.hats.to(power)
         if self.timed:
-            self.log_power.data.copy_((power @ hats) / hats.sum(0))
-            self.log_constant.data.copy_(torch.log(wanted / constant.squeeze(-1)))
+            level = self.waves.level(square[:, : self.timed])
+            self.log_power.data.copy_(math.log(wanted) + level)
+            self.log_constant.data.copy_(torch.log(wanted / square[:, 0]))
         self.log_variance.data.fill_(SILENT)
 
     def admit(self, scales: Tensor, rates: Tensor) -> None:
@@ -289,25 +276,23 @@ class Unknown(PopulationResidual):
         shape = (-1, len(self.acts_on), self.count)
         square = statistics.mean.view(shape)[..., : self.timed].square().sum((1, 2))
         told = statistics.told.view(shape)[..., : self.timed].sum((1, 2))
-        now, prior = torch.log(self.own(statistics.auxiliary)), self.own_spread**-2
-        uncertain = 1 / (0.5 * told + prior)
-        step = uncertain * (0.5 * (square - told) - prior * now)
-        return torch.exp(now + step.clamp(-FASTEST, FASTEST)), uncertain
+        return own_variances(self.own(statistics.auxiliary), square, told, self.own_spread)
 
     def _refit_variances(self, square: Tensor, told: Tensor, n: int) -> None:
         """``variance *= sum mean^2 / sum told`` of (state, weight), frequencies pooled at knots."""
         up, down = self._pooled(square), self._pooled(told)
         if self.timed:
-            self.log_power.data.add_(_log_ratio(up[1], down[1])).clamp_(-40, 20)
-            self.log_constant.data.add_(_log_ratio(up[0], down[0]).squeeze(-1)).clamp_(-40, 20)
+            self.log_power.data.add_(log_ratio(up[1], down[1])).clamp_(-40, 20)
+            self.log_constant.data.add_(log_ratio(up[0], down[0]).squeeze(-1)).clamp_(-40, 20)
         if self.admitted:
             held = HELD * n * (self.imitated > IMITATES)
-            self.log_variance.data.add_(_log_ratio(up[2], down[2] + held)).clamp_(-25, 10)
+            self.log_variance.data.add_(log_ratio(up[2], down[2] + held)).clamp_(-25, 10)
 
     def _pooled(self, sums: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Sums over weights of the constant, each knot of the spectrum, features of states."""
-        constant, cosine, sine, states = sums.split(self._sections, -1)
-        return constant, (cosine + sine) @ self.hats.to(sums), states
+        timed, states = sums.split([self.timed, len(self.names)], -1)
+        constant, waves = timed[:, :1], timed[:, 1:]
+        return constant, waves @ self.waves.hats.to(sums) if self.timed else waves, states
 
     def _refit_means(self, statistics: Statistics, scales: Tensor) -> None:
         """Means under priors of learned variance; those that the physics could be stay zero."""
@@ -322,34 +307,12 @@ class Unknown(PopulationResidual):
         gram = statistics.information(columns)[usual].sum(0) / torch.outer(size, size)
         now = self.mean.data.flatten()[free]
         variance = self.mean_variance.data.flatten()[free]
-        new = now
-        for _ in range(3):
-            ridge = torch.diag(1 / variance)
-            covariance = torch.linalg.inv(gram + ridge)
-            new = now + covariance @ (pull - ridge @ now)
-            known = (1 - covariance.diagonal() / variance).clamp(min=1e-9)
-            ratio = (new**2 / variance + 1e-3) / (known + 1e-3)
-            variance = (variance * ratio.clamp(0.1, 10)).clamp(1e-12, 1e6)
+        new, variance, covariance = means(pull, gram, now, variance)
         where = free.view_as(self.mean)
         self.mean.data[where], self.mean_variance.data[where] = new, variance
         self.uncertainty.zero_()
         self.uncertainty[torch.outer(free, free)] = covariance.flatten()
 
-    @property
-    def _sections(self) -> list[int]:
-        """Sizes of constant, cosines, sines and features of states."""
-        assert self.frequencies is not None
-        waves = self.frequencies * self.finer
-        return [1 if waves else 0, waves, waves, len(self.names)]
-
-    @property
-    def hats(self) -> Tensor:
-        """How much of each knot's log power a frequency has, (frequency, knot)."""
-        at = (self.orders.double() - 1).clamp(min=0)
-        knots = torch.arange(self.log_power.shape[-1], dtype=at.dtype, device=at.device)
-        return torch.relu(1 - (at.unsqueeze(-1) - KNOT * knots).abs() / KNOT)
-
-
-def _log_ratio(up: Tensor, down: Tensor) -> Tensor:
-    """Log of a fixed point's ratio, held to a factor of ten; what nobody asks for moves slowly."""
-    return torch.log(((up + OLD) / (down + OLD)).clamp(0.1, 10))
+    def _measure(self, times: Tensor) -> tuple[float, int]:
+        """Length (s) of the window for sampled times (..., sample), s, and how many frequencies."""
+        return spectrum.window(times, self.top)

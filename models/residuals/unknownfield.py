@@ -5,38 +5,66 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from groundvae.models.residuals import patterns
+from groundvae.models.residuals.patterns import Patterns
 from groundvae.models.residuals.residual import RESIDUALS
 from groundvae.models.residuals.unknown import Unknown
+from groundvae.models.system import System
 from groundvae.models.values import Values
 from groundvae.physics.advection_diffusion import Ends, neighbours
+
+FINEST = 12  # half waves along an axis
 
 
 @RESIDUALS.register("unknown_field")
 class UnknownField(Unknown):
-    """Decay, flow, self-advection, reactions: ``y, y_s, y y_s, y^2, y^3``, in weights of one's own.
+    """Decay, flow, self-advection, reactions: ``y, y_s, y y_s, y^2, y^3``; and sources anywhere.
 
-    As ``Unknown``, but for fields on a line. The second derivative is not offered: it is what
-    diffusion is. Sources in space and time are not among the features: where there is one, the
-    residuals are not white, and the report says so.
+    As ``Unknown``, but for fields on a line: weights of the observation's own. A source is any
+    function of time and space that is not finer than some half waves. The second derivative is
+    not offered: it is what diffusion is.
 
     Args:
         acts_on: the field.
         spacing: of the grid, m.
         ends: what lies beyond it.
+        span: length of the window of the sources in time, s; from the data where None.
+        frequencies: half waves of a source along an axis at most; no sources where 0.
 
     """
 
-    def __init__(self, acts_on: str, *, spacing: float, ends: Ends = "absorbing") -> None:
-        super().__init__(acts_on, (acts_on,), span=1.0, frequencies=0)
+    stretch = patterns.STRETCH
+
+    def __init__(
+        self,
+        acts_on: str,
+        *,
+        spacing: float,
+        ends: Ends = "absorbing",
+        span: float | None = None,
+        frequencies: int | None = None,
+    ) -> None:
+        super().__init__(acts_on, (acts_on,), span=span, frequencies=frequencies)
         self.spacing, self.ends = spacing, ends
+
+    def attach(self, system: System) -> None:
+        self.points = system.visible().get(self.acts_on[0], 1)
+        super().attach(system)
 
     @property
     def names(self) -> list[str]:
         y = self.sees[0]
         return [y, f"{y}_s", f"{y} {y}_s", f"{y} {y}", f"{y} {y} {y}"]
 
-    def of_time(self, times: Tensor) -> Tensor:
-        return times.new_zeros(*times.shape, 1, 0)
+    def _measure(self, times: Tensor) -> tuple[float, int]:
+        length = float((times[..., -1] - times[..., 0]).max())
+        return self.stretch * length, FINEST
+
+    @property
+    def waves(self) -> Patterns:
+        assert self.span is not None
+        assert self.frequencies is not None
+        return Patterns(self.span, self.frequencies, self.points, self.finer)
 
     def of_states(self, times: Tensor, states: Values) -> Tensor:
         y = states[self.sees[0]] / self.scale_of[0]
