@@ -15,7 +15,8 @@ from groundvae.inference import arviz as az
 from groundvae.inference.inferencedata import WEIGHTS
 from groundvae.inference.run import Run
 from groundvae.models.greybox import AUXILIARY
-from groundvae.models.residuals.unknown import STRETCH, Unknown
+from groundvae.models.residuals.spectrum import STRETCH
+from groundvae.models.residuals.unknown import Unknown
 from groundvae.models.values import Values
 
 POINTS = 81  # of a function of a state

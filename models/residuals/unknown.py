@@ -21,25 +21,20 @@ from torch import Tensor, nn
 
 from groundvae.data.batch import Batch
 from groundvae.data.errors import InputError
+from groundvae.models.residuals import spectrum
 from groundvae.models.residuals.features import Dictionary
+from groundvae.models.residuals.fixedpoint import log_ratio, means, own_variances
 from groundvae.models.residuals.population import PopulationResidual, Statistics
 from groundvae.models.residuals.residual import RESIDUALS
 from groundvae.models.system import System
 from groundvae.models.values import Values
 
-STRETCH = 1.5  # of the window over the data's span
-TOP = 1.25  # highest frequency over that of Nyquist: jumps have harmonics beyond it
-DIRECT = 0.4  # likewise, of a push on what is observed: faster ones could follow the noise itself
-MOST = 96  # frequencies, where data are long
-KNOT = 3  # frequencies from one knot of the spectrum to the next
 DEGREE = 3
 START = 0.1  # of the data's spread, the effect of each feature at first
 SILENT = -40.0  # log variance of features that are not let in yet
 WIDE = 3.0  # times the usual rate, the first prior of a mean
 IMITATES = 0.98  # share of what a feature does, above which it is the physics by another name
 HELD = 0.02  # an observation, how strongly such features are held to small scales
-OLD = 0.1  # observations that a scale's old value is worth
-FASTEST = 2.0  # most that the log of an own variance moves at once
 SPREADS = (-3.0, 1.5)  # least and largest log spread of these logs
 
 
@@ -88,7 +83,7 @@ class Unknown(PopulationResidual):
         super().attach(system)
         seen = getattr(system, "observed", ())
         direct = set(self.acts_on) & set((seen,) if isinstance(seen, str) else seen)
-        self.top = DIRECT if direct else TOP
+        self.top = spectrum.DIRECT if direct else spectrum.TOP
         self.functions = Dictionary(self.sees, self.degree)
         if self.span is not None:
             self._build()
@@ -97,13 +92,9 @@ class Unknown(PopulationResidual):
         """Take the window from the data, where it was not given."""
         if self.span is not None:
             return
-        times = batch.inputs["t"]
-        gaps = torch.diff(times, dim=-1)
-        length = float((times[..., -1] - times[..., 0]).max())
-        self.span = STRETCH * length
-        nyquist = 0.5 / float(gaps[gaps > 0].median())
+        self.span, most = spectrum.window(batch.inputs["t"], self.top)
         if self.frequencies is None:
-            self.frequencies = min(MOST, max(1, int(self.top * nyquist * self.span)))
+            self.frequencies = most
         self.remember(span=self.span, frequencies=self.frequencies)
         self._build()
         self.to(batch.x.dtype)
@@ -114,7 +105,7 @@ class Unknown(PopulationResidual):
             return
         assert self.frequencies is not None
         targets = len(self.acts_on)
-        knots = math.ceil((self.frequencies - 1) / KNOT) + 1
+        knots = spectrum.knots(self.frequencies)
         self.register_buffer("scale_of", torch.ones(len(self.sees)))
         # Silent, until a fit has learned them: the log of variances, of the spectrum at its knots.
         self.log_power = nn.Parameter(torch.full((targets, knots), SILENT))
@@ -136,7 +127,7 @@ class Unknown(PopulationResidual):
         Its spectrum stays; frequencies lie closer, each with as much less power.
         """
         if self.span is not None and self.frequencies:
-            self.finer = max(1, math.ceil(STRETCH * until / self.span))
+            self.finer = max(1, math.ceil(spectrum.STRETCH * until / self.span))
             self.auxiliary = 1 + len(self.acts_on) * self.count
 
     @property
@@ -161,15 +152,14 @@ class Unknown(PopulationResidual):
 
     def of_time(self, times: Tensor) -> Tensor:
         assert self.span is not None
-        phase = 2 * math.pi * times.unsqueeze(-1) * (self.orders.to(times) / self.span)
-        return torch.cat([torch.ones_like(phase[..., :1]), torch.cos(phase), torch.sin(phase)], -1)
+        return spectrum.waves(times, self.orders.to(times) / self.span)
 
     def of_states(self, times: Tensor, states: Values) -> Tensor:
         assert self.span is not None
         if not self.sees:
             return times.new_ones(*next(iter(states.values())).shape, 0)
         seen = [states[name] / s for name, s in zip(self.sees, self.scale_of, strict=True)]
-        return self.functions.of(times * (STRETCH / self.span), seen)
+        return self.functions.of(times * (spectrum.STRETCH / self.span), seen)
 
     def weights(self, auxiliary: Tensor) -> Tensor:
         timed, states = self._parts(auxiliary)
@@ -289,20 +279,17 @@ class Unknown(PopulationResidual):
         shape = (-1, len(self.acts_on), self.count)
         square = statistics.mean.view(shape)[..., : self.timed].square().sum((1, 2))
         told = statistics.told.view(shape)[..., : self.timed].sum((1, 2))
-        now, prior = torch.log(self.own(statistics.auxiliary)), self.own_spread**-2
-        uncertain = 1 / (0.5 * told + prior)
-        step = uncertain * (0.5 * (square - told) - prior * now)
-        return torch.exp(now + step.clamp(-FASTEST, FASTEST)), uncertain
+        return own_variances(self.own(statistics.auxiliary), square, told, self.own_spread)
 
     def _refit_variances(self, square: Tensor, told: Tensor, n: int) -> None:
         """``variance *= sum mean^2 / sum told`` of (state, weight), frequencies pooled at knots."""
         up, down = self._pooled(square), self._pooled(told)
         if self.timed:
-            self.log_power.data.add_(_log_ratio(up[1], down[1])).clamp_(-40, 20)
-            self.log_constant.data.add_(_log_ratio(up[0], down[0]).squeeze(-1)).clamp_(-40, 20)
+            self.log_power.data.add_(log_ratio(up[1], down[1])).clamp_(-40, 20)
+            self.log_constant.data.add_(log_ratio(up[0], down[0]).squeeze(-1)).clamp_(-40, 20)
         if self.admitted:
             held = HELD * n * (self.imitated > IMITATES)
-            self.log_variance.data.add_(_log_ratio(up[2], down[2] + held)).clamp_(-25, 10)
+            self.log_variance.data.add_(log_ratio(up[2], down[2] + held)).clamp_(-25, 10)
 
     def _pooled(self, sums: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Sums over weights of the constant, each knot of the spectrum, features of states."""
@@ -322,14 +309,7 @@ class Unknown(PopulationResidual):
         gram = statistics.information(columns)[usual].sum(0) / torch.outer(size, size)
         now = self.mean.data.flatten()[free]
         variance = self.mean_variance.data.flatten()[free]
-        new = now
-        for _ in range(3):
-            ridge = torch.diag(1 / variance)
-            covariance = torch.linalg.inv(gram + ridge)
-            new = now + covariance @ (pull - ridge @ now)
-            known = (1 - covariance.diagonal() / variance).clamp(min=1e-9)
-            ratio = (new**2 / variance + 1e-3) / (known + 1e-3)
-            variance = (variance * ratio.clamp(0.1, 10)).clamp(1e-12, 1e6)
+        new, variance, covariance = means(pull, gram, now, variance)
         where = free.view_as(self.mean)
         self.mean.data[where], self.mean_variance.data[where] = new, variance
         self.uncertainty.zero_()
@@ -345,11 +325,4 @@ class Unknown(PopulationResidual):
     @property
     def hats(self) -> Tensor:
         """How much of each knot's log power a frequency has, (frequency, knot)."""
-        at = (self.orders.double() - 1).clamp(min=0)
-        knots = torch.arange(self.log_power.shape[-1], dtype=at.dtype, device=at.device)
-        return torch.relu(1 - (at.unsqueeze(-1) - KNOT * knots).abs() / KNOT)
-
-
-def _log_ratio(up: Tensor, down: Tensor) -> Tensor:
-    """Log of a fixed point's ratio, held to a factor of ten; what nobody asks for moves slowly."""
-    return torch.log(((up + OLD) / (down + OLD)).clamp(0.1, 10))
+        return spectrum.hats(self.orders, self.log_power.shape[-1])

@@ -1,0 +1,58 @@
+"""Fixed points of evidence: variances, means and own scales, from what observations say.
+
+Sources: MacKay (1992), Bayesian interpolation; Tipping (2001), Sparse Bayesian learning.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+OLD = 0.1  # observations that a scale's old value is worth
+FASTEST = 2.0  # most that the log of an own variance moves at once
+
+
+def log_ratio(up: Tensor, down: Tensor) -> Tensor:
+    """Log of a fixed point's ratio, held to a factor of ten; what nobody asks for moves slowly."""
+    return torch.log(((up + OLD) / (down + OLD)).clamp(0.1, 10))
+
+
+def means(
+    pull: Tensor, gram: Tensor, now: Tensor, variance: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Means (weight,) under priors of learned variance, these variances, and their covariance.
+
+    Args:
+        pull: gradient of the log likelihood at the means of now, (weight,).
+        gram: its information, (weight, weight).
+        now: the means (weight,).
+        variance: of the means' priors (weight,).
+
+    """
+    new = now
+    for _ in range(3):
+        ridge = torch.diag(1 / variance)
+        covariance = torch.linalg.inv(gram + ridge)
+        new = now + covariance @ (pull - ridge @ now)
+        known = (1 - covariance.diagonal() / variance).clamp(min=1e-9)
+        ratio = (new**2 / variance + 1e-3) / (known + 1e-3)
+        variance = (variance * ratio.clamp(0.1, 10)).clamp(1e-12, 1e6)
+    return new, variance, covariance
+
+
+def own_variances(
+    now: Tensor, square: Tensor, told: Tensor, spread: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Observations' own variances after a step, and the variances of their logs, (n,) each.
+
+    Args:
+        now: the own variances (n,).
+        square: sums of squares of the posterior means of whitened weights (n,).
+        told: sums of how much of their prior variances the data take (n,).
+        spread: standard deviation of the logs in the population ().
+
+    """
+    log, prior = torch.log(now), spread**-2
+    uncertain = 1 / (0.5 * told + prior)
+    step = uncertain * (0.5 * (square - told) - prior * log)
+    return torch.exp(log + step.clamp(-FASTEST, FASTEST)), uncertain
