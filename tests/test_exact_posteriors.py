@@ -156,7 +156,9 @@ def off(draws: Tensor, mean: Tensor, sd: Tensor) -> tuple[float, float]:
     return float(of_mean.max()), float(of_sd.max())
 
 
-FAST = ("structured-normal", "structured-fullrank", "structured-flow", "laplace-normal")
+# The flow's means and deviations are measured where its correlation is, too; what the other
+# guides search from is exact below.
+FAST = ("structured-normal", "structured-fullrank")
 SLOW = [pytest.param(n, marks=pytest.mark.slow) for n in GUIDES if n not in (*FAST, "modes")]
 
 
@@ -164,7 +166,7 @@ SLOW = [pytest.param(n, marks=pytest.mark.slow) for n in GUIDES if n not in (*FA
 def test_every_guide_recovers_mean_and_sd(name: str) -> None:
     system = Linear(SEPARATE)
     rate, steps = (3e-3, 800) if "laplace" in name else (1e-2, 500)
-    made = trained(toy(system, name), steps, rows=1024, rate=rate)
+    made = trained(toy(system, name), steps, rows=512 if name in FAST else 1024, rate=rate)
     mean, covariance, _ = system.exact(made.batch.x)
     draws = torch.stack(list(made.draws(8000).values()), -1)
     of_mean, of_sd = off(draws, mean, covariance.diagonal().sqrt())
@@ -175,7 +177,7 @@ def test_every_guide_recovers_mean_and_sd(name: str) -> None:
 @pytest.mark.parametrize("name", ["structured-fullrank", "structured-flow"])
 def test_full_rank_and_flow_recover_a_correlation(name: str) -> None:
     system = Linear(DIFFERENCE)
-    made = trained(toy(system, name), 500, rows=512)
+    made = trained(toy(system, name), 300, rows=512)
     mean, covariance, _ = system.exact(made.batch.x)
     exact = float(covariance[0, 1] / covariance[0, 0])
     assert exact == pytest.approx(0.9)
