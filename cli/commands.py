@@ -15,6 +15,23 @@ from groundvae.models.recipe import FitOptions
 
 Options = Annotated[PosteriorOptions, tyro.conf.arg(name="")]
 
+# What several commands take.
+arg, Positional = tyro.conf.arg, tyro.conf.Positional
+SystemName = Annotated[
+    str, Positional, arg(metavar="SYSTEM", help="Name of the system, see `list`.")
+]
+RunFolder = Annotated[Path, Positional, arg(metavar="RUN", help="Folder that `fit` wrote.")]
+Root = Annotated[
+    Path | None, arg(help="Folder of measured data, of systems that have them; see `data`.")
+]
+Refuse = Annotated[bool, arg(help="Stop if samples are missing (NaN) instead of masking them.")]
+Device = Annotated[str, arg(help="Where to compute, cpu or cuda.")]
+WHO = """Who does it: local:N, so many processes of this machine; tcp://HOST:PORT, the workers of a
+Dask scheduler; or none, this process alone."""
+Cluster = Annotated[str, arg(help=WHO)]
+COUNT = "Processor threads; default one, or a few where observations are large."
+Threads = Annotated[int | None, arg(help=COUNT)]
+
 
 @dataclass(frozen=True)
 class Reading:
@@ -35,8 +52,7 @@ Read = Annotated[Reading, tyro.conf.arg(name="")]
 class Simulate:
     """Simulate observations of a system, true latents included; or generate from a fitted run."""
 
-    system: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="SYSTEM")]
-    """Name of the system, see `list`."""
+    system: SystemName
     out: Path | None = None
     """The .npz file to write: x, t and the true latents; or a .png, of images (the default with
     --run: RUN/sheet.png) and with --run of anything; with --run a .nc as well."""
@@ -77,12 +93,10 @@ class New:
 class Check:
     """Find the usual mistakes before a fit: of a law, its priors, its solver and its data."""
 
-    system: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="SYSTEM")]
-    """Name of the system, see `list`."""
+    system: SystemName
     data: Path | None = None
     """An .npz to check against. Without: the system's own training data."""
-    root: Path | None = None
-    """Folder of measured data, for systems that have them; see the command `data`."""
+    root: Root = None
     variant: str = ""
     """nn-only, nn-solver, physics-only, hybrid, or hybrid-reg; default the usual one."""
     prior: tuple[str, ...] = ()
@@ -93,8 +107,7 @@ class Check:
     """Of the draws, and of the residual that is not fitted yet."""
     out: Path | None = None
     """The figure to write, a .png; a .svg appears beside it. Default SYSTEM-prior.png."""
-    threads: int | None = None
-    """Processor threads; default one, or a few where observations are large."""
+    threads: Threads = None
     reading: Read = field(default_factory=Reading)
 
 
@@ -102,12 +115,10 @@ class Check:
 class Fit:
     """Fit a grey-box model and its guide to observations, and save the run."""
 
-    system: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="SYSTEM")] = ""
-    """Name of the system, see `list`."""
+    system: SystemName = ""
     data: Path | None = None
     """An .npz to fit; a fifth of it validates. Without: the system's own simulated data."""
-    root: Path | None = None
-    """Folder of measured data, for systems that have them; see the command `data`."""
+    root: Root = None
     variant: str = ""
     """nn-only, nn-solver, physics-only, hybrid, or hybrid-reg (with the penalties); the default is
     the system's usual one."""
@@ -125,10 +136,8 @@ class Fit:
     """exact, regularized or paper; the default is regularized for hybrid-reg, else exact."""
     weight: tuple[str, ...] = ()
     """Weights of penalties to change, such as ppc=0.001; 0 switches one off."""
-    refuse_missing: bool = False
-    """Stop if observations have missing samples (NaN) instead of masking them."""
-    device: str = "cpu"
-    """Where to compute, cpu or cuda."""
+    refuse_missing: Refuse = False
+    device: Device = "cpu"
     threads: int | None = None
     """Processor threads; default one, or a few where observations are large. The same numbers come
     back only under the same count."""
@@ -147,8 +156,7 @@ class Fit:
 class Posterior:
     """Infer the latents of observations: an ArviZ InferenceData as NetCDF or Zarr."""
 
-    run_folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
-    """Folder that `fit` wrote."""
+    run_folder: RunFolder
     data: Path
     """The .npz with the observations."""
     out: Path
@@ -174,15 +182,10 @@ class Posterior:
     validation data."""
     only: tuple[int, ...] = ()
     """Which observations, counted from 0; default all."""
-    refuse_missing: bool = False
-    """Stop if observations have missing samples (NaN) instead of masking them."""
-    device: str = "cpu"
-    """Where to compute, cpu or cuda."""
-    cluster: str = "none"
-    """Who does it: local:N, so many processes of this machine; tcp://HOST:PORT, the workers of a
-    Dask scheduler; or none, this process alone."""
-    threads: int | None = None
-    """Processor threads; default one, or a few where observations are large."""
+    refuse_missing: Refuse = False
+    device: Device = "cpu"
+    cluster: Cluster = "none"
+    threads: Threads = None
     options: Options = field(default_factory=PosteriorOptions)
     reading: Read = field(default_factory=Reading)
 
@@ -191,8 +194,7 @@ class Posterior:
 class Predict:
     """Predict under interventions and beyond the data's last time, as NetCDF or Zarr."""
 
-    run_folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
-    """Folder that `fit` wrote."""
+    run_folder: RunFolder
     data: Path
     """The .npz with the observations to infer from."""
     out: Path
@@ -201,15 +203,10 @@ class Predict:
     """Changes of latents after they are inferred: 'omega*=2', 'omega+=0.1' or 'omega=1.5'."""
     until: float | None = None
     """Predict up to this time in seconds."""
-    refuse_missing: bool = False
-    """Stop if observations have missing samples (NaN) instead of masking them."""
-    device: str = "cpu"
-    """Where to compute, cpu or cuda."""
-    cluster: str = "none"
-    """Who does it: local:N, so many processes of this machine; tcp://HOST:PORT, the workers of a
-    Dask scheduler; or none, this process alone."""
-    threads: int | None = None
-    """Processor threads; default one, or a few where observations are large."""
+    refuse_missing: Refuse = False
+    device: Device = "cpu"
+    cluster: Cluster = "none"
+    threads: Threads = None
     options: Options = field(default_factory=PosteriorOptions)
     reading: Read = field(default_factory=Reading)
 
@@ -222,23 +219,18 @@ class Diagnose:
     """Folder that `fit` wrote; the results go there too."""
     data: Path | None = None
     """An .npz to measure on. Without: the system's own test data, simulated or measured."""
-    root: Path | None = None
-    """Folder of measured data, for systems that have them; see the command `data`."""
+    root: Root = None
     keep_posterior: bool = False
     """Store the posterior as RUN/posterior.nc as well, and that of --nuts as RUN/nuts.nc."""
     nuts: int = 0
     """Compare the guide with NUTS on so many of the observations; takes minutes."""
-    device: str = "cpu"
-    """Where to compute, cpu or cuda."""
-    cluster: str = "none"
-    """Who does it: local:N, so many processes of this machine; tcp://HOST:PORT, the workers of a
-    Dask scheduler; or none, this process alone."""
+    device: Device = "cpu"
+    cluster: Cluster = "none"
     against: Path | None = None
     """Another run of the same physics: what does it say otherwise?"""
     show: tuple[int, ...] = ()
     """Observations to draw and to tell about, counted from 0, beside the worst ones."""
-    threads: int | None = None
-    """Processor threads; default one, or a few where observations are large."""
+    threads: Threads = None
     options: Options = field(default_factory=PosteriorOptions)
     reading: Read = field(default_factory=Reading)
 
@@ -247,8 +239,7 @@ class Diagnose:
 class Compare:
     """Fit and measure every combination; goes on where it stopped; writes a table, a figure."""
 
-    system: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="SYSTEM")]
-    """Name of the system, see `list`."""
+    system: SystemName
     out: Path
     """Folder for the runs and the tables."""
     variants: tuple[str, ...] = ()
@@ -260,15 +251,10 @@ class Compare:
     one: 'omega=LogNormal(mu, 0.4); mu=Normal(0.5, 1)'."""
     seeds: tuple[int, ...] = (0, 1, 2)
     """Seeds to cross; the tables give mean and standard deviation over them."""
-    root: Path | None = None
-    """Folder of measured data, for systems that have them; see the command `data`."""
-    device: str = "cpu"
-    """Where to compute, cpu or cuda."""
-    cluster: str = "none"
-    """Who does it: local:N, so many processes of this machine; tcp://HOST:PORT, the workers of a
-    Dask scheduler; or none, this process alone."""
-    threads: int | None = None
-    """Processor threads; default one, or a few where observations are large."""
+    root: Root = None
+    device: Device = "cpu"
+    cluster: Cluster = "none"
+    threads: Threads = None
     options: Annotated[FitOptions, tyro.conf.arg(name="")] = field(default_factory=usual_options)
 
 
@@ -276,8 +262,7 @@ class Compare:
 class Data:
     """Say what measured data of a system are found where, and what is missing."""
 
-    system: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="SYSTEM")]
-    """Name of the system, see `list`."""
+    system: SystemName
     root: Path | None = None
     """Folder to look in, instead of GROUNDVAE_DATA and the user's cache folder."""
     number: int | None = None

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
+from groundvae.cli.acceptance import IMAGE_RANK
 from groundvae.cli.commands import Simulate
 from groundvae.cli.console import note, say
-from groundvae.cli.source import IMAGE_RANK, default_splits, once, read_data, simulated
+from groundvae.cli.source import default_splits, once, read_data, simulated
 from groundvae.data.atomic import check_writable
 from groundvae.data.dataset import Dataset
 from groundvae.data.errors import InputError

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -11,16 +11,16 @@ from typing import Any, TypeVar
 import numpy as np
 import xarray as xr
 
+from groundvae.cli.acceptance import accepted, as_meant
 from groundvae.cli.commands import Reading
 from groundvae.cli.console import note
 from groundvae.data.dataset import Dataset, dataset_of, load_dataset
 from groundvae.data.errors import InputError
 from groundvae.data.input import BASE
-from groundvae.data.npz import full_scale, largest_of, look_into
+from groundvae.data.npz import largest_of, look_into
 from groundvae.data.reading import read
 from groundvae.data.root import Splits
 from groundvae.data.rows import Arrays, Labelled, open_rows
-from groundvae.data.unusable import find_unusable, told, without_values
 from groundvae.data.windows import windows
 from groundvae.models.catalogue import Entry
 from groundvae.models.prior import split_assignment
@@ -28,8 +28,6 @@ from groundvae.models.recipe import Recipe
 
 TRAIN, VALID, TEST = (1000, 1), (500, 2), (1000, 3)
 """Size and seed of the default splits."""
-
-IMAGE_RANK = 3  # row, column, band
 
 TABLES = (".csv", ".tsv", ".txt", ".parquet", ".nc", ".zarr")
 """Kinds of data files beside ``.npz``."""
@@ -133,7 +131,7 @@ def read_data(
     data = _parsed(path, entry, path, how)
     if how.window is not None:
         data = windows(data, how.window)
-    return _checked(data, entry, path, refuse_missing=refuse_missing)
+    return accepted(data, entry, path, refuse_missing=refuse_missing)
 
 
 class FileRows:
@@ -169,7 +167,7 @@ class FileRows:
             quiet=index.start > 0,
             largest=self.most,
         )
-        return _checked(
+        return accepted(
             data, self.entry, self.path, refuse_missing=self.refuse_missing, first=index.start
         )
 
@@ -203,32 +201,10 @@ def _parsed(
     names, latents = tuple(system.coordinates), tuple(entry.source.references)
     if isinstance(source, Path):
         data = load_dataset(source, coordinates=names, latents=latents)
-        return _doubted(data, look_into(source), entry, path)
+        return as_meant(data, look_into(source), entry, path)
     assert isinstance(source, dict)
     data = dataset_of(source, path, coordinates=names, latents=latents)
-    return _doubted(data, source, entry, path, quiet=quiet, largest=largest)
-
-
-def _checked(
-    data: Dataset, entry: Entry, path: Path, *, refuse_missing: bool, first: int | None = None
-) -> Dataset:
-    """Data as the system knows them; ``first``: of a part, the number of its first observation."""
-    rank = 1 + len(entry.system.axes)
-    if data.x.ndim != rank:
-        shape = ", ".join(("observation", *entry.system.axes))
-        raise InputError(f"{path}: x has shape {data.x.shape}, expected ({shape})")
-    missing = np.isnan(data.x)
-    if refuse_missing and missing.any():
-        where = int(missing.reshape(len(data), -1).any(axis=1).argmax()) + (first or 0)
-        raise InputError(
-            f"{path}: x has {int(missing.sum())} missing samples, the first in observation "
-            f"{where}, expected none with --refuse-missing"
-        )
-    if first is None:
-        return _with_coordinates(_cleared(data, entry, path), entry, path)
-    x = data.x.copy()
-    x[list(find_unusable(x, entry.system.limits))] = np.nan
-    return _with_coordinates(replace(data, x=x), entry, path)
+    return as_meant(data, source, entry, path, quiet=quiet, largest=largest)
 
 
 def _named(columns: Iterable[str]) -> dict[str, Any]:
@@ -241,98 +217,3 @@ def _named(columns: Iterable[str]) -> dict[str, Any]:
     found: dict[str, Any] = {name: given[k] for k, name in arguments.items() if k in given}
     values = tuple(name.strip() for name in given.get("value", "").split(",") if name.strip())
     return {**found, "x": values} if values else found
-
-
-def _doubted(
-    data: Dataset,
-    arrays: Mapping[str, np.ndarray],
-    entry: Entry,
-    path: Path,
-    *,
-    quiet: bool = False,
-    largest: float | None = None,
-) -> Dataset:
-    """The data as they are meant: whole numbers of images scaled, arrays nobody uses named."""
-    kind = arrays["x"].dtype if "x" in arrays else data.x.dtype
-    if kind.kind in "iu" and len(entry.system.axes) == IMAGE_RANK:
-        most = full_scale(data.x if largest is None else largest, kind)
-        if not quiet:
-            note(f"{path}: x holds whole numbers ({kind}), taken as 0 .. {most:.0f} for 0 .. 1")
-        data = replace(data, x=data.x / np.float32(most))
-    if quiet or "time" not in entry.system.axes:
-        return data
-    steps = data.x.shape[1 + entry.system.axes.index("time")]
-    used = {"x", *data.arrays(), *entry.system.coordinates}
-    for name, array in arrays.items():
-        if name not in used and array.ndim in (1, 2) and array.shape[-1] == steps:
-            note(
-                f"WARNING: {path}: the array {name!r} is as long as the time axis and is not used; "
-                "times are read from 't'"
-            )
-    return data
-
-
-def _cleared(data: Dataset, entry: Entry, path: Path) -> Dataset:
-    """Data of which observations that cannot be used have no samples; they are named on stderr."""
-    least, most = entry.system.limits
-    unusable = find_unusable(data.x, (least, most))
-    if not unusable:
-        return data
-    if 2 * len(unusable) > len(data):  # not some are wrong, but the whole file
-        there = data.x[~np.isnan(data.x)]
-        low, high = (there.min(), there.max()) if there.size else (least, most)
-        if low < least or high > most:
-            expected = f"{entry.system.quantity} within {least:.3g} .. {most:.3g} "
-            raise InputError(
-                f"{path}: x reaches from {low:.3g} to {high:.3g}, expected "
-                f"{expected}{entry.system.unit}".rstrip()
-            )
-        raise InputError(f"{path}: {told(unusable)}, expected most of {len(data)} to be good")
-    note(f"WARNING: {path}: {told(unusable)}; the others are not touched by it")
-    return without_values(data, unusable)
-
-
-def _with_coordinates(data: Dataset, entry: Entry, path: Path) -> Dataset:
-    """The system's own times (or places) where the file has none and its size allows it."""
-    found = dict(data.coordinates)
-    if entry.source.simulate is None:
-        return data
-    usual = simulated(entry, 1, 0)
-    own = usual.coordinates
-    _check_places(data, usual, entry, path)
-    for name, axis in entry.system.coordinates.items():
-        if name in found:
-            continue
-        samples = data.x.shape[1 + entry.system.axes.index(axis)]
-        if len(own[name]) != samples:
-            what = "'t' in seconds" if name == "t" else repr(name)
-            raise InputError(
-                f"{path}: has no {_plural(axis)} {name!r} and {samples} samples an observation, "
-                f"expected {what} or {len(own[name])} samples"
-            )
-        found[name] = own[name]
-    return replace(data, coordinates=found)
-
-
-def _check_places(data: Dataset, usual: Dataset, entry: Entry, path: Path) -> None:
-    """Refuse axes other than time that are not the system's own: models know no others."""
-    names = {axis: name for name, axis in entry.system.coordinates.items()}
-    for place, axis in enumerate(entry.system.axes, start=1):
-        if axis == "time":
-            continue
-        known, given = usual.x.shape[place], data.x.shape[place]
-        if given != known:
-            raise InputError(f"{path}: x has {given} {_plural(axis)}, expected {known}")
-        name = names.get(axis, "")
-        if name not in data.coordinates:
-            continue
-        values, expected = data.coordinates[name], usual.coordinates[name]
-        if values.shape != expected.shape or not np.allclose(values, expected, atol=1e-4):
-            raise InputError(
-                f"{path}: {name!r} does not hold the system's own {_plural(axis)}, expected "
-                f"{known} from {expected[0]:.3g} to {expected[-1]:.3g}"
-            )
-
-
-def _plural(axis: str) -> str:
-    return {"time": "times", "space": "places"}.get(axis, f"{axis}s")

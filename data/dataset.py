@@ -199,14 +199,11 @@ class Dataset:
             raise InputError(f"the data have no input {missing[0]!r}, found: {known}")
         own = set(self.own)
         for name, declared in inputs.items():
-            own.discard(name)
-            if is_own(name, declared, arrays[name], len(self)):
-                own.add(name)
-            base = arrays.get(BASE + name)
-            if base is not None and declared.over:
-                own.discard(BASE + name)
-                if is_own(BASE + name, declared, base, len(self)):
-                    own.add(BASE + name)
+            based = declared.over and BASE + name in arrays
+            for each in (name, BASE + name) if based else (name,):
+                own.discard(each)
+                if is_own(each, declared, arrays[each], len(self)):
+                    own.add(each)
         found = {name: arrays[name] for name in arrays if name in inputs or name in self.inputs}
         truth = {name: value for name, value in self.truth.items() if name not in inputs}
         declared_data = replace(self, truth=truth, inputs=found, own=frozenset(own))

@@ -14,7 +14,7 @@ from groundvae.models.trial import Trial
 from groundvae.models.values import Values
 from groundvae.physics.errors import tolerant
 from groundvae.physics.rungekutta import FixedStep
-from groundvae.physics.solver import ParallelAdjoint
+from groundvae.physics.solver import stepped
 
 SLOW, FAST = 0.05, 30.0  # time scales of a law, in those of the data
 
@@ -80,8 +80,7 @@ def fineness(system: Dynamics, trial: Trial) -> Iterator[Finding]:
         else:
             yield Finding(GOOD, f"the law is solved at steps of {step:.3g} at most")
         return
-    solver = system.method
-    solver = solver.solver if isinstance(solver, ParallelAdjoint) else solver
+    solver = stepped(system.method)
     if not isinstance(solver, FixedStep):
         return
     given, kind = system.solver, type(solver)

@@ -43,6 +43,8 @@ from groundvae.inference.population import FACTS as POPULATION_FACTS
 from groundvae.inference.population import FILE as POPULATION_FILE
 from groundvae.inference.population import Population
 from groundvae.inference.preset import build_loss
+from groundvae.inference.runconfig import FORMAT
+from groundvae.inference.runconfig import RunConfig as RunConfig
 from groundvae.inference.showing import shown
 from groundvae.models.catalogue import Entry
 from groundvae.models.greybox import GreyBox
@@ -50,7 +52,6 @@ from groundvae.models.ownfile import digest, find_system, load
 from groundvae.models.prior import format_priors, parse_priors
 from groundvae.models.recipe import FitOptions, Recipe
 
-FORMAT = 2
 # What reading files that are not what they should be raises.
 DAMAGE = (
     ArithmeticError,
@@ -67,38 +68,6 @@ DAMAGE = (
 REFERENCE_FILE = "reference.safetensors"
 INDEX = "config.json"
 FILES = (INDEX, "weights.safetensors", "history.csv", "fit.json")
-
-
-@dataclass(frozen=True)
-class RunConfig:
-    """What was fitted, in plain values."""
-
-    system: str
-    """Its name, or the file that declares it."""
-    length: int
-    """Samples of an observation that the guide's encoder reads."""
-    variant: str = ""
-    recipe: Recipe | None = None  # the variant's own
-    priors: Mapping[str, str] = field(default_factory=dict)
-    """Of latents and of hyperparameters."""
-    model: Mapping[str, Any] = field(default_factory=dict)  # whole, as written values
-    file: str = ""
-    file_hash: str = ""
-    """Of a system of one's own: where it is declared, and that file's SHA-256."""
-    trained_on: str = ""
-    known: Mapping[str, float] = field(default_factory=dict)
-    """What the data were like, see ``data.likeness``."""
-    format: int = FORMAT
-
-    @property
-    def options(self) -> FitOptions:
-        """How long and how fast."""
-        return self.how.options
-
-    @property
-    def how(self) -> Recipe:
-        """The recipe, whole."""
-        return self.recipe or find_system(self.system).variant(self.variant).recipe
 
 
 @dataclass

@@ -23,7 +23,7 @@ from groundvae.models.greybox import AUXILIARY, GreyBox
 from groundvae.models.intervention import Change
 from groundvae.models.stepsize import disagreement
 from groundvae.physics.errors import tolerant
-from groundvae.physics.solver import ParallelAdjoint
+from groundvae.physics.solver import stepped
 
 HALVINGS = 5  # of the step, before changes count as too large to solve
 SOME = 20  # draws of each observation that are tried
@@ -57,8 +57,7 @@ def fine_enough(
     kept = system.solver if isinstance(system, Dynamics) else None
     inner: Any = None
     if changes and isinstance(system, Dynamics):
-        method = system.method
-        inner = method.solver if isinstance(method, ParallelAdjoint) else method
+        inner = stepped(system.method)
     step: float | None = getattr(inner, "step", None)
     if not isinstance(system, Dynamics) or step is None:
         yield None

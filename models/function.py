@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
+from groundvae.models.kinds import kind_named
 from groundvae.models.system import KINDS, Outcome, Push, System
 from groundvae.models.trial import Trial
 from groundvae.models.values import Values
@@ -72,7 +73,7 @@ class Nothing(Function):
 
     def __init__(self, like: type[System] | str) -> None:
         super().__init__()
-        like = KINDS[like] if isinstance(like, str) else like
+        like = kind_named(like, KINDS.values()) if isinstance(like, str) else like
         for name in ("axes", "coordinates", "labels", "quantity", "unit", "limits", "chunk"):
             setattr(self, name, getattr(like, name))
         self.template = like

@@ -15,7 +15,7 @@ from groundvae.data.errors import InputError
 from groundvae.models.catalogue import Entry
 from groundvae.models.declared import entry_of
 from groundvae.models.place import line_of
-from groundvae.models.system import KINDS, System
+from groundvae.models.system import System
 from groundvae.models.systems import SYSTEMS
 
 CHOICE = ":"  # between a file and the name of one of its systems
@@ -63,17 +63,12 @@ def entries_of(path: Path) -> list[Entry]:
 
 
 def load(path: Path) -> ModuleType:
-    """The file as a module; the same module for the same content.
-
-    Names of kinds of systems then mean those of this file.
-    """
+    """The file as a module; the same module for the same content."""
     if not path.is_file():
         raise InputError(f"{path}: no such file, expected a Python file that declares a system")
     name = f"groundvae_file_{path.stem}_{digest(path)[:12]}"
     if name in sys.modules:
-        known = sys.modules[name]
-        KINDS.update({k.__name__: k for k in vars(known).values() if _own_system(k, known)})
-        return known
+        return sys.modules[name]
     spec = importlib.util.spec_from_file_location(name, path.resolve())
     assert spec is not None
     assert spec.loader is not None

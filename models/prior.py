@@ -91,18 +91,11 @@ def parse_priors(texts: Mapping[str, str]) -> dict[str, dist.TorchDistribution]:
         if read[name].names:
             raise InputError(f"hyperparameter {name!r} has a prior with hyperparameters of its own")
     plain = {name: reading.make({}) for name, reading in read.items() if not reading.names}
-    return {
-        name: _hierarchical(reading, plain) if reading.names else plain[name]
-        for name, reading in read.items()
-        if name not in used
-    }
-
-
-def _hierarchical(
-    reading: Reading, priors: Mapping[str, dist.TorchDistribution]
-) -> dist.TorchDistribution:
-    hyper = {name: priors[name] for name in sorted(reading.names)}
-    return Hierarchical(reading.text, reading.make, hyper)
+    for name, reading in read.items():
+        if reading.names:
+            hyper = {each: plain[each] for each in sorted(reading.names)}
+            plain[name] = Hierarchical(reading.text, reading.make, hyper)
+    return {name: plain[name] for name in read if name not in used}
 
 
 def format_prior(prior: dist.TorchDistribution) -> str:

@@ -23,7 +23,7 @@ from groundvae.models.residuals.linear import LinearResidual
 from groundvae.models.values import Values
 from groundvae.physics.errors import tolerant
 from groundvae.physics.rungekutta import FixedStep
-from groundvae.physics.solver import ParallelAdjoint
+from groundvae.physics.solver import stepped
 
 
 @torch.no_grad()
@@ -49,9 +49,7 @@ def fixed_step(model: GreyBox) -> FixedStep | None:
         return None  # a pass for each latent is then less than one for each state
     if not all(isinstance(r, LinearResidual) and not r.outside for r in model.residuals):
         return None
-    solver = system.method
-    if isinstance(solver, ParallelAdjoint):
-        solver = solver.solver
+    solver = stepped(system.method)
     return solver if isinstance(solver, FixedStep) else None
 
 

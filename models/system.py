@@ -96,7 +96,7 @@ class System(nn.Module, Written):
         taken = sorted({*cls.declared, *cls.inputs} & {"x", "t", "z_aux", *dir(nn.Module)})
         if taken:
             raise InputError(f"{cls.__name__} has a latent or an input named {taken[0]!r}: taken")
-        KINDS[cls.__name__] = cls
+        KINDS[f"{cls.__module__}:{cls.__qualname__}"] = cls
 
     def __init__(self) -> None:
         super().__init__()
@@ -174,7 +174,7 @@ class System(nn.Module, Written):
 
 
 KINDS: dict[str, type[System]] = {}
-"""Every class of systems by its name, ours and those of files that were read."""
+"""Every class of systems by module and name, ours and those of files that were read."""
 
 
 def filled(value: Tensor | float, like: Tensor) -> Tensor:

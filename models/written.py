@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from groundvae.data.errors import InputError
+from groundvae.models.kinds import kind_named, written_name
 
 PLAIN = (bool, int, float, str, type(None))
 ARGUMENTS = "_written_arguments"
@@ -68,7 +69,7 @@ def plain(value: Any, where: str) -> Any:
     if isinstance(value, PLAIN):
         return value
     if isinstance(value, type):
-        return value.__name__
+        return written_name(value)
     if isinstance(value, Written):
         return write(value)
     if isinstance(value, Mapping):
@@ -83,26 +84,25 @@ def plain(value: Any, where: str) -> Any:
 
 def write(thing: Written) -> dict[str, Any]:
     """The kind of a component and its arguments."""
-    kind = type(thing).__name__
-    return {"kind": kind, **{k: plain(v, kind) for k, v in thing.arguments().items()}}
+    kind = type(thing)
+    given = {k: plain(v, kind.__name__) for k, v in thing.arguments().items()}
+    return {"kind": written_name(kind), **given}
 
 
 def build(values: Mapping[str, Any], kinds: Iterable[type[B]]) -> B:
     """The component that was written as ``values``, one of ``kinds``.
 
     Raises:
-        InputError: no such kind, or arguments that it does not take.
+        InputError: no such kind, or several, or arguments that it does not take.
 
     """
     given = dict(values)
-    kind = given.pop("kind", "")
-    known = {each.__name__: each for each in kinds}
-    if kind not in known:
-        raise InputError(f"there is no {kind!r} among {', '.join(known)}")
+    kind = kind_named(given.pop("kind", ""), kinds)
     try:
-        return known[kind](**given)
+        return kind(**given)
     except TypeError as error:
-        raise InputError(f"{kind} cannot be built from {sorted(given)} ({error})") from error
+        name = kind.__name__
+        raise InputError(f"{name} cannot be built from {sorted(given)} ({error})") from error
 
 
 def again(thing: B) -> B:

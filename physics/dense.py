@@ -14,7 +14,7 @@ from torch import Tensor
 
 from groundvae.physics.clock import SLACK, Field
 from groundvae.physics.rungekutta import FixedStep
-from groundvae.physics.solver import ParallelAdjoint, Solver, solve
+from groundvae.physics.solver import Solver, solve, stepped
 
 DENSE = 4  # samples a step, from which on they are not stepped to
 
@@ -64,7 +64,7 @@ def dense_output(times: Tensor, solver: Solver) -> Dense | None:
     >>> float(found(found.grid**3, 3 * found.grid**2)[-2])
     0.9970030784606934
     """
-    inner = solver.solver if isinstance(solver, ParallelAdjoint) else solver
+    inner = stepped(solver)
     if times.dim() != 1 or not isinstance(inner, FixedStep) or 1.0 not in inner.stages:
         return None
     steps = math.ceil(float(times[-1] - times[0]) / inner.step - SLACK)

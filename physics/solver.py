@@ -160,6 +160,11 @@ class ParallelAdjoint:
         return self.solver.stage_times(times)
 
 
+def stepped(solver: Solver) -> Solver:
+    """What makes the steps of a solver: itself, or the solver that ``ParallelAdjoint`` is of."""
+    return solver.solver if isinstance(solver, ParallelAdjoint) else solver
+
+
 def solve(field: Field, state: Tensor, times: Tensor, solver: Solver) -> Tensor:
     """States of shape ``(..., time, dimension)``; refuses a result that is not finite.
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from groundvae.cli.main import main
-from groundvae.diagnostics import context, discrepancy, forecast, loo_pit
+from groundvae.diagnostics import context, forecast, loo_pit, nearby
 
 SMALL_FIT = ("--steps", "6", "--sleep", "2", "--batch-size", "10", "--validate-every", "3")
 SMALL_FIT += ("--learning-rate", "1e-3", "--threads", "1")  # six steps leave no time to rise
@@ -51,7 +51,7 @@ def few_simulations() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(context, "SIMULATIONS", 60)
         patch.setattr(loo_pit, "SAMPLES", 500)
-        patch.setattr(discrepancy, "OBSERVATIONS", 10)
+        patch.setattr(nearby, "OBSERVATIONS", 10)
         patch.setattr(forecast, "OBSERVATIONS", 10)
         yield
 

@@ -107,7 +107,7 @@ def test_one_is_due_after_a_while_and_sooner_than_half_a_minute() -> None:
 def command(data: Path, out: Path, *options: str) -> list[str]:
     fit = ["fit", "pendulum", "--variant", "hybrid-reg", "--data", str(data), "--out", str(out)]
     fit += ["--threads", "1"]
-    fit += ["--steps", "40", "--sleep", "1", "--batch-size", "10", "--validate-every", "10"]
+    fit += ["--steps", "20", "--sleep", "1", "--batch-size", "10", "--validate-every", "5"]
     return [*fit, *options]
 
 

@@ -156,16 +156,17 @@ def off(draws: Tensor, mean: Tensor, sd: Tensor) -> tuple[float, float]:
     return float(of_mean.max()), float(of_sd.max())
 
 
-# The flow's means and deviations are measured where its correlation is, too.
-FAST = ("structured-normal", "structured-fullrank", "laplace-normal")
+# The flow's means and deviations are measured where its correlation is, too; what the other
+# guides search from is exact below.
+FAST = ("structured-normal", "structured-fullrank")
 SLOW = [pytest.param(n, marks=pytest.mark.slow) for n in GUIDES if n not in (*FAST, "modes")]
 
 
 @pytest.mark.parametrize("name", [*FAST, *SLOW])
 def test_every_guide_recovers_mean_and_sd(name: str) -> None:
     system = Linear(SEPARATE)
-    rate, steps = (3e-3, 300) if "laplace" in name else (1e-2, 500)
-    made = trained(toy(system, name), steps, rows=512, rate=rate)
+    rate, steps = (3e-3, 800) if "laplace" in name else (1e-2, 500)
+    made = trained(toy(system, name), steps, rows=512 if name in FAST else 1024, rate=rate)
     mean, covariance, _ = system.exact(made.batch.x)
     draws = torch.stack(list(made.draws(8000).values()), -1)
     of_mean, of_sd = off(draws, mean, covariance.diagonal().sqrt())

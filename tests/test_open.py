@@ -207,8 +207,8 @@ def test_the_command_line_takes_all_of_it_and_reads_the_run_again(
     assert main([*command, "--guide", "own_plain", "--weight", "own_small=0.5"]) == 0
     assert "own_small" in (folder / "history.csv").read_text().splitlines()[0]
     written_down = json.loads((folder / "config.json").read_text())
-    assert written_down["model"]["residuals"][0]["kind"] == "Leak"
-    assert written_down["model"]["noise"]["kind"] == "Twice"
+    assert ":Leak@" in written_down["model"]["residuals"][0]["kind"]
+    assert ":Twice@" in written_down["model"]["noise"]["kind"]
     assert written_down["recipe"]["guide"] == "own_plain"
     run = load_run(folder)
     assert run.entry.name == "own_cup"

@@ -39,7 +39,7 @@ def shell(line: str, folder: Path, **environment: str) -> subprocess.CompletedPr
 
 
 def fit(tiny: Tiny) -> str:
-    words = [str(ROOT / "run.py"), "fit", "pendulum", "--variant", "hybrid-reg"]
+    words = [str(ROOT / "run.py"), "fit", "pendulum", "--variant", "physics-only"]
     return " ".join([*words, "--data", str(tiny.data), "--out", "run", *SHORT])
 
 

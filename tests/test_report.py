@@ -142,7 +142,11 @@ def test_data_without_truth_and_with_gaps(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("variant", "word"), [("nn-only", "no physics"), ("physics-only", "no residual")]
+    ("variant", "word"),
+    [
+        ("nn-only", "no physics"),
+        pytest.param("physics-only", "no residual", marks=pytest.mark.slow),
+    ],
 )
 def test_models_without_physics_or_without_residual(
     variant: str, word: str, tmp_path: Path
@@ -153,7 +157,7 @@ def test_models_without_physics_or_without_residual(
 
 
 def test_few_draws(tmp_path: Path) -> None:
-    run, data = unfitted(), simulate(25, 0)
+    run, data = unfitted(), simulate(8, 0)
     few = posterior(run, data, PosteriorOptions(draws=1, predictive_draws=1))
     diagnose(run, few, tmp_path)
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
@@ -161,6 +165,7 @@ def test_few_draws(tmp_path: Path) -> None:
     assert "predictive draws" in left_out(page)
 
 
+@pytest.mark.slow
 def test_a_hierarchical_prior(tmp_path: Path) -> None:
     priors = {"omega": "LogNormal(mu, 0.3)", "mu": "Normal(0.5, 0.3)"}
     run = new_run(RunConfig("pendulum", len(TIMES), "physics-only", priors=priors))
@@ -169,6 +174,7 @@ def test_a_hierarchical_prior(tmp_path: Path) -> None:
     assert "could not be computed" not in page
 
 
+@pytest.mark.slow
 def test_draws_without_importance_weights(tmp_path: Path) -> None:
     run, data = unfitted(), simulate(25, 0)
     drawn = posterior(run, data, OPTIONS)
@@ -180,7 +186,7 @@ def test_draws_without_importance_weights(tmp_path: Path) -> None:
 
 
 def test_predictions_beyond_the_data(tmp_path: Path) -> None:
-    run, data = unfitted(), simulate(25, 0)
+    run, data = unfitted(), simulate(8, 0)
     diagnose(run, posterior(run, data, OPTIONS, until=3.0), tmp_path)
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "predictions and data have different shapes" in left_out(page)
@@ -197,7 +203,14 @@ def test_one_observation_of_a_run_that_knows_its_data(tmp_path: Path) -> None:
     assert levels["observations out of distribution"] == "not enough data"
 
 
-@pytest.mark.parametrize(("variant", "n"), [("nn-only", 25), ("hybrid-reg", 25), ("hybrid-reg", 1)])
+@pytest.mark.parametrize(
+    ("variant", "n"),
+    [
+        pytest.param("nn-only", 25, marks=pytest.mark.slow),
+        pytest.param("hybrid-reg", 25, marks=pytest.mark.slow),
+        ("hybrid-reg", 1),
+    ],
+)
 def test_gait(variant: str, n: int, tmp_path: Path) -> None:
     data = find_system("gait").source.simulate(n, 0)
     run = new_run(RunConfig("gait", data.x.shape[1], variant))

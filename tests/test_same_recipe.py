@@ -42,7 +42,7 @@ def test_python_and_the_command_line_fit_the_same(
     entry = SYSTEMS[system]
     assert entry.source.simulate is not None
     path, folder = tmp_path / "data.npz", tmp_path / "run"
-    entry.source.simulate(15, 0).save(path)
+    entry.source.simulate(9 if system == "galaxy" else 15, 0).save(path)
 
     words = [w for k, v in TINY.items() for w in (f"--{k.replace('_', '-')}", str(v))]
     words += ["--seed", str(SEED), "--threads", "1", "--out", str(folder)]
@@ -55,10 +55,10 @@ def test_python_and_the_command_line_fit_the_same(
     name = "" if variant == entry.usual else variant
     data = read_data(path, entry)
     train, valid = apart(data)
-    for run in (
-        fit(system, train, valid=valid, variant=name, recipe=recipe, seed=SEED),
-        fit(system, data, variant=name, recipe=recipe, seed=SEED),
-    ):
+    runs = [fit(system, train, valid=valid, variant=name, recipe=recipe, seed=SEED)]
+    if system == "pendulum":  # what is put aside unasked does not depend on the system
+        runs.append(fit(system, data, variant=name, recipe=recipe, seed=SEED))
+    for run in runs:
         assert run.config.how == typed.config.how
         assert run.config.model == typed.config.model
         assert run.config.variant == typed.config.variant == variant

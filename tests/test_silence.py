@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from tests.conftest import Tiny
 
 FEW = PosteriorOptions(draws=40, predictive_draws=40)
+FEWER = PosteriorOptions(draws=10, predictive_draws=10)
 
 
 @pytest.fixture(scope="module")
@@ -182,7 +183,7 @@ def test_a_faster_world_is_solved_with_a_finer_step(tiny: Tiny) -> None:
         paths = []
         for solver in (usual, RK4(0.005)):
             run.model.system.solver = solver
-            drawn = posterior(run, data, FEW, changes=change, until=until)
+            drawn = posterior(run, data, FEWER, changes=change, until=until)
             paths.append(drawn["physics_predictive"]["x"].values)
         assert np.median(np.abs(paths[0] - paths[1])) < 1e-2
     run.model.system.solver = usual
@@ -194,7 +195,7 @@ def test_a_faster_world_is_solved_with_a_finer_step(tiny: Tiny) -> None:
 def test_a_world_too_fast_to_solve_is_refused(tiny: Tiny) -> None:
     run, data = load_run(tiny.run), simulate(4, seed=1)
     with pytest.raises(InputError, match=r"no step of 0\.0016 s or above solves the law"):
-        posterior(run, data, FEW, changes={"omega": Change(factor=1e6)})
+        posterior(run, data, FEWER, changes={"omega": Change(factor=1e6)})
     assert run.model.system.method.solver.step == 0.05
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
-from collections.abc import Callable
+import linecache
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FunctionType
 from typing import Any
@@ -14,11 +17,12 @@ from torch import Tensor
 
 from groundvae.data.batch import Batch
 from groundvae.data.errors import InputError
+from groundvae.inference.fit import prepare
 from groundvae.inference.run import RunConfig, load_run, new_run
 from groundvae.models.greybox import GreyBox
 from groundvae.models.noises.gaussian import Gaussian
 from groundvae.models.residuals import Network, Residual, Seen, Waves
-from groundvae.models.system import Push
+from groundvae.models.system import KINDS, Push, System
 from groundvae.models.systems import SYSTEMS
 from groundvae.models.systems.pendulum import Pendulum
 from groundvae.models.values import Values
@@ -200,3 +204,72 @@ def test_what_cannot_be_written_is_refused_in_one_sentence() -> None:
     model = GreyBox(Pendulum(), Shaped(torch.zeros(3)))
     with pytest.raises(InputError, match="Shaped has an argument of type Tensor"):
         model.written()
+
+
+LAW = """
+import groundvae as gv
+
+class Spring(gv.Dynamics):
+    stiffness = gv.Latent(gv.LogNormal(0.0, 0.5), unit="1/s2")
+    states, observed = ("position", "velocity"), "position"
+
+    def initial(self, z, inputs):
+        return {"position": 1.0, "velocity": 0.0}
+
+    def rate(self, t, state, z, inputs):
+        return {"position": state.velocity, "velocity": -z.stiffness * {FORCE}}
+"""
+
+
+def module_of(name: str, force: str, folder: Path) -> type[System]:
+    """A class ``Spring`` in a module of that name, as a user's package might have it."""
+    path = folder / f"{name}.py"
+    path.write_text(LAW.replace("{FORCE}", force))
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    linecache.checkcache()
+    kind: type[System] = module.Spring
+    return kind
+
+
+@pytest.fixture
+def no_trace() -> Iterator[None]:
+    kinds, modules = dict(KINDS), set(sys.modules)
+    yield
+    KINDS.clear()
+    KINDS.update(kinds)
+    for name in set(sys.modules) - modules:
+        del sys.modules[name]
+
+
+@pytest.mark.usefixtures("no_trace")
+def test_a_run_takes_its_own_class_among_several_of_one_name(tmp_path: Path) -> None:
+    linear = module_of("laws_of_one", "state.position", tmp_path)
+    run = prepare(GreyBox(linear(), (), Gaussian()), SYSTEMS["pendulum"].source.simulate(8, 0))  # type: ignore[misc]
+    run.save(tmp_path / "run")
+    module_of("laws_of_two", "state.position**3", tmp_path)  # defined later, under the same name
+    assert type(load_run(tmp_path / "run").model.system) is linear
+
+    index = tmp_path / "run" / "config.json"
+    values = json.loads(index.read_text())
+    values["model"]["system"]["kind"] = "Spring"  # as an older run has it
+    index.write_text(json.dumps(values))
+    with pytest.raises(InputError, match="could be any of those in laws_of_one and in laws_of_two"):
+        load_run(tmp_path / "run")
+
+
+@pytest.mark.usefixtures("no_trace")
+def test_a_class_that_has_changed_is_not_taken_for_what_was_fitted(tmp_path: Path) -> None:
+    linear = module_of("laws_of_one", "state.position", tmp_path)
+    run = prepare(GreyBox(linear(), (), Gaussian()), SYSTEMS["pendulum"].source.simulate(8, 0))  # type: ignore[misc]
+    run.save(tmp_path / "run")
+    module_of("laws_of_one", "state.position**3", tmp_path)
+    with pytest.raises(InputError, match="'Spring' in laws_of_one is another than that of laws"):
+        load_run(tmp_path / "run")
+    KINDS.clear()
+    moved = module_of("laws_moved", "state.position", tmp_path)
+    assert type(load_run(tmp_path / "run").model.system) is moved

@@ -34,6 +34,7 @@ class UnknownField(Unknown):
     """
 
     stretch = patterns.STRETCH
+    shared_push = True
 
     def __init__(
         self,

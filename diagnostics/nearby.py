@@ -1,0 +1,94 @@
+"""A model near the posteriors of some observations, where it is linear."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from groundvae.data.batch import Batch
+from groundvae.diagnostics.check import LeftOutError
+from groundvae.diagnostics.context import Context
+from groundvae.diagnostics.style import choose
+from groundvae.inference.inferencedata import WEIGHTS
+from groundvae.models.greybox import AUXILIARY
+from groundvae.models.normalscore import NormalScore
+from groundvae.models.sensitivity import linearize
+
+OBSERVATIONS = 100  # looked at
+CHUNK = 25  # linearized at once
+MOST = 1500  # samples of an observation
+
+
+@dataclass(frozen=True)
+class Linear:
+    """A model near n posteriors, in whitened samples and standard normal latents.
+
+    ``jacobian`` (n, sample, latent), ``residual`` (n, sample) at ``at`` (n, latent);
+    ``places`` (sample, axis) within 0 .. 1.
+    """
+
+    jacobian: np.ndarray
+    residual: np.ndarray
+    at: np.ndarray
+    places: np.ndarray
+
+
+@torch.no_grad()
+def linear_of(context: Context) -> tuple[Linear, np.ndarray]:
+    """The model near the posteriors of some observations, and their stated widths.
+
+    Raises:
+        LeftOutError: the observations are too large, or their latents are not at hand.
+
+    """
+    data, model = context.inference_data, context.run.model
+    n, samples = len(context.x), context.x[0].size
+    if samples > MOST:
+        raise LeftOutError(f"observations of {samples} samples are more than {MOST}")
+    picked = choose(n, OBSERVATIONS)
+    like = model.noise.log_scale
+    hyper = context.run.guide.population.centres()
+    scores = [NormalScore(z.prior_like(like, hyper)) for z in context.latents]
+    posterior = data["posterior"]
+    drawn = [
+        score.score(torch.as_tensor(np.concatenate(posterior[z.name].values)[:, picked]).to(like))
+        for z, score in zip(context.latents, scores, strict=True)
+    ]
+    physics = torch.stack(drawn, -1)
+    centre = [physics.mean(0)]
+    if model.auxiliary:
+        group = WEIGHTS if WEIGHTS in data else "posterior"
+        weights = np.concatenate(data[group][AUXILIARY].values)[:, picked].mean(0)
+        centre.append(torch.as_tensor(weights).to(like).reshape(len(picked), -1))
+    at = torch.cat(centre, -1)
+    batch = context.batch[torch.as_tensor(picked)]
+    parts = [
+        _near(context, scores, at[i : i + CHUNK], batch[i : i + CHUNK])
+        for i in range(0, len(at), CHUNK)
+    ]
+    jacobian, residual = (np.concatenate(both) for both in zip(*parts, strict=True))
+    usable = np.isfinite(jacobian).all((1, 2)) & np.isfinite(residual).all(1)
+    usable &= torch.isfinite(physics).all(0).all(-1).numpy()
+    if not usable.any():
+        raise LeftOutError("no posterior has a finite linearization")
+    near = Linear(jacobian[usable], residual[usable], at.numpy()[usable], _places(context))
+    return near, physics.std(0).numpy()[usable]
+
+
+def _near(
+    context: Context, scores: list[NormalScore], at: Tensor, batch: Batch
+) -> tuple[np.ndarray, np.ndarray]:
+    model, times = context.run.model, batch.inputs.get("t")
+    found = linearize(model, scores, at, batch)
+    noise = model.noise.given(batch).linearize(batch.x, found.mean, batch.observed, times=times)
+    return noise.whiten(found.jacobian).double().numpy(), noise.residual.double().numpy()
+
+
+def _places(context: Context) -> np.ndarray:
+    """Where each sample is, (sample, axis), along each axis from 0 to 1."""
+    shape = context.x.shape[1:]
+    axes = [np.linspace(0, 1, size) if size > 1 else np.zeros(1) for size in shape]
+    return np.stack([grid.ravel() for grid in np.meshgrid(*axes, indexing="ij")], -1)
