@@ -220,7 +220,7 @@ class Unknown(PopulationResidual):
     @property
     def variance(self) -> Tensor:
         """Variances of the weights in the population, (state, feature)."""
-        logs = [self.log_variance]
+        logs: list[Tensor] = [self.log_variance]
         if self.timed:
             waves = self.log_power @ self.waves.hats.to(self.log_power).T - math.log(self.finer)
             logs = [self.log_constant.unsqueeze(-1), waves, *logs]
