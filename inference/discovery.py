@@ -60,12 +60,22 @@ class Discovery:
         some = self.terms[self.terms["alive"]]
         return some.loc[np.hypot(some["mean"], some["scale"]).sort_values()[::-1].index]
 
+    def _push(self, name: str, part: pd.DataFrame) -> str:
+        """Where nine tenths of a push lie, if there is one."""
+        power = part["amplitude"].to_numpy() ** 2
+        some = self.terms[self.terms["acts_on"] == name]
+        if power.sum() <= (ALIVE * np.hypot(some["mean"], some["scale"]).max()) ** 2:
+            return "no push"
+        share = np.cumsum(power) / power.sum()
+        low, high = (part["frequency"].to_numpy()[np.searchsorted(share, q)] for q in (0.05, 0.95))
+        return f"a push, nine tenths of it from {low:.2g} to {high:.2g} {self.frequency_unit}"
+
     def _repr_html_(self) -> str:
         return self.terms.to_html(index=False, border=0, float_format="{:.3g}".format)
 
     def __str__(self) -> str:
         lines = [
-            f"{_push(str(name), part)} {self.frequency_unit}"
+            f"{name}: {self._push(str(name), part)}"
             for name, part in self.spectrum.groupby("acts_on")
         ]
         terms = [
@@ -74,14 +84,6 @@ class Discovery:
             for row in self.alive().itertuples()
         ]
         return "\n".join([*lines, *(terms or ["no function of the states"])])
-
-
-def _push(name: str, part: pd.DataFrame) -> str:
-    """Where nine tenths of a push lie."""
-    power = part["amplitude"].to_numpy() ** 2
-    share = np.cumsum(power) / max(power.sum(), 1e-300)
-    low, high = (part["frequency"].to_numpy()[np.searchsorted(share, q)] for q in (0.05, 0.95))
-    return f"{name}: a push, nine tenths of it from {low:.2g} to {high:.2g}"
 
 
 def discovered(run: Run) -> Discovery:
