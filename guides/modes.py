@@ -39,7 +39,7 @@ from groundvae.models.normalscore import NormalScore
 MODE = "mode_standard"
 TAKEN = "information_taken"
 SERIES = 250  # observations that a population is learned from at most
-LEARNED = 15_000_000  # numbers of their Jacobians at most: a field tells more than a series
+LEARNED = 10_000_000  # numbers of their Jacobians at most: a field tells more than a series
 HELD, MOST = 10_000_000, 1000  # numbers of a Jacobian held at once; observations searched at once
 WAVES = ((1, 2), (3, 4, 5, 6, 7))  # of further starts, each for what is not found by then
 STEPS, LEAST_STEPS = 30, 3  # of a search, once it is held to its prior
