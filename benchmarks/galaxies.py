@@ -6,7 +6,7 @@ measured from isophotes, and with the same model under white noise; ``--run RUN`
 measures one again. ``rendered --root DIR --run RUN`` makes a second truth: discs of exact latents,
 with arms, dust, bars, bulges and neighbours that the model does not know, over what RUN left of
 measured images; the default is fitted to 400 of them, and judged on 200 others, over what it left
-of other measured images. One line of JSON each.
+of other measured images; ``--set`` makes others. One line of JSON each.
 """
 
 from __future__ import annotations
@@ -216,8 +216,9 @@ def rendered(asked: argparse.Namespace) -> dict[str, float]:
     splits = default_splits(find_system("galaxy"), asked.root)
     known = load_run(asked.run)
     hosts = Hosts.of(known, splits.train)
-    train, valid = (render(n, seed, hosts) for n, seed in ((400, 1), (50, 2)))
-    unseen = render(200, 3, Hosts.of(known, joined([splits.valid, splits.test])))
+    first = 10 * asked.set
+    train, valid = (render(n, first + i, hosts) for n, i in ((400, 1), (50, 2)))
+    unseen = render(200, first + 3, Hosts.of(known, joined([splits.valid, splits.test])))
     run = fit("galaxy", train, valid=valid, seed=asked.seed)
     run.save(asked.out)
     return {"fit_seconds": run.fit.seconds} | intervals(run, unseen)
@@ -228,9 +229,10 @@ if __name__ == "__main__":
     parser.add_argument("what", choices=("measured", "rendered"))
     parser.add_argument("--root", type=Path, default=None)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--set", type=int, default=0, help="which rendered images")
     parser.add_argument("--run", type=Path, default=None)
     parser.add_argument("--out", type=Path, default=Path("runs/galaxies"))
     chosen = parser.parse_args()
     torch.set_num_threads(1)
     found = {"measured": measured, "rendered": rendered}[chosen.what](chosen)
-    print(json.dumps({"what": chosen.what, "seed": chosen.seed} | found))
+    print(json.dumps({"what": chosen.what, "seed": chosen.seed, "set": chosen.set} | found))

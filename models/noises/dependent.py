@@ -63,6 +63,11 @@ class Dependent(Noise):
         return len(self.axes) + self.has_channels
 
     @property
+    def depth(self) -> int:
+        """Axes of an observation that is ``folded``."""
+        return len(self.axes) + 1
+
+    @property
     def working(self) -> Noise:
         if not self.independent:
             return self
@@ -164,7 +169,7 @@ class Dependent(Noise):
         """Log density (..., observation) of ``x - mean``."""
         values = self.folded(off)
         covariance = self._covariance(values, observed, times)
-        first = values.dim() - len(self.axes) - 1
+        first = values.dim() - self.depth
         square = covariance.whiten(values).square().flatten(first).sum(-1)
         samples: Tensor | int = math.prod(values.shape[first:])
         if observed is not None:
@@ -187,16 +192,17 @@ class Dependent(Noise):
         gradient.
         Source: Sundararajan & Keerthi (2001), eq. 14.
         """
-        off = self.folded(x - mean)
+        away = x - mean
+        off = self.folded(away)
         found, diagonal = self._covariance(off, observed, times).precision(off)
         density = -0.5 * (found.square() / diagonal - diagonal.log() + math.log(2 * math.pi))
-        density = density if self.has_channels else density.squeeze(-1)
+        density = density.reshape(away.shape)
         return density if observed is None else density.masked_fill(~observed, torch.nan)
 
     def sample(self, mean: Tensor, *, times: Tensor | None = None) -> Tensor:
         white = self.folded(torch.randn_like(mean))
         colored = self._covariance(white, None, times).color(white)
-        return mean + (colored if self.has_channels else colored.squeeze(-1))
+        return mean + colored.reshape(mean.shape)
 
     def folded(self, values: Tensor) -> Tensor:
         """Values (..., *axes) with an axis of channels, (..., *axes, channel).
@@ -216,8 +222,8 @@ class Dependent(Noise):
     def _covariance(
         self, values: Tensor, observed: Tensor | None, times: Tensor | None
     ) -> Covariance:
-        there = observed if observed is None or self.has_channels else observed.unsqueeze(-1)
-        shape = values.shape[-len(self.axes) - 1 :]
+        there = None if observed is None else self.folded(observed)
+        shape = values.shape[-self.depth :]
         if not self.fitted:
             return Independent(self.scale, shape, there)
         return self.covariance(shape, there, times)

@@ -24,11 +24,17 @@ from groundvae.models.residuals import FreeImage, FreeProfile, Offset, Painting,
 from groundvae.models.symmetry import turn_and_flip
 from groundvae.models.system import System
 from groundvae.models.values import Values
-from groundvae.physics.galaxy import PERIOD, disc
+from groundvae.physics.galaxy import PERIOD, bulge, disc
+
+BULGE = (0.1, 0.25)  # of the disc's central intensity, and of its semi-axis, at first
 
 
 class Galaxy(Function):
-    """An exponential disc of one colour on a sky of one level; both are learned."""
+    """An exponential disc under a round bulge, of one colour on a sky of one level.
+
+    All galaxies have one learned colour, level, and bulge: so much of the disc's central intensity,
+    so many of its semi-axes wide. Without a bulge the disc would be rounder, to make up for it.
+    """
 
     axes = ("row", "column", "band")
     coordinates = {"up": "row", "right": "column"}
@@ -66,10 +72,13 @@ class Galaxy(Function):
         super().__init__()
         self.level = nn.Parameter(torch.zeros(len(data.BANDS)))
         self.log_colour = nn.Parameter(torch.zeros(len(data.BANDS)))
+        self.log_bulge = nn.Parameter(torch.tensor(BULGE).log())
 
     def predict(self, z: Values, inputs: Values) -> Tensor:
         at = torch.stack(torch.broadcast_tensors(inputs.right, inputs.up))
+        share, size = self.log_bulge.exp()
         light = disc(at, z.intensity, z.semi_axis, z.ellipticity, z.position_angle)
+        light = light + bulge(at, share * z.intensity, size * z.semi_axis)
         colour = len(data.BANDS) * torch.softmax(self.log_colour, -1)
         return self.level + colour * light
 
