@@ -72,7 +72,7 @@ def bulge(at: Tensor, intensity: Tensor, size: Tensor) -> Tensor:
     >>> [round(float(each), 2) for each in light]
     [2.0, 0.74]
     """
-    return intensity * torch.exp(-elliptic_radius(*at, size, torch.zeros_like(size)))
+    return intensity * torch.exp(-elliptic_radius(at[0], at[1], size, torch.zeros_like(size)))
 
 
 def blurred(light: Tensor, width: Tensor) -> Tensor:

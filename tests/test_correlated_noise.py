@@ -83,7 +83,15 @@ def two_parts(noise: Dependent, smooth: Tensor) -> Tensor:
     return (noise.scale**2 * both).detach()
 
 
-CASES = ["images", "wide images", "spectral series", "series 1/2", "series 3/2", "channels", "own times"]
+CASES = [
+    "images",
+    "wide images",
+    "spectral series",
+    "series 1/2",
+    "series 3/2",
+    "channels",
+    "own times",
+]
 
 
 def case(name: str) -> tuple[Dependent, tuple[int, ...], Tensor | None, Tensor]:

@@ -59,8 +59,11 @@ class Correlated(Dependent):
         rate_multiplier: float = 1.0,
         independent: bool = False,
         own_spectra: bool = False,
+        own_scales: bool = False,
     ) -> None:
-        super().__init__(channels, scale, share, rate_multiplier, independent, own_spectra)
+        super().__init__(
+            channels, scale, share, rate_multiplier, independent, own_spectra, own_scales
+        )
         fields = (channels or 1) if own_spectra else None
         self.spectrum = Spectrum(knots, fields, dimensions=len(self.axes))
         self._hold_shape()
