@@ -20,6 +20,7 @@ from groundvae.cli.source import default_splits
 from groundvae.data.dataset import Dataset
 from groundvae.data.gait import JOINTS
 from groundvae.data.measurement import measure_gait
+from groundvae.diagnostics.decomposition import compute_decomposition
 from groundvae.inference.posterior import PosteriorOptions, posterior
 from groundvae.inference.run import Run, load_run
 from groundvae.models.ownfile import find_system
@@ -53,7 +54,7 @@ def within(draws: np.ndarray, truth: np.ndarray, level: float) -> float:
 
 
 def judge(run: Run, data: Dataset) -> dict[str, float]:
-    """Shares held, and how much of what strides vary by the mechanics alone explain."""
+    """Shares held, and how much of the angles' variance mechanics alone explain."""
     options = PosteriorOptions(draws=DRAWS, predictive_draws=DRAWS)
     drawn = posterior(run, data, options)
     draws = drawn["posterior_predictive"]["x"].values[0]
@@ -71,11 +72,9 @@ def judge(run: Run, data: Dataset) -> dict[str, float]:
         found |= {f"{name}{k}": within(values, truth[name], v) for k, v in LEVELS.items()}
     middle = draws.mean(0)
     found["sse"] = float(np.square(middle - data.x).sum((1, 2)).mean())
-    if "physics_predictive" in drawn:
-        alone = drawn["physics_predictive"]["x"].values[0].mean(0)
-        vary = np.square(data.x - data.x.mean(0)).sum()
-        found["physics_share"] = float(1 - np.square(data.x - alone).sum() / vary)
-    return found
+    alone = drawn["physics_predictive"]["x"].values[0].mean(0)
+    shares = compute_decomposition(data.x, {"physics": alone, "full": middle})["pooled"]
+    return found | {f"share_{p}": float(shares.sel(part=p)) for p in shares["part"].values}
 
 
 def _pointwise(draws: np.ndarray, x: np.ndarray) -> float:

@@ -84,9 +84,9 @@ def render(n: int, seed: int, hosts: Hosts) -> Dataset:
     picked = torch.as_tensor(rng.integers(len(hosts.left), size=n))
     host = {name: value[picked].view(-1, 1, 1) for name, value in hosts.latents.items()}
     truth = {
-        "intensity": host["intensity"] * uniform(0.85, 1.15),
+        "intensity": host["intensity"] * uniform(0.75, 1.0),  # within its prior, as all are
         "semi_axis": host["semi_axis"] * uniform(0.85, 1.15),
-        "ellipticity": 1 - (1 - host["ellipticity"]) * uniform(0.85, 1.15),
+        "ellipticity": (1 - (1 - host["ellipticity"]) * uniform(0.85, 1.15)).clamp(min=0.05),
         "position_angle": uniform(0.0, math.pi),
     }
     flipped = torch.as_tensor(rng.uniform(size=n) < 0.5)
