@@ -103,7 +103,7 @@ def case(name: str) -> tuple[Dependent, tuple[int, ...], Tensor | None, Tensor]:
         assert isinstance(noise, Correlated)
         return noise, (*shape, channels), None, dense_images(noise, *shape).unsqueeze(0)
     if name == "spectral series":
-        spectral = Spectral(2, 0.7, knots=5).double()
+        spectral = Spectral(2, 0.7, knots=5, own_spectra=False, own_scales=False).double()
         bent(spectral)
         return spectral, (9, 2), torch.arange(9.0), dense_images(spectral, 9, 1).unsqueeze(0)
     count = {"channels": 3, "own times": 2}.get(name)
@@ -317,7 +317,7 @@ def test_intervals_of_a_blob_in_correlated_noise_hold() -> None:
 def test_a_spectral_series_without_channels_is_that_of_one() -> None:
     """And uneven times are refused, since it has a spectrum of the samples."""
     torch.manual_seed(0)
-    one, flat = Spectral(1, 0.4, knots=4).double(), Spectral(None, 0.4, knots=4).double()
+    one, flat = Spectral(1, 0.4).double(), Spectral(None, 0.4).double()
     bent(one)
     flat.load_state_dict(one.state_dict())
     x, mean = torch.randn(2, 3, 8, dtype=DOUBLE)

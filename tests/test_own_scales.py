@@ -14,7 +14,7 @@ DOUBLE = torch.float64
 
 def made(degrees: float, channels: int = 2) -> Spectral:
     torch.manual_seed(0)
-    noise = Spectral(channels, 0.4, share=0.8, knots=5, own_scales=True).double()
+    noise = Spectral(channels, 0.4, share=0.8, knots=5, own_spectra=False).double()
     with torch.no_grad():
         noise.spectrum.log_power.copy_(torch.linspace(2.0, -2.0, 5))
         noise.channels.lower.fill_(0.5)
@@ -59,12 +59,12 @@ def test_a_sample_given_the_others_is_what_hiding_it_takes_away() -> None:
 def test_degrees_and_scale_are_found_again_from_draws() -> None:
     truth = made(6.0)
     x = truth.sample(torch.zeros(600, 24, 2, dtype=DOUBLE)).detach()
-    found = Spectral(2, 1.0, knots=5, own_scales=True).double()
+    found = Spectral(2, 1.0, knots=5, own_spectra=False).double()
     found.refit(x, torch.full((600,), 48.0))
     assert found.scales is not None
     assert float(found.scales.degrees) == pytest.approx(6.0, abs=1.5)
     assert float(found.scale) == pytest.approx(0.4, rel=0.1)
-    alike = Spectral(2, 1.0, knots=5).double()
+    alike = Spectral(2, 1.0, knots=5, own_spectra=False, own_scales=False).double()
     alike.refit(x, torch.full((600,), 48.0))
     gain = (found.log_prob(x, 0 * x) - alike.log_prob(x, 0 * x)).mean()
     assert float(gain) > 0.5

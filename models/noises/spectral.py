@@ -32,6 +32,29 @@ class Spectral(Correlated):
 
     axes: ClassVar[tuple[str, ...]] = ("time",)
 
+    def __init__(
+        self,
+        channels: int | None = None,
+        scale: float = 0.1,
+        *,
+        share: float = 0.9,
+        knots: int = 10,
+        rate_multiplier: float = 1.0,
+        independent: bool = False,
+        own_spectra: bool = True,
+        own_scales: bool = True,
+    ) -> None:
+        super().__init__(
+            channels,
+            scale,
+            share=share,
+            knots=knots,
+            rate_multiplier=rate_multiplier,
+            independent=independent,
+            own_spectra=own_spectra,
+            own_scales=own_scales,
+        )
+
     @property
     def depth(self) -> int:
         return 3

@@ -80,15 +80,7 @@ class Gait(Walk, LearnedHamiltonian):
 
 
 def _model(system: System, residual: Residual | tuple[()]) -> GreyBox:
-    noise = Spectral(
-        len(data.JOINTS),
-        share=0.9,
-        knots=10,
-        rate_multiplier=5.0,
-        independent=True,
-        own_spectra=True,
-        own_scales=True,
-    )
+    noise = Spectral(len(data.JOINTS), rate_multiplier=5.0, independent=True)  # rad
     return GreyBox(system, residual, noise)
 
 

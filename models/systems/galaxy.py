@@ -1,7 +1,6 @@
 """Images of galaxies: an exponential disc is known, a residual paints the rest.
 
-``image = sky + colour * disc + painting``; an offset moves the centre. The position angle is an
-axis: half a turn later, physics and residual are the same.
+``image = sky + colour * (disc + bulge) + painting``, moved by an offset; half a turn is none.
 Source: Takeishi & Kalousis (2021), section 4.3.
 """
 
@@ -14,6 +13,7 @@ from torch.distributions import constraints
 
 from groundvae.data import galaxy as data
 from groundvae.data.batch import Batch
+from groundvae.models.bulge import Bulge
 from groundvae.models.catalogue import Variant, enter
 from groundvae.models.function import Function, Nothing
 from groundvae.models.greybox import GreyBox
@@ -24,24 +24,16 @@ from groundvae.models.residuals import FreeImage, FreeProfile, Offset, Painting,
 from groundvae.models.symmetry import turn_and_flip
 from groundvae.models.system import System
 from groundvae.models.values import Values
-from groundvae.physics.galaxy import PERIOD, bulge, disc
-
-BULGE = (0.1, 0.25)  # of the disc's central intensity, and of its semi-axis, at first
-FASTER = 5.0  # than other weights, these two move: the residual begins to paint it as well
+from groundvae.physics.galaxy import PERIOD, disc
 
 
 class Galaxy(Function):
-    """An exponential disc under a round bulge, of one colour on a sky of one level.
-
-    All galaxies have one learned colour, level, and bulge: so much of the disc's central intensity,
-    so many of its semi-axes wide. Without a bulge the disc would be rounder, to make up for it.
-    """
+    """An exponential disc under a bulge, of one colour on a sky of one level; all are learned."""
 
     axes = ("row", "column", "band")
     coordinates = {"up": "row", "right": "column"}
     labels = {"band": data.BANDS}
-    quantity, limits = "brightness", (-0.5, 1.5)
-    chunk = 100
+    quantity, limits, chunk = "brightness", (-0.5, 1.5), 100
     derive = staticmethod(data.derive)
     intensity = Latent(
         Uniform(0.1, 1.0),
@@ -73,13 +65,12 @@ class Galaxy(Function):
         super().__init__()
         self.level = nn.Parameter(torch.zeros(len(data.BANDS)))
         self.log_colour = nn.Parameter(torch.zeros(len(data.BANDS)))
-        self.log_bulge = nn.Parameter(torch.tensor(BULGE).log() / FASTER)
+        self.bulge = Bulge()
 
     def predict(self, z: Values, inputs: Values) -> Tensor:
         at = torch.stack(torch.broadcast_tensors(inputs.right, inputs.up))
-        share, size = (FASTER * self.log_bulge).exp()
         light = disc(at, z.intensity, z.semi_axis, z.ellipticity, z.position_angle)
-        light = light + bulge(at, share * z.intensity, size * z.semi_axis)
+        light = light + self.bulge(at, z.intensity, z.semi_axis)
         colour = len(data.BANDS) * torch.softmax(self.log_colour, -1)
         return self.level + colour * light
 
