@@ -9,6 +9,7 @@ are exact, there is no seam near the data, and every family will do.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping
 
 import pyro.distributions as dist
 import torch
@@ -16,24 +17,9 @@ from pyro.contrib.zuko import ZukoToPyro
 from torch import Tensor, nn
 from torch.distributions import Transform, TransformedDistribution, constraints
 
-from groundvae.data.errors import InputError
 from groundvae.guides.family import Family
 from groundvae.models.latent import LatentSpec
-
-
-def refuse_circles(spec: LatentSpec, guide: str) -> None:
-    """Refuse latents that live on a circle, for a guide that has no place for them.
-
-    Raises:
-        InputError: naming the first of them.
-
-    """
-    wrapping = [z.name for z in spec if z.circular]
-    if wrapping:
-        raise InputError(
-            f"{wrapping[0]} lives on a circle, which {guide} cannot go round, "
-            "expected a structured or a joint guide"
-        )
+from groundvae.models.normalscore import NormalScore
 
 
 class CircleTransform(Transform):
@@ -78,6 +64,35 @@ class CircleTransform(Transform):
 
     def _within(self, angle: Tensor) -> Tensor:
         return self.lower + torch.remainder(angle - self.lower, self.periods)
+
+
+class ScoresOntoCircles(Transform):
+    """Vectors (..., observation, latent) whose ``circles``, by place, are scores made angles."""
+
+    domain = constraints.real_vector
+    codomain = constraints.real_vector
+    bijective = True
+
+    def __init__(self, circles: Mapping[int, NormalScore]) -> None:
+        super().__init__()
+        self.circles = circles
+
+    def _call(self, x: Tensor) -> Tensor:
+        return self._each(x, lambda score, u: score.value(u))
+
+    def _inverse(self, y: Tensor) -> Tensor:
+        return self._each(y, lambda score, angle: score.score(angle))
+
+    def log_abs_det_jacobian(self, x: Tensor, y: Tensor) -> Tensor:
+        """Log of the determinant, (..., observation)."""
+        slopes = [s.log_slope(x[..., i], y[..., i]) for i, s in self.circles.items()]
+        return torch.stack(slopes).sum(0)
+
+    def _each(self, at: Tensor, of: Callable[[NormalScore, Tensor], Tensor]) -> Tensor:
+        parts = list(at.unbind(-1))
+        for i, score in self.circles.items():
+            parts[i] = of(score, parts[i])
+        return torch.stack(parts, -1)
 
 
 class Circles(nn.Module):

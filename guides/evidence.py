@@ -99,7 +99,8 @@ class EvidenceRounds:
         if not len(rows):
             return
         at = torch.zeros_like(self.search.at[rows])
-        again = Search(self.model, self.search.scores, self.search.batch[rows], at)
+        scores = [score[rows] for score in self.search.scores]
+        again = Search(self.model, scores, self.search.batch[rows], at)
         approach(again, self.parts)
         for _ in range(MOVES):
             again.move()

@@ -7,8 +7,8 @@ so what is approximated is the likelihood alone. Fitted by evidence (``evidence.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
 
 import pyro
 import pyro.distributions as dist
@@ -17,24 +17,23 @@ from torch import Tensor
 from torch.distributions import Transform
 
 from groundvae.data.batch import Batch
-from groundvae.guides.circle import refuse_circles
+from groundvae.guides.circle import ScoresOntoCircles
 from groundvae.guides.densenormal import DenseNormal
 from groundvae.guides.encoder import Encoder
 from groundvae.guides.evidence import EvidenceRounds
 from groundvae.guides.follow import Part, follow, parts_of
-from groundvae.guides.gaussian import LinearGaussian
 from groundvae.guides.guide import ReadingGuide
 from groundvae.guides.lifted import OWN_STILL, STILL, lift, liftable, refit_own
+from groundvae.guides.mode import Mode, about, pushing, reached
 from groundvae.guides.modewalk import ModeWalk
-from groundvae.guides.ownscale import OwnScale
 from groundvae.guides.ownshear import OwnShear
 from groundvae.guides.phase import Fitting, Phase
-from groundvae.guides.pushposterior import PushPosterior, own_scale
+from groundvae.guides.pushposterior import PushPosterior
 from groundvae.guides.refinement import WIDENED, Walk
 from groundvae.guides.search import Search, starts
 from groundvae.models.greybox import AUXILIARY, GreyBox
 from groundvae.models.latent import LatentSpec
-from groundvae.models.normalscore import NormalScore
+from groundvae.models.normalscore import CircleScore, NormalScore
 
 MODE = "mode_standard"
 TAKEN = "information_taken"
@@ -44,47 +43,15 @@ HELD, MOST = 10_000_000, 1000  # numbers of a Jacobian held at once; observation
 WAVES = ((1, 2), (3, 4, 5, 6, 7))  # of further starts, each for what is not found by then
 STEPS, LEAST_STEPS = 30, 3  # of a search, once it is held to its prior
 PATIENT, STUCK = 20, 1e3  # steps after which one is given up that still promises so many nats
-REACHED = 0.5  # nats that a step would gain, above which no mode was reached
-LOST = 10.0  # the same, above which where the search ended says nothing
-STRAY = 3.0  # times the samples, that the squared residual of a mode has at most
 LITTLE = 0.01  # nats by which another mode has to be better
-LEAST = 1e-12  # of a prior's variance, that a posterior has at least: digits end there
-
-
-@dataclass(frozen=True)
-class Mode:
-    """The posterior about where a search ended, for n observations.
-
-    ``centre`` (n, latent) and ``factor`` (n, latent, latent), lower triangular, in standard normal
-    latents; ``found`` (n,): whether a mode was reached; ``evidence`` (n,): Laplace's approximation
-    of log p(x), nats; ``taken`` (n, physics): the share of the information on each physics latent
-    that the unknown part takes away. ``at`` (n, latent): where the search ended; ``own``: where
-    one residual pushes, the posterior with the scale of the push as it is, in place of the normal.
-    """
-
-    centre: Tensor
-    factor: Tensor
-    found: Tensor
-    evidence: Tensor
-    taken: Tensor
-    at: Tensor
-    own: OwnScale | None = None
-
-    @classmethod
-    def join(cls, parts: Sequence[Mode]) -> Mode:
-        """One of the observations of all ``parts``."""
-        names = [field.name for field in fields(cls) if field.name != "own"]
-        whole = {name: torch.cat([getattr(part, name) for part in parts]) for name in names}
-        owns = [part.own for part in parts if part.own is not None]
-        return cls(**whole, own=OwnScale.join(owns) if owns else None)
 
 
 class ModeGuide(ReadingGuide):
     """A normal about each observation's mode, in standard normal latents."""
 
     def __init__(self, encoder: Encoder, spec: LatentSpec, auxiliary: int) -> None:
-        refuse_circles(spec, "a guide of modes")
         super().__init__(encoder, spec, auxiliary)
+        self.circular = [i for i, latent in enumerate(spec) if latent.circular]
 
     def attach(self, model: GreyBox) -> None:
         self._model = (model,)  # in a tuple: the model's parameters are not the guide's own
@@ -102,17 +69,42 @@ class ModeGuide(ReadingGuide):
 
     def start(self, batch: Batch, places: Tensor | None = None) -> Search:
         """A search that has not moved: from the middle of the prior, or ``places`` (n,) in it."""
-        scores = self.scores(batch.x)
-        size = len(scores) + self.auxiliary
-        at = starts(1 + WAVES[-1][-1], len(scores), size, batch.x)
+        count = len(self.latents)
         if places is None:
             places = torch.zeros(len(batch), dtype=torch.long)
-        return Search(self._model[0], scores, batch, at[places])
+        at = starts(1 + WAVES[-1][-1], count, count + self.auxiliary, batch.x)[places]
+        heading = self._heading(batch, places, at)
+        at[:, self.circular] = 0.0
+        return Search(self._model[0], self.scores(batch.x, heading), batch, at)
 
-    def scores(self, like: Tensor) -> list[NormalScore]:
-        """Normal scores of the physics latents under their priors, in the precision of ``like``."""
+    def _heading(self, batch: Batch, places: Tensor, at: Tensor) -> Tensor:
+        """Angles (n, circle) where a search begins, opposite to which their circles are cut.
+
+        The axis that the encoder sees, if it sees one and there is but one circle, where the
+        search would begin in the middle of the prior; else those of points ``at`` of the prior.
+        """
+        hyper, headings = self.population.centres(), []
+        for i in self.circular:
+            latent = tuple(self.latents)[i]
+            headings.append(NormalScore(latent.prior_like(batch.x, hyper)).value(at[:, i]))
+            if self.encoder.axis is not None and len(self.circular) == 1 and latent.period:
+                features = self.encoder.describe(self.encoder.read(batch))
+                cos, sin = (features[:, place] for place in self.encoder.axis)
+                seen = latent.wrapped(torch.atan2(sin, cos) * latent.period / (2 * math.pi))
+                headings[-1] = torch.where(places == 0, seen, headings[-1])
+        return torch.stack(headings, -1) if headings else at[:, :0]
+
+    def scores(self, like: Tensor, heading: Tensor | None = None) -> list[NormalScore]:
+        """Normal scores of the physics latents under their priors, in the precision of ``like``.
+
+        Those of angles on lines that are cut opposite to ``heading`` (n, circle), where given.
+        """
         hyper = self.population.centres()
-        return [NormalScore(z.prior_like(like, hyper)) for z in self.latents]
+        scores = [NormalScore(z.prior_like(like, hyper)) for z in self.latents]
+        if heading is not None:
+            for i, angle in zip(self.circular, heading.unbind(-1), strict=True):
+                scores[i] = CircleScore(scores[i].prior, angle)
+        return scores
 
     def examine(self, batch: Batch) -> Mode:
         """The modes."""
@@ -136,40 +128,54 @@ class ModeGuide(ReadingGuide):
             self._place(value, self.scores(batch.x))
 
     def posterior(self, mode: Mode) -> dist.TorchDistribution:
-        """q(z | x) over all latents, standard normal ones, physics first."""
+        """q(z | x) over all latents, standard normal ones but for angles, physics first."""
+        line = self._line(mode)
+        if not self.circular:
+            return line
+        scores = self.scores(mode.centre, mode.heading)
+        circles = {i: scores[i] for i in self.circular}
+        return dist.TransformedDistribution(line, [ScoresOntoCircles(circles)])
+
+    def _line(self, mode: Mode) -> dist.TorchDistribution:
+        """The same, of angles their scores on the lines that they were searched on."""
         if mode.own is not None:
-            return PushPosterior(mode.own, _pushing(parts_of(self._model[0]))[0])
+            return PushPosterior(mode.own, pushing(parts_of(self._model[0]))[0])
         base = DenseNormal(mode.centre, scale_tril=mode.factor, validate_args=False)
         shears: list[Transform] = [
             OwnShear(mode.centre[..., p.first], p.first, p.push, p.residual.own_spread.detach())
-            for p in _pushing(parts_of(self._model[0]))
+            for p in pushing(parts_of(self._model[0]))
         ]
         return dist.TransformedDistribution(base, shears) if shears else base
 
     @property
     def walks(self) -> bool:
         """Where several residuals push, their scales are taken as normal, and it has none."""
-        return len(_pushing(parts_of(self._model[0]))) <= 1
+        return len(pushing(parts_of(self._model[0]))) <= 1
 
     def walk(self, batch: Batch, found: object, rows: Tensor) -> Walk:
         assert isinstance(found, Mode)
         parts = parts_of(self._model[0])
-        search = Search(self._model[0], self.scores(batch.x), batch, found.at[rows])
-        wide = self.posterior(_about(search, parts, WIDENED))
+        scores = self.scores(batch.x, found.heading[rows])
+        search = Search(self._model[0], scores, batch, found.at[rows])
+        wide = self._line(about(search, parts, WIDENED))
         assert isinstance(wide, (PushPosterior, DenseNormal))
         return ModeWalk(wide, self.latents.names, search.scores)
 
     def _place(self, value: Tensor, scores: Sequence[NormalScore]) -> None:
         """Each latent at its own site."""
-        for name, score, u in zip(self.latents.names, scores, value.unbind(-1), strict=False):
-            at = score.value(u)
-            pyro.sample(name, dist.Delta(at, log_density=-score.log_slope(u, at)))
+        for latent, score, u in zip(self.latents, scores, value.unbind(-1), strict=False):
+            at = latent.wrapped(u) if latent.circular else score.value(u)
+            density = torch.zeros_like(at) if latent.circular else -score.log_slope(u, at)
+            pyro.sample(latent.name, dist.Delta(at, log_density=density))
         if self.auxiliary:
             pyro.sample(AUXILIARY, dist.Delta(value[..., len(scores) :], event_dim=1))
 
     def sites(self, latents: Mapping[str, Tensor]) -> dict[str, Tensor]:
         scores = self.scores(next(iter(latents.values())))
-        parts = [s.score(latents[n]) for s, n in zip(scores, self.latents.names, strict=True)]
+        parts = [
+            latents[z.name] if z.circular else score.score(latents[z.name])
+            for score, z in zip(scores, self.latents, strict=True)
+        ]
         flat = [torch.stack(parts, -1)] if parts else []
         return {MODE: torch.cat([*flat, *([latents[AUXILIARY]] if self.auxiliary else [])], -1)}
 
@@ -192,7 +198,7 @@ class ModeGuide(ReadingGuide):
                 break
         if lifts:  # what no lifted path reached, along solved ones
             self._again(best, torch.zeros(1, dtype=torch.long), lifts=False)
-        return _about(best, parts)
+        return about(best, parts)
 
     def _again(self, best: Search, places: Tensor, *, lifts: bool) -> bool:
         """Search for what has no mode from ``places``, all at once, and put in what is better.
@@ -248,38 +254,3 @@ def climb(search: Search, parts: Sequence[Part], moving: Tensor) -> None:
         moving = moving[~still]
         if not len(moving):
             return
-
-
-def reached(search: Search, linear: LinearGaussian) -> Tensor:
-    """Which points (n,) are at a mode that follows the data; ``linear`` is about them."""
-    misfit = (linear.residual**2).sum(1)
-    return search.alive & (linear.gain() < REACHED) & (misfit < STRAY * linear.residual.shape[1])
-
-
-def _pushing(parts: Sequence[Part]) -> list[Part]:
-    """The residuals that push, with a scale of the observation's own."""
-    return [part for part in parts if part.residual.timed]
-
-
-def _about(search: Search, parts: Sequence[Part], widened: float = 1.0) -> Mode:
-    """The normal about the points of a search, its widths up to so many times as large."""
-    linear = search.linear()
-    if widened != 1.0:
-        linear = LinearGaussian(linear.jacobian / widened, linear.residual / widened, search.at)
-    covariance = linear.covariance()
-    centre = linear.mean.clone()
-    for part in parts:  # nothing in the data moves with an own variance but through its weights
-        spread = part.residual.refit_own(part.statistics(search, linear))[1].sqrt()
-        place = part.first
-        covariance[:, place, :] = covariance[:, :, place] = 0.0
-        covariance[:, place, place] = (spread / part.residual.own_spread) ** 2
-        centre[:, place] = search.at[:, place]
-    unit = torch.eye(covariance.shape[-1]).to(covariance)
-    lost = ~search.alive | ~(linear.gain() < LOST)
-    centre[lost], covariance[lost] = 0.0, unit  # the prior
-    factor = torch.linalg.cholesky(covariance + LEAST * unit)
-    taken = linear.taken(len(search.scores))
-    pushing = _pushing(parts)
-    own = own_scale(linear, pushing[0], lost) if len(pushing) == 1 else None
-    found, evidence = reached(search, linear), search.evidence(linear)
-    return Mode(centre, factor, found, evidence, taken, search.at, own)

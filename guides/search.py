@@ -107,13 +107,15 @@ class Search:
     def pick(self, rows: Tensor) -> Search:
         """A search of some observations (m,) alone, from where they are."""
         some = copy(self)
-        some.batch = self.batch[rows]
+        some.batch, some.scores = self.batch[rows], [score[rows] for score in self.scores]
         for name in (*POINT, "damping"):
             setattr(some, name, getattr(self, name)[rows].clone())
         return some
 
     def put(self, some: Search, rows: Tensor) -> None:
         """Put the points of ``some`` observations in their places, ``rows`` (m,)."""
+        pairs = zip(self.scores, some.scores, strict=True)
+        self.scores = [score.put(rows, other) for score, other in pairs]
         for name in (*POINT, "damping"):
             getattr(self, name)[rows] = getattr(some, name)
 

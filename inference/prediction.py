@@ -13,6 +13,7 @@ from torch import Tensor
 from groundvae.data.batch import Batch
 from groundvae.guides.guide import log_prob_of
 from groundvae.inference.run import Run
+from groundvae.models.circle import mean_direction
 from groundvae.models.greybox import AUXILIARY, OBSERVATION, returned
 from groundvae.models.intervention import Change, Intervention
 from groundvae.models.normalscore import NormalScore
@@ -32,8 +33,13 @@ def _middle(
     tried = [full.median(0).values]
     if model.latent_names:
         hyper = run.guide.population.centres()
-        scores = [(z.name, NormalScore(z.prior_like(batch.x, hyper))) for z in model.latents]
-        physics = {k: score.value(score.score(latents[k]).mean(0)) for k, score in scores}
+        physics = {}
+        for z in model.latents:
+            if z.circular and z.period:
+                physics[z.name] = z.wrapped(mean_direction(latents[z.name], z.period))
+                continue
+            score = NormalScore(z.prior_like(batch.x, hyper))
+            physics[z.name] = score.value(score.score(latents[z.name]).mean(0))
         auxiliary = latents[AUXILIARY].mean(0) if model.auxiliary else None
         with tolerant():
             tried.append(model.decode(physics, auxiliary, batch.inputs, reduced=False).full)

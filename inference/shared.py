@@ -18,7 +18,8 @@ from torch import Tensor
 
 from groundvae.data.batch import Batch
 from groundvae.data.errors import InputError
-from groundvae.guides.modes import Mode, ModeGuide
+from groundvae.guides.mode import Mode
+from groundvae.guides.modes import ModeGuide
 from groundvae.inference.run import Run
 from groundvae.models.narrowed import Narrowed
 from groundvae.models.prior import format_priors
@@ -27,10 +28,11 @@ SWEEPS = 2  # fits that only tell what is shared, before the one that counts
 
 
 def check_shared(run: Run) -> None:
-    """Refuse a guide that has no posterior of each observation by itself.
+    """Refuse a guide that has no posterior of each observation by itself, and shared circles.
 
     Raises:
-        InputError: a latent is shared, and the guide is not that of modes.
+        InputError: a latent is shared, and the guide is not that of modes, or it is an angle, of
+            which there is no one line for all observations.
 
     """
     shared = [z.name for z in run.model.latents if z.shared]
@@ -38,6 +40,12 @@ def check_shared(run: Run) -> None:
         raise InputError(
             f"{shared[0]} is shared by all observations, which is inferred by evidence, expected "
             "the guide 'modes' and an Unknown residual"
+        )
+    angles = [z.name for z in run.model.latents if z.shared and z.circular]
+    if angles:
+        raise InputError(
+            f"{angles[0]} is shared by all observations and lives on a circle, expected a prior on "
+            "less than the whole circle"
         )
 
 

@@ -8,6 +8,7 @@ else those of a fine table of its density.
 from __future__ import annotations
 
 import math
+from copy import copy
 
 import torch
 from pyro.distributions import TorchDistribution
@@ -62,6 +63,66 @@ class NormalScore:
         log_slope: Tensor = _standard(u) - self.prior.log_prob(value)
         return log_slope
 
+    def __getitem__(self, rows: Tensor) -> NormalScore:
+        """That of some observations: the same for all of them."""
+        return self
+
+    def put(self, rows: Tensor, some: NormalScore) -> NormalScore:
+        """The same, with that of ``some`` observations in the places ``rows``."""
+        return self
+
+
+class CircleScore(NormalScore):
+    """The same for an angle whose prior spans its circle: a line, cut opposite to a heading.
+
+    The cut is opposite by the prior's mass: half of it lies on either side of the heading.
+
+    Args:
+        prior: of the angle.
+        heading: angles (observation,), where scores are zero.
+
+    >>> from pyro.distributions import Uniform
+    >>> score = CircleScore(Uniform(0.0, 2.0), torch.tensor([1.9]))
+    >>> [round(float(score.value(torch.tensor(u))), 3) for u in (0.0, 1.0, -20.0)]
+    [1.9, 0.583, 0.9]
+
+    """
+
+    def __init__(self, prior: TorchDistribution, heading: Tensor) -> None:
+        super().__init__(prior)
+        self.heading = heading
+        self._before = self._share_of(heading) - 0.5
+
+    def value(self, u: Tensor) -> Tensor:
+        share = torch.remainder(self._before + torch.special.ndtr(u), 1.0)
+        if self.table is None:
+            value: Tensor = self.prior.icdf(share)
+            return value
+        return super().value(torch.special.ndtri(_inside(share)))
+
+    def score(self, value: Tensor) -> Tensor:
+        share = torch.remainder(self._share_of(value) - self._before, 1.0)
+        return torch.special.ndtri(_inside(share))
+
+    def __getitem__(self, rows: Tensor) -> CircleScore:
+        return self._about(self.heading[rows])
+
+    def put(self, rows: Tensor, some: NormalScore) -> CircleScore:
+        assert isinstance(some, CircleScore)
+        return self._about(self.heading.index_copy(0, rows, some.heading))
+
+    def _about(self, heading: Tensor) -> CircleScore:
+        other = copy(self)
+        other.heading, other._before = heading, self._share_of(heading) - 0.5
+        return other
+
+    def _share_of(self, value: Tensor) -> Tensor:
+        """The prior's mass up to an angle."""
+        if self.table is None:
+            share: Tensor = self.prior.cdf(value)
+            return share
+        return torch.special.ndtr(super().score(value))
+
 
 def _standard(u: Tensor) -> Tensor:
     return -0.5 * (u**2 + math.log(2 * math.pi))
@@ -69,8 +130,12 @@ def _standard(u: Tensor) -> Tensor:
 
 def _share(u: Tensor) -> Tensor:
     """``Phi(u)``, kept off 0 and 1 by what a number can tell from them."""
-    tiny = torch.finfo(u.dtype).eps
-    share = torch.special.ndtr(u)
+    return _inside(torch.special.ndtr(u))
+
+
+def _inside(share: Tensor) -> Tensor:
+    """Shares kept off 0 and 1; the gradient is that of the share."""
+    tiny = torch.finfo(share.dtype).eps
     with torch.no_grad():
         inside = share.clamp(tiny, 1 - tiny) - share
     return share + inside

@@ -61,6 +61,20 @@ def disc(
     return intensity * torch.exp(-elliptic_radius(along, across, semi_axis, ellipticity))
 
 
+def bulge(at: Tensor, intensity: Tensor, size: Tensor) -> Tensor:
+    """``intensity exp(-R / size)`` at positions ``at`` (2, ...), R from the middle; all broadcast.
+
+    Round however the disc is turned. ``size`` in half sides of the image.
+    Source: exponential bulges of late spirals, Andredakis & Sanders (1994), MNRAS 267:283.
+
+    >>> at = torch.tensor([[0.0, 0.3], [0.0, 0.4]])
+    >>> light = bulge(at, torch.tensor(2.0), torch.tensor(0.5))
+    >>> [round(float(each), 2) for each in light]
+    [2.0, 0.74]
+    """
+    return intensity * torch.exp(-elliptic_radius(at[0], at[1], size, torch.zeros_like(size)))
+
+
 def blurred(light: Tensor, width: Tensor) -> Tensor:
     """Light (..., row, column) as the air and the pixels spread it: by a round Gaussian.
 

@@ -29,7 +29,7 @@ from groundvae.models.latent import Latent, LatentSpec
 from groundvae.models.ownfile import find_system
 from groundvae.models.prior import format_prior, parse_prior
 
-# A guide of modes, which has no first answer to cut a circle by, refuses angles.
+# Guides of modes: see tests/test_circular_modes.py.
 AMORTIZED = [name for name in GUIDES if name.startswith(("structured", "joint"))]
 AROUND = [*AMORTIZED, "laplace-normal", "laplace-flow"]
 

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 from torch.distributions import MultivariateNormal
 
-from groundvae.models.noises import Correlated, Gaussian, Matern, Noise
+from groundvae.data.errors import InputError
+from groundvae.models.noises import Correlated, Gaussian, Matern, Noise, Spectral
 from groundvae.models.noises import cosine as transform
 from groundvae.models.noises.dependent import Dependent
 from groundvae.models.noises.spectrum import BEND, HIGHEST
@@ -50,7 +51,8 @@ def dense_images(noise: Correlated, rows: int, columns: int) -> Tensor:
         return np.interp(at, place, log_power)
 
     middle = (np.arange(32) + 0.5) / 64
-    mean = np.exp(log_spectrum(middle, middle)).mean()
+    across = np.zeros(1) if isinstance(noise, Spectral) else middle
+    mean = np.exp(log_spectrum(middle, across)).mean()
     power = (
         np.exp(log_spectrum(np.arange(rows) / rows / 2, np.arange(columns) / columns / 2)) / mean
     )
@@ -81,7 +83,15 @@ def two_parts(noise: Dependent, smooth: Tensor) -> Tensor:
     return (noise.scale**2 * both).detach()
 
 
-CASES = ["images", "wide images", "series 1/2", "series 3/2", "channels", "own times"]
+CASES = [
+    "images",
+    "wide images",
+    "spectral series",
+    "series 1/2",
+    "series 3/2",
+    "channels",
+    "own times",
+]
 
 
 def case(name: str) -> tuple[Dependent, tuple[int, ...], Tensor | None, Tensor]:
@@ -92,6 +102,10 @@ def case(name: str) -> tuple[Dependent, tuple[int, ...], Tensor | None, Tensor]:
         bent(noise)
         assert isinstance(noise, Correlated)
         return noise, (*shape, channels), None, dense_images(noise, *shape).unsqueeze(0)
+    if name == "spectral series":
+        spectral = Spectral(2, 0.7, knots=5, own_spectra=False, own_scales=False).double()
+        bent(spectral)
+        return spectral, (9, 2), torch.arange(9.0), dense_images(spectral, 9, 1).unsqueeze(0)
     count = {"channels": 3, "own times": 2}.get(name)
     smoothness = 0.5 if name in ("series 1/2", "own times") else 1.5
     matern = Matern(count, 0.7, smoothness=smoothness, length=2.0).double()
@@ -298,6 +312,25 @@ def test_intervals_of_a_blob_in_correlated_noise_hold() -> None:
         cover[name] = ((amplitude - 1).abs() < 1.645 / gram.sqrt()).double().mean().item()
     assert 0.86 < cover["correlated"] < 0.94
     assert cover["white"] < 0.6
+
+
+def test_a_spectral_series_without_channels_is_that_of_one() -> None:
+    """And uneven times are refused, since it has a spectrum of the samples."""
+    torch.manual_seed(0)
+    one, flat = Spectral(1, 0.4).double(), Spectral(None, 0.4).double()
+    bent(one)
+    flat.load_state_dict(one.state_dict())
+    x, mean = torch.randn(2, 3, 8, dtype=DOUBLE)
+    there = torch.rand(3, 8) > 0.3
+    for seen in (None, there):
+        whole = None if seen is None else seen.unsqueeze(-1)
+        expected = one.log_prob(x.unsqueeze(-1), mean.unsqueeze(-1), whole)
+        torch.testing.assert_close(flat.log_prob(x, mean, seen), expected)
+        whitened = one.whitened(x.unsqueeze(-1), mean.unsqueeze(-1), whole).squeeze(-1)
+        torch.testing.assert_close(flat.whitened(x, mean, seen), whitened)
+    assert flat.sample(mean).shape == mean.shape
+    with pytest.raises(InputError, match="uneven, which Spectral noise does not take"):
+        flat.log_prob(x, mean, times=torch.arange(8.0) ** 2)
 
 
 def test_data_without_any_white_noise_end_in_a_finite_fit() -> None:

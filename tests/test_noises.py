@@ -20,6 +20,7 @@ from groundvae.models.noises import (
     Noise,
     PerChannel,
     Poisson,
+    Spectral,
     StudentT,
 )
 
@@ -35,8 +36,16 @@ MAKERS = {
     "correlated flat": lambda: Correlated(None, 0.3, knots=4),
     "matern": lambda: Matern(BANDS, 0.3),
     "matern flat": lambda: Matern(None, 0.3, smoothness=0.5),
+    "spectral": lambda: Spectral(BANDS, 0.3, knots=4, own_scales=False),
+    "spectral flat": lambda: Spectral(None, 0.3, knots=4, own_scales=False),
 }
-SHAPES = {"correlated flat": (ROWS, COLUMNS), "matern": (COLUMNS, BANDS), "matern flat": (COLUMNS,)}
+SHAPES = {
+    "correlated flat": (ROWS, COLUMNS),
+    "matern": (COLUMNS, BANDS),
+    "matern flat": (COLUMNS,),
+    "spectral": (COLUMNS, BANDS),
+    "spectral flat": (COLUMNS,),
+}
 
 
 def made(kind: str, seed: int = 0) -> Noise:

@@ -1,8 +1,8 @@
 """Observation noise: one object each, by name; the likelihood of data given their decoding.
 
-White noise counts samples as independent; ``Correlated`` (images) and ``Matern`` (series) know
-that neighbours share what the model misses. All of them give a Pyro distribution, a whitened
-residual for the search, draws, the density of each sample, and a fixed point of the evidence.
+White noise counts samples as independent; ``Correlated`` (images), ``Matern`` and ``Spectral``
+(series) know that neighbours share what the model misses. All of them give a Pyro distribution, a
+whitened residual for the search, draws, the density of each sample, and a fixed point of evidence.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from groundvae.models.noises.matern import Matern
 from groundvae.models.noises.noise import Linearized, Noise
 from groundvae.models.noises.perchannel import PerChannel
 from groundvae.models.noises.poisson import Poisson
+from groundvae.models.noises.spectral import Spectral
 from groundvae.models.noises.studentt import StudentT
 from groundvae.models.registry import Registry
 
@@ -24,6 +25,7 @@ for _name, _kind in (
     ("poisson", Poisson),
     ("correlated", Correlated),
     ("matern", Matern),
+    ("spectral", Spectral),
 ):
     NOISES.register(_name)(_kind)
 
@@ -36,5 +38,6 @@ __all__ = [
     "Noise",
     "PerChannel",
     "Poisson",
+    "Spectral",
     "StudentT",
 ]

@@ -59,9 +59,13 @@ class Correlated(Dependent):
         rate_multiplier: float = 1.0,
         independent: bool = False,
         own_spectra: bool = False,
+        own_scales: bool = False,
     ) -> None:
-        super().__init__(channels, scale, share, rate_multiplier, independent, own_spectra)
-        self.spectrum = Spectrum(knots, (channels or 1) if own_spectra else None)
+        super().__init__(
+            channels, scale, share, rate_multiplier, independent, own_spectra, own_scales
+        )
+        fields = (channels or 1) if own_spectra else None
+        self.spectrum = Spectrum(knots, fields, dimensions=len(self.axes))
         self._hold_shape()
 
     def covariance(
@@ -97,7 +101,7 @@ class Correlated(Dependent):
         if observed is None or bool(observed.all()):
             maximize(self, self._pool(values, ratio).density, values.numel())
             return
-        there = observed if self.has_channels else observed.unsqueeze(-1)
+        there = self.folded(observed)
         generator = torch.Generator(off.device).manual_seed(0)
         for _ in range(ROUNDS):
             filled = self._filled(values * there, there, generator)

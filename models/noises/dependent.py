@@ -17,6 +17,7 @@ from groundvae.models.noises.covariance import Covariance
 from groundvae.models.noises.gaussian import Gaussian
 from groundvae.models.noises.independent import Independent
 from groundvae.models.noises.noise import Linearized, Noise
+from groundvae.models.noises.ownscales import OwnScales
 
 Shape = torch.Size | list[int] | tuple[int, ...]
 
@@ -36,6 +37,9 @@ class Dependent(Noise):
     ``V`` the variance of the score. The noise is then white until its first ``refit``, and moved by
     that alone.
     Source: Liang & Zeger (1986), Longitudinal data analysis using generalized linear models.
+
+    ``own_scales``: how far an observation is off as a whole is its own, see ``OwnScales``. Its
+    density and draws are those of a multivariate t; what is whitened is whitened by the covariance.
     """
 
     axes: ClassVar[tuple[str, ...]]
@@ -50,6 +54,7 @@ class Dependent(Noise):
         rate_multiplier: float,
         independent: bool,
         mixed: bool = False,
+        own_scales: bool = False,
     ) -> None:
         super().__init__(rate_multiplier)
         self.independent = independent
@@ -57,10 +62,16 @@ class Dependent(Noise):
         self.log_scale = nn.Parameter(torch.tensor(self._log(scale)))
         self.has_channels = channels is not None
         self.channels = Channels(channels or 1, share, mixed=mixed)
+        self.scales = OwnScales() if own_scales else None
 
     @property
     def event_dim(self) -> int:
         return len(self.axes) + self.has_channels
+
+    @property
+    def depth(self) -> int:
+        """Axes of an observation that is ``folded``."""
+        return len(self.axes) + 1
 
     @property
     def working(self) -> Noise:
@@ -95,6 +106,9 @@ class Dependent(Noise):
     ) -> None:
         self.fitted.fill_(value=True)
         super().refit(off, freedom, observed, usual, times=times)
+        if self.scales is not None:
+            square, samples = self._square(off, observed, times)
+            self.scales.refit(square * (samples / freedom), samples)
 
     @torch.no_grad()
     def score_factor(self, jacobian: Tensor, like: Tensor, times: Tensor | None = None) -> Tensor:
@@ -162,15 +176,23 @@ class Dependent(Noise):
 
     def density(self, off: Tensor, observed: Tensor | None, times: Tensor | None) -> Tensor:
         """Log density (..., observation) of ``x - mean``."""
-        values = self.folded(off)
-        covariance = self._covariance(values, observed, times)
-        first = values.dim() - len(self.axes) - 1
-        square = covariance.whiten(values).square().flatten(first).sum(-1)
-        samples: Tensor | int = math.prod(values.shape[first:])
-        if observed is not None:
-            samples = observed.flatten(-self.event_dim).sum(-1).to(square)
-        log_det = covariance.log_det().to(square)
+        square, samples = self._square(off, observed, times)
+        log_det = self._covariance(self.folded(off), observed, times).log_det().to(square)
+        if self.scales is not None and self.fitted:
+            return self.scales.density(square, log_det, samples)
         return -0.5 * (square + log_det + samples * math.log(2 * math.pi))
+
+    def _square(
+        self, off: Tensor, observed: Tensor | None, times: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """Squares (..., observation) of ``off``, whitened, and of how many samples they are."""
+        values = self.folded(off)
+        first = values.dim() - self.depth
+        whitened = self._covariance(values, observed, times).whiten(values)
+        square = whitened.square().flatten(first).sum(-1)
+        if observed is not None:
+            return square, observed.flatten(-self.event_dim).sum(-1).to(square)
+        return square, square.new_full(square.shape, math.prod(values.shape[first:]))
 
     @torch.no_grad()
     def pointwise(
@@ -187,16 +209,28 @@ class Dependent(Noise):
         gradient.
         Source: Sundararajan & Keerthi (2001), eq. 14.
         """
-        off = self.folded(x - mean)
+        away = x - mean
+        off = self.folded(away)
         found, diagonal = self._covariance(off, observed, times).precision(off)
-        density = -0.5 * (found.square() / diagonal - diagonal.log() + math.log(2 * math.pi))
-        density = density if self.has_channels else density.squeeze(-1)
+        if self.scales is not None and self.fitted:
+            square, samples = (
+                each.view(*each.shape, *[1] * self.depth)
+                for each in self._square(away, observed, times)
+            )
+            density = self.scales.left_out(square, found / diagonal, 1 / diagonal, samples - 1)
+        else:
+            density = -0.5 * (found.square() / diagonal - diagonal.log() + math.log(2 * math.pi))
+        density = density.reshape(away.shape)
         return density if observed is None else density.masked_fill(~observed, torch.nan)
 
     def sample(self, mean: Tensor, *, times: Tensor | None = None) -> Tensor:
         white = self.folded(torch.randn_like(mean))
         colored = self._covariance(white, None, times).color(white)
-        return mean + (colored if self.has_channels else colored.squeeze(-1))
+        if self.scales is not None and self.fitted:
+            lead = mean.shape[: mean.dim() - self.event_dim]
+            own = self.scales.sample(lead, mean)
+            colored = own.view(*lead, *[1] * self.depth) * colored
+        return mean + colored.reshape(mean.shape)
 
     def folded(self, values: Tensor) -> Tensor:
         """Values (..., *axes) with an axis of channels, (..., *axes, channel).
@@ -216,8 +250,8 @@ class Dependent(Noise):
     def _covariance(
         self, values: Tensor, observed: Tensor | None, times: Tensor | None
     ) -> Covariance:
-        there = observed if observed is None or self.has_channels else observed.unsqueeze(-1)
-        shape = values.shape[-len(self.axes) - 1 :]
+        there = None if observed is None else self.folded(observed)
+        shape = values.shape[-self.depth :]
         if not self.fitted:
             return Independent(self.scale, shape, there)
         return self.covariance(shape, there, times)

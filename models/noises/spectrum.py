@@ -19,6 +19,7 @@ class Spectrum(nn.Module):
 
     ``log_power`` ([field], knot), its log at knots, between which it is interpolated. Frequencies
     are those of the samples, not of an image, so images of any size have the same spectrum.
+    The mean is over those of images, or with one of ``dimensions`` over those of series.
 
     >>> Spectrum(8)(2, 2)
     tensor([[1., 1.],
@@ -29,8 +30,9 @@ class Spectrum(nn.Module):
 
     """
 
-    def __init__(self, knots: int, fields: int | None = None) -> None:
+    def __init__(self, knots: int, fields: int | None = None, *, dimensions: int = 2) -> None:
         super().__init__()
+        self.dimensions = dimensions
         if knots < 2:
             raise InputError(f"knots of a spectrum must be 2 or more, not {knots}")
         self.log_power = nn.Parameter(torch.zeros(*([fields] if fields else []), knots))
@@ -42,7 +44,8 @@ class Spectrum(nn.Module):
     def at(self, place: Tensor) -> Tensor:
         """Power (..., [field]) at places among the knots, (...)."""
         steps = (torch.arange(REFERENCE, dtype=torch.float64) + 0.5) / (2 * REFERENCE)
-        reference = torch.hypot(steps.unsqueeze(-1), steps).flatten().to(place.device)
+        across = steps if self.dimensions > 1 else torch.zeros(1, dtype=torch.float64)
+        reference = torch.hypot(steps.unsqueeze(-1), across).flatten().to(place.device)
         mean = torch.logsumexp(self._log(self.place(reference)), 0) - math.log(len(reference))
         return (self._log(place) - mean).exp()
 

@@ -20,7 +20,7 @@ from groundvae.models.function import Nothing
 from groundvae.models.greybox import GreyBox
 from groundvae.models.latent import Latent
 from groundvae.models.network import linear
-from groundvae.models.noises.gaussian import Gaussian
+from groundvae.models.noises.spectral import Spectral
 from groundvae.models.recipe import FitOptions, Recipe
 from groundvae.models.residuals import Network, Residual, Waveform
 from groundvae.models.system import System
@@ -80,7 +80,8 @@ class Gait(Walk, LearnedHamiltonian):
 
 
 def _model(system: System, residual: Residual | tuple[()]) -> GreyBox:
-    return GreyBox(system, residual, Gaussian(0.1, rate_multiplier=5.0))  # rad
+    noise = Spectral(len(data.JOINTS), rate_multiplier=5.0, independent=True)  # rad
+    return GreyBox(system, residual, noise)
 
 
 def _waveform(auxiliary: int) -> Waveform:

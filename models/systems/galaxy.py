@@ -1,7 +1,6 @@
 """Images of galaxies: an exponential disc is known, a residual paints the rest.
 
-``image = sky + colour * disc + painting``; an offset moves the centre. The position angle is an
-axis: half a turn later, physics and residual are the same.
+``image = sky + colour * (disc + bulge) + painting``, moved by an offset; half a turn is none.
 Source: Takeishi & Kalousis (2021), section 4.3.
 """
 
@@ -14,6 +13,7 @@ from torch.distributions import constraints
 
 from groundvae.data import galaxy as data
 from groundvae.data.batch import Batch
+from groundvae.models.bulge import Bulge
 from groundvae.models.catalogue import Variant, enter
 from groundvae.models.function import Function, Nothing
 from groundvae.models.greybox import GreyBox
@@ -28,13 +28,12 @@ from groundvae.physics.galaxy import PERIOD, disc
 
 
 class Galaxy(Function):
-    """An exponential disc of one colour on a sky of one level; both are learned."""
+    """An exponential disc under a bulge, of one colour on a sky of one level; all are learned."""
 
     axes = ("row", "column", "band")
     coordinates = {"up": "row", "right": "column"}
     labels = {"band": data.BANDS}
-    quantity, limits = "brightness", (-0.5, 1.5)
-    chunk = 100
+    quantity, limits, chunk = "brightness", (-0.5, 1.5), 100
     derive = staticmethod(data.derive)
     intensity = Latent(
         Uniform(0.1, 1.0),
@@ -66,10 +65,12 @@ class Galaxy(Function):
         super().__init__()
         self.level = nn.Parameter(torch.zeros(len(data.BANDS)))
         self.log_colour = nn.Parameter(torch.zeros(len(data.BANDS)))
+        self.bulge = Bulge()
 
     def predict(self, z: Values, inputs: Values) -> Tensor:
         at = torch.stack(torch.broadcast_tensors(inputs.right, inputs.up))
         light = disc(at, z.intensity, z.semi_axis, z.ellipticity, z.position_angle)
+        light = light + self.bulge(at, z.intensity, z.semi_axis)
         colour = len(data.BANDS) * torch.softmax(self.log_colour, -1)
         return self.level + colour * light
 
