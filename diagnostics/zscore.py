@@ -53,7 +53,7 @@ class ZScore(TruthCheck):
         "Right and near 0 is best. Far from 0: confident and wrong. Left, where little of the "
         "prior is ruled out: the data say little about it."
     )
-    good, doubtful = 0.1, 0.25  # of a posterior standard deviation
+    good, doubtful = 0.1, 0.35  # of a posterior standard deviation; 90 % then hold 0.88
     measured = "bias"
     sentences = {
         "good": "On the whole the posterior is neither too high nor too low.",
