@@ -47,8 +47,8 @@ PATIENT, STUCK = 20, 1e3  # steps after which one is given up that still promise
 REACHED = 0.5  # nats that a step would gain, above which no mode was reached
 LOST = 10.0  # the same, above which where the search ended says nothing
 STRAY = 3.0  # times the samples, that the squared residual of a mode has at most
-ROOM = 1.1  # times its widths, what is given to a posterior that no normal is: short of tails,
-# its draws could not be weighted (k-hat); where the model is linear, so much too wide it is
+ROOM = 1.25  # times its widths given the push, what is left to all that is not the push: curved as
+# a model is there, a normal that is just as wide has too short tails to be weighted (k-hat)
 LITTLE = 0.01  # nats by which another mode has to be better
 LEAST = 1e-12  # of a prior's variance, that a posterior has at least: digits end there
 
@@ -194,7 +194,7 @@ class ModeGuide(ReadingGuide):
                 break
         if lifts:  # what no lifted path reached, along solved ones
             self._again(best, torch.zeros(1, dtype=torch.long), lifts=False)
-        return _about(best, parts, ROOM if _pushing(parts) else 1.0)
+        return _about(best, parts, room=ROOM)
 
     def _again(self, best: Search, places: Tensor, *, lifts: bool) -> bool:
         """Search for what has no mode from ``places``, all at once, and put in what is better.
@@ -263,11 +263,12 @@ def _pushing(parts: Sequence[Part]) -> list[Part]:
     return [part for part in parts if part.residual.timed]
 
 
-def _about(search: Search, parts: Sequence[Part], widened: float = 1.0) -> Mode:
-    """The posterior about the points of a search, its widths up to so many times as large."""
+def _about(search: Search, parts: Sequence[Part], widened: float = 1.0, room: float = 1.0) -> Mode:
+    """The normal about the points of a search, its widths up to so many times as large.
+
+    Beside a push by itself (``own_scale``) what is not the push has ``room`` besides.
+    """
     linear = search.linear()
-    taken, found = linear.taken(len(search.scores)), reached(search, linear)
-    evidence, lost = search.evidence(linear), ~search.alive | ~(linear.gain() < LOST)
     if widened != 1.0:
         linear = LinearGaussian(linear.jacobian / widened, linear.residual / widened, search.at)
     covariance = linear.covariance()
@@ -279,8 +280,11 @@ def _about(search: Search, parts: Sequence[Part], widened: float = 1.0) -> Mode:
         covariance[:, place, place] = (spread / part.residual.own_spread) ** 2
         centre[:, place] = search.at[:, place]
     unit = torch.eye(covariance.shape[-1]).to(covariance)
+    lost = ~search.alive | ~(linear.gain() < LOST)
     centre[lost], covariance[lost] = 0.0, unit  # the prior
     factor = torch.linalg.cholesky(covariance + LEAST * unit)
+    taken = linear.taken(len(search.scores))
     pushing = _pushing(parts)
-    own = own_scale(linear, pushing[0], lost) if len(pushing) == 1 else None
+    own = own_scale(linear, pushing[0], lost, room) if len(pushing) == 1 else None
+    found, evidence = reached(search, linear), search.evidence(linear)
     return Mode(centre, factor, found, evidence, taken, search.at, own)
