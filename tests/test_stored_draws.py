@@ -6,12 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import xarray as xr
 
 from groundvae.cli.commands import Diagnose
 from groundvae.cli.diagnose import stored
 from groundvae.data.errors import InputError
 from groundvae.data.pendulum import simulate
-from groundvae.inference.inferencedata import save_inference_data
+from groundvae.inference.arviz import put_group
+from groundvae.inference.inferencedata import mark, save_inference_data
 from groundvae.inference.posterior import PosteriorOptions, posterior
 from groundvae.inference.run import Run, RunConfig, new_run
 
@@ -53,3 +55,14 @@ def test_what_is_no_posterior_is_refused(run: Run, path: Path, tmp_path: Path) -
         stored(Diagnose(Path("run"), posterior=tmp_path / "text.nc"), run)
     with pytest.raises(InputError, match="--data"):
         stored(Diagnose(Path("run"), posterior=path, data=Path("other.npz")), run)
+
+
+def test_what_a_score_was_held_against_is_kept(run: Run, path: Path) -> None:
+    """A report marks the observations again, and its draws may be diagnosed once more."""
+    found, _ = stored(Diagnose(Path("run"), posterior=path), run)
+    known = found["constant_data"].load()
+    scores = known["omega"].assign_attrs(known=20, rate=0.05)
+    put_group(found, "constant_data", known.assign(surprise=scores))
+    mark(found, xr.Dataset({"surprise": scores.drop_attrs(), "verdict": ("observation", [1] * 6)}))
+    assert found["constant_data"]["surprise"].attrs["known"] == 20
+    assert found["constant_data"]["verdict"].sum() == 6
