@@ -173,8 +173,8 @@ class Observations(Check):
     name, title, subject = "observations", "Every observation", "single observations"
     alternative = "The observations with the worst verdicts, and those that were named."
     caption = (
-        "The worst first, then those named by --show; why is in the table. Leave bad ones out, or "
-        "look at them one by one."
+        "Those named by `--show`, then the worst; why is in the table. Leave bad ones out, or look "
+        "at them one by one."
     )
     needs = (PREDICTIVE, SAME_SHAPE)
     always = True
