@@ -10,3 +10,5 @@ ensure_cache()  # before ArviZ is imported, which needs one
 warnings.filterwarnings("ignore", category=FutureWarning, module="arviz")
 # Before torch is imported: threads that have nothing to do sleep, and leave the machine to others.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# Before NumPy is: its small matrices are no work for several threads, which would only wait.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")

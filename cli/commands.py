@@ -220,6 +220,8 @@ class Diagnose:
     data: Path | None = None
     """An .npz to measure on. Without: the system's own test data, simulated or measured."""
     root: Root = None
+    posterior: Path | None = None
+    """Draws of this run that `posterior` or --keep-posterior stored (.nc), in place of new ones."""
     keep_posterior: bool = False
     """Store the posterior as RUN/posterior.nc as well, and that of --nuts as RUN/nuts.nc."""
     nuts: int = 0

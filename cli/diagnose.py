@@ -22,7 +22,7 @@ from groundvae.diagnostics.report import summary
 from groundvae.diagnostics.style import choose
 from groundvae.inference import arviz as az
 from groundvae.inference.cluster import NONE, check_cluster
-from groundvae.inference.inferencedata import assembled, save_inference_data
+from groundvae.inference.inferencedata import assembled, observations_of, save_inference_data
 from groundvae.inference.nuts import NutsOptions, nuts
 from groundvae.inference.posterior import posterior
 from groundvae.inference.run import Run, load_run
@@ -37,30 +37,12 @@ def run(asked: Diagnose) -> None:
     other = None if asked.against is None else load_run(asked.against)
     if other is not None and not set(other.model.latents.names) & set(run.model.latents.names):
         raise InputError(f"{asked.against}: has no physics latent of {asked.run_folder}")
-    if asked.data is None:
-        splits = default_splits(run.entry, asked.root)
-        data = splits.test
-        note(f"diagnosing on {len(data)} observations: {splits.source}")
-    else:
-        data = read_data(asked.data, run.entry, asked.reading)
-        data = data.subset(usable(data))
-    absent = [i for i in asked.show if not 0 <= i < len(data)]
-    if absent:
-        raise InputError(f"--show {absent[0]}: there are observations 0 to {len(data) - 1}")
-    warn_of_run(run, asked.run_folder, data)
-    note(set_threads(asked.threads, data.x[0].size))
-    inference_data = drawn(asked, run, data)
-    if "unusable" in inference_data["constant_data"]:  # their prior says nothing of the run
-        good = ~inference_data["constant_data"]["unusable"].values
-        note(f"WARNING: {(~good).sum()} observations without a finite posterior are left out")
-        data = data.subset(np.flatnonzero(good))
-        inference_data = drawn(asked, run, data)
-    inference_data.attrs["source"] = splits.source if asked.data is None else str(asked.data)
+    inference_data, data = drawn_for(asked, run) if asked.posterior is None else stored(asked, run)
     reference = reference_of(asked, run, data) if asked.nuts else None
     found = diagnose(
         run, inference_data, asked.run_folder, reference, against=other, show=asked.show
     )
-    if asked.keep_posterior:
+    if asked.keep_posterior and asked.posterior is None:
         save_inference_data(inference_data, asked.run_folder / "posterior.nc")
     show_metrics(f"{run.config.system}, {run.config.variant}", found.metrics)
     say(summary(found.verdicts))
@@ -69,6 +51,64 @@ def run(asked: Diagnose) -> None:
     say(f"report: {asked.run_folder / 'report.html'}")
     for answer in found.answers.values():
         say(str(answer))
+
+
+def drawn_for(asked: Diagnose, run: Run) -> tuple[az.InferenceData, Dataset]:
+    """New draws, and the observations that they are of."""
+    if asked.data is None:
+        splits = default_splits(run.entry, asked.root)
+        data, source = splits.test, splits.source
+        note(f"diagnosing on {len(data)} observations: {source}")
+    else:
+        data, source = read_data(asked.data, run.entry, asked.reading), str(asked.data)
+        data = data.subset(usable(data))
+    refuse_absent(asked, len(data))
+    warn_of_run(run, asked.run_folder, data)
+    note(set_threads(asked.threads, data.x[0].size))
+    inference_data = drawn(asked, run, data)
+    if "unusable" in inference_data["constant_data"]:  # their prior says nothing of the run
+        good = ~inference_data["constant_data"]["unusable"].values
+        note(f"WARNING: {(~good).sum()} observations without a finite posterior are left out")
+        data = data.subset(np.flatnonzero(good))
+        inference_data = drawn(asked, run, data)
+    inference_data.attrs["source"] = source
+    return inference_data, data
+
+
+def stored(asked: Diagnose, run: Run) -> tuple[az.InferenceData, Dataset]:
+    """Draws that are stored already, and the observations that they are of."""
+    path = asked.posterior
+    assert path is not None
+    given = [k for k in ("data", "root") if getattr(asked, k) is not None]
+    if given:
+        raise InputError(f"--{given[0]}: the observations are those of --posterior, expected none")
+    if not path.is_file():
+        raise InputError(f"{path}: no such file, expected draws that `posterior` stored")
+    try:
+        found = az.from_netcdf(path)
+        data = observations_of(found, run.model.system)
+        of = {k: str(found.attrs[k]) for k in ("system", "variant", "guide")}
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(f"{path}: no draws of a run, expected what `posterior` stored") from error
+    config = run.config
+    own = {"system": config.system, "variant": config.variant, "guide": config.how.guide}
+    other = [k for k in own if own[k] != of[k]]
+    if other:
+        raise InputError(f"{path}: is of the {other[0]} {of[other[0]]}, expected {own[other[0]]}")
+    if "unusable" in found["constant_data"]:
+        raise InputError(f"{path}: some observations have no posterior, expected --data instead")
+    refuse_absent(asked, len(data))
+    warn_of_run(run, asked.run_folder, data)
+    note(f"diagnosing {path}, {set_threads(asked.threads, data.x[0].size)}")
+    found.attrs["source"] = str(found.attrs.get("source", path))
+    return found, data
+
+
+def refuse_absent(asked: Diagnose, count: int) -> None:
+    """Stop where an observation is to be shown that is not there."""
+    absent = [i for i in asked.show if not 0 <= i < count]
+    if absent:
+        raise InputError(f"--show {absent[0]}: there are observations 0 to {count - 1}")
 
 
 def drawn(asked: Diagnose, run: Run, data: Dataset) -> az.InferenceData:

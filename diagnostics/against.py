@@ -14,13 +14,14 @@ import xarray as xr
 from groundvae.diagnostics.check import PHYSICS_LATENTS, Check, Condition, by_latent, registered
 from groundvae.diagnostics.context import Context
 from groundvae.diagnostics.evidence import compute_evidence
-from groundvae.diagnostics.style import BAND, FULL, panels
+from groundvae.diagnostics.style import BAND, FULL, choose, panels
 from groundvae.inference.inferencedata import observations_of
 from groundvae.inference.options import PosteriorOptions
 from groundvae.inference.posterior import posterior
 from groundvae.models.circle import difference, mean_direction
 
 DRAWS = 100
+OBSERVATIONS = 200  # asked about at most, evenly over all
 
 
 def compute_against(
@@ -76,17 +77,19 @@ class Against(Check):
     def compute(self, context: Context) -> xr.Dataset:
         assert context.against is not None  # a condition
         data = observations_of(context.inference_data, context.run.model.system)
-        other = posterior(context.against, data, PosteriorOptions(DRAWS, DRAWS))
+        picked = choose(len(data), OBSERVATIONS)
+        other = posterior(context.against, data.subset(picked), PosteriorOptions(DRAWS, DRAWS))
         second = Context(context.against, other)
         names = [n for n in context.latents.names if n in second.draws]
         result = compute_against(
-            {n: context.draws[n] for n in names},
+            {n: context.draws[n][:, picked] for n in names},
             {n: second.draws[n] for n in names},
             dict(context.periods),
         )
         gain = np.nan
         if context.weighted and second.weighted:
-            bounds = [compute_evidence(c.log_weight)["iwae"].mean() for c in (second, context)]
+            weights = second.log_weight, context.log_weight.isel(observation=picked)
+            bounds = [compute_evidence(each)["iwae"].mean() for each in weights]
             gain = float(bounds[0] - bounds[1])
         return result.assign_attrs(against_density=gain)
 

@@ -2,7 +2,8 @@
 
 What each column says: ``k_hat`` and ``effective_share`` of the importance weights (those of the
 whole way, of draws that were carried on to the model's posterior, ``annealed``), ``misfit`` and
-``structure`` of the residual (standard deviations from what its posterior predicts), ``surprise``,
+``structure`` of the residual (standard deviations from what its posterior predicts), both in one
+(``errors``), ``surprise``,
 ``feature_distance`` and ``out_of_distribution``, ``modes`` of the draws and the mass of the
 largest, what the guide itself says (``mode_found``, ``log_evidence``), and the share of the
 information on each physics latent that the unknown part takes (``information_taken_*``). Misleads:
@@ -33,8 +34,8 @@ from groundvae.diagnostics.weights import importance
 from groundvae.inference.importance import ANNEALED
 from groundvae.inference.prediction import RESIDUALS
 
-FAR = 4.5
-"""Standard deviations that a residual's misfit or structure may be off."""
+FAR = 4.0
+"""Standard deviations that a residual's misfit and structure may be off, together."""
 SMOOTH, BINS, PEAK = 2.5, 40, 0.1
 """Of a histogram of draws: its smoothing (bins), its bins, and the least height of a mode."""
 KNOWN = (
@@ -63,6 +64,7 @@ RULES = (
     Rule("mode_found", lambda v: ~v, "bad", "no mode was found that follows its data"),
     Rule("misfit", lambda v: v > FAR, "bad", "its errors are larger than the model's noise"),
     Rule("structure", lambda v: v > FAR, "bad", "a pattern is left in its errors"),
+    Rule("errors", lambda v: v > FAR, "bad", "its errors are larger, and smoother, than noise"),
     Rule("out_of_distribution", lambda v: v, "doubtful", "unlike the data that the run knows"),
     Rule("runaway_draws", lambda v: v > 0, "doubtful", "some of its draws ran away"),
     Rule("k_hat", lambda v: v > 0.7, "doubtful", "the guide's draws are not the model's posterior"),
@@ -85,6 +87,7 @@ def observe(context: Context) -> xr.Dataset:
     if RESIDUALS in data:
         off = context.once(replicated)["off"]
         columns |= {str(n): off.sel(statistic=n).values for n in off["statistic"].values}
+        columns["errors"] = np.linalg.norm(off.clip(min=0).transpose("statistic", ...), axis=0)
     columns |= count_modes({k: v for k, v in context.draws.items() if k in context.latents.names})
     verdict, reason = judge(columns, len(context.x))
     columns |= {"verdict": verdict, "reason": reason}
@@ -170,8 +173,8 @@ class Observations(Check):
     name, title, subject = "observations", "Every observation", "single observations"
     alternative = "The observations with the worst verdicts, and those that were named."
     caption = (
-        "The worst first, then those named by --show; why is in the table. Leave bad ones out, or "
-        "look at them one by one."
+        "Those named by `--show`, then the worst; why is in the table. Leave bad ones out, or look "
+        "at them one by one."
     )
     needs = (PREDICTIVE, SAME_SHAPE)
     always = True

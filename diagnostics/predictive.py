@@ -28,6 +28,7 @@ from groundvae.inference.prediction import RESIDUALS
 
 WIDE = 0.15  # departure to the wide side that is forgiven: it harms no decision by much
 MOST_USED = 0.9  # share of an observation's samples that its latents use up at most
+ROUGH = 0.6  # of that share, above which what is allowed for is no more than a guess
 
 
 def compute_predictive(inference_data: az.InferenceData) -> xr.Dataset:
@@ -54,7 +55,8 @@ def compute_predictive(inference_data: az.InferenceData) -> xr.Dataset:
         inside = np.where(np.isnan(credibility), np.nan, credibility < 0.9)
     result["inside90"] = ("observation", np.nanmean(inside.reshape(len(x), -1), axis=1))
     excess = float((result["ecdf"] - result["level"]).mean())
-    return result.assign_attrs(excess=excess, cov90=float(np.nanmean(inside)))
+    share = 0.0 if used is None else float(np.median(used))
+    return result.assign_attrs(excess=excess, cov90=float(np.nanmean(inside)), used=share)
 
 
 def double_use(inference_data: az.InferenceData) -> np.ndarray | None:
@@ -107,7 +109,7 @@ class Predictive(Uniformity, Check):
 
     def level(self, part: xr.Dataset, value: float) -> Level:
         level = uniform_level(part)
-        excused = part.attrs["excess"] >= 0 and value <= WIDE
+        excused = part.attrs["excess"] >= 0 and (value <= WIDE or part.attrs["used"] > ROUGH)
         return "doubtful" if level == "bad" and excused else level
 
     def case(self, part: xr.Dataset, level: Level) -> str:

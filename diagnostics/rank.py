@@ -22,9 +22,12 @@ from groundvae.diagnostics.uniformity import (
     compute_uniformity,
     departure,
     draw_difference,
+    uniform_level,
 )
+from groundvae.diagnostics.verdict import Level
 
 BINS = 20
+FAR = 0.16  # what ranks depart by where all is shifted by 0.4 standard deviations
 
 
 def compute_rank(latent: KnownLatent) -> xr.Dataset:
@@ -61,6 +64,9 @@ class Rank(Uniformity, TruthCheck):
 
     def compute(self, context: Context) -> xr.Dataset:
         return compute_rank(context.latent)
+
+    def level(self, part: xr.Dataset, value: float) -> Level:
+        return uniform_level(part, FAR)
 
     def draw(self, result: xr.Dataset, grid: np.ndarray) -> str:
         n = result.attrs["observations"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,9 +11,11 @@ from typing import Any
 
 import jinja2
 import pandas as pd
+from markupsafe import Markup, escape
 
 from groundvae.data.atomic import replacing
 from groundvae.diagnostics.answers import Answer
+from groundvae.diagnostics.latents import is_auxiliary
 from groundvae.diagnostics.verdict import Level, Verdict, counted
 
 ROWS = 2000  # observations in the page; the file has all
@@ -73,6 +76,8 @@ def write_report(path: Path, page: Page) -> None:
     loader = jinja2.FileSystemLoader(Path(__file__).parent)
     environment = jinja2.Environment(loader=loader, autoescape=True)
     environment.undefined = jinja2.StrictUndefined
+    environment.filters["prose"] = prose
+    told = [k for k in page.metrics if not is_auxiliary(k)]
     few = page.observations.head(ROWS)
     left = len(page.observations) - len(few)
     observations = {**_rows(few, index=True), "left": left} if len(few) else None
@@ -82,13 +87,24 @@ def write_report(path: Path, page: Page) -> None:
             "marks": MARKS,
             "summary": summary(page.verdicts),
             "verdicts": sorted(page.verdicts, key=_urgency),
-            "metrics": [(k, v, page.meanings.get(k, "")) for k, v in page.metrics.items()],
+            "metrics": [(k, page.metrics[k], page.meanings.get(k, "")) for k in told],
+            "untold": len(page.metrics) - len(told),
             "tables": {k: _rows(v) for k, v in page.tables.items() if len(v)},
             "observations": observations,
         }
     )
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def prose(text: str) -> Markup:
+    r"""A sentence as HTML: code in backticks as such, and no line that begins with a unit of %.
+
+    >>> prose("hold 90 % of `x < 1`")
+    Markup('hold 90\xa0% of <code>x &lt; 1</code>')
+    """
+    safe = str(escape(text)).replace(" %", "\xa0%")
+    return Markup(re.sub(r"(`+)(.+?)\1", r"<code>\2</code>", safe))  # escaped above
 
 
 def _rows(table: pd.DataFrame, *, index: bool = False) -> dict[str, Any]:

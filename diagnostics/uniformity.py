@@ -72,11 +72,11 @@ def band(n: int) -> tuple[np.ndarray, np.ndarray]:
     return az.ecdf_band(n, LEVELS, SURE)
 
 
-def uniform_level(result: xr.Dataset) -> Level:
-    """Good inside the band or next to it; bad outside it by more than ``LARGE``."""
+def uniform_level(result: xr.Dataset, large: float = LARGE) -> Level:
+    """Good inside the band or next to it; bad outside it by more than ``large``."""
     if not result.attrs["outside"] or result.attrs["deviation"] <= SMALL:
         return "good"
-    return "doubtful" if result.attrs["deviation"] <= LARGE else "bad"
+    return "doubtful" if result.attrs["deviation"] <= large else "bad"
 
 
 class Uniformity(Criterion):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 from matplotlib.ticker import NullFormatter
+from scipy.stats import norm
 
 from groundvae.diagnostics.check import registered
 from groundvae.diagnostics.context import Context
@@ -19,6 +20,7 @@ from groundvae.diagnostics.style import BAND, FULL
 from groundvae.diagnostics.truth import TruthCheck
 from groundvae.diagnostics.verdict import Level, grade
 
+HALF = 1.645  # standard deviations of a 90 % interval on each side
 CERTAIN = 3.29  # standard errors: 99.9 %, as for the bands, since a report holds many checks
 
 
@@ -53,12 +55,13 @@ class ZScore(TruthCheck):
         "Right and near 0 is best. Far from 0: confident and wrong. Left, where little of the "
         "prior is ruled out: the data say little about it."
     )
-    good, doubtful = 0.1, 0.25  # of a posterior standard deviation
+    good, doubtful = 0.1, 0.4  # of a posterior standard deviation; 90 % then hold 0.87
     measured = "bias"
     sentences = {
         "good": "On the whole the posterior is neither too high nor too low.",
         "bad": "The posterior is too {side} by {size:.2g} of its standard deviations on average: "
-        "correct for it before averaging over observations, and look at the residual.",
+        "if nothing else is wrong its 90 % intervals hold {held:.0f} %, but one-sided statements "
+        "and means over observations are off by that; look at what is assumed of the residual.",
     }
     size = (5.2, 3.8)
     metric_words = {
@@ -76,7 +79,8 @@ class ZScore(TruthCheck):
 
     def words(self, part: xr.Dataset) -> dict[str, object]:
         bias = self.value(part)
-        return {"side": "high" if bias > 0 else "low", "size": abs(bias)}
+        held = 100 * float(norm.cdf(HALF - bias) - norm.cdf(-HALF - bias))
+        return {"side": "high" if bias > 0 else "low", "size": abs(bias), "held": held}
 
     def draw(self, result: xr.Dataset, grid: np.ndarray) -> str:
         bias, rms = result.attrs["bias"], result.attrs["zscore_rms"]

@@ -62,8 +62,11 @@ def pushing(parts: Sequence[Part]) -> list[Part]:
     return [part for part in parts if part.residual.timed]
 
 
-def about(search: Search, parts: Sequence[Part], widened: float = 1.0) -> Mode:
-    """The normal about the points of a search, its widths up to so many times as large."""
+def about(search: Search, parts: Sequence[Part], widened: float = 1.0, room: float = 1.0) -> Mode:
+    """The normal about the points of a search, its widths up to so many times as large.
+
+    Beside a push by itself (``own_scale``) what is not the push has ``room`` besides.
+    """
     linear = search.linear()
     if widened != 1.0:
         linear = LinearGaussian(linear.jacobian / widened, linear.residual / widened, search.at)
@@ -81,7 +84,7 @@ def about(search: Search, parts: Sequence[Part], widened: float = 1.0) -> Mode:
     factor = torch.linalg.cholesky(covariance + LEAST * unit)
     taken = linear.taken(len(search.scores))
     pushes = pushing(parts)
-    own = own_scale(linear, pushes[0], lost) if len(pushes) == 1 else None
+    own = own_scale(linear, pushes[0], lost, room) if len(pushes) == 1 else None
     found, evidence = reached(search, linear), search.evidence(linear)
     circles = [score.heading for score in search.scores if isinstance(score, CircleScore)]
     heading = torch.stack(circles, -1) if circles else centre[:, :0]

@@ -43,6 +43,8 @@ HELD, MOST = 10_000_000, 1000  # numbers of a Jacobian held at once; observation
 WAVES = ((1, 2), (3, 4, 5, 6, 7))  # of further starts, each for what is not found by then
 STEPS, LEAST_STEPS = 30, 3  # of a search, once it is held to its prior
 PATIENT, STUCK = 20, 1e3  # steps after which one is given up that still promises so many nats
+ROOM = 1.1  # times its widths given the push, what is left to all that is not the push: curved as
+# a model is there, a normal that is just as wide has too short tails to be weighted (k-hat)
 LITTLE = 0.01  # nats by which another mode has to be better
 
 
@@ -198,7 +200,7 @@ class ModeGuide(ReadingGuide):
                 break
         if lifts:  # what no lifted path reached, along solved ones
             self._again(best, torch.zeros(1, dtype=torch.long), lifts=False)
-        return about(best, parts)
+        return about(best, parts, room=ROOM)
 
     def _again(self, best: Search, places: Tensor, *, lifts: bool) -> bool:
         """Search for what has no mode from ``places``, all at once, and put in what is better.

@@ -58,10 +58,14 @@ class OwnScale:
         return cls(*(torch.cat([getattr(part, name) for part in parts]) for name in names))
 
     @classmethod
-    def of(cls, data: Tensor, push: Tensor, rest: Tensor, spread: Tensor) -> OwnScale:
+    def of(
+        cls, data: Tensor, push: Tensor, rest: Tensor, spread: Tensor, room: float = 1.0
+    ) -> OwnScale:
         """From ``d`` (n, value), ``P`` (n, value, push), ``R`` (n, value, rest), all whitened.
 
-        ``spread`` () is the standard deviation of the log of own variances.
+        ``spread`` () is the standard deviation of the log of own variances. The rest is made up to
+        ``room`` times as wide as it is given the push, as far as data make it narrower than its
+        prior.
         """
         if data.shape[1] > push.shape[2] + rest.shape[2]:  # what no latent moves tells nothing
             turned, triangle = torch.linalg.qr(torch.cat([push, rest], -1))
@@ -71,7 +75,8 @@ class OwnScale:
         inner = torch.linalg.cholesky(unit + rest.mT @ rest)
         cross = torch.cholesky_solve(rest.mT @ push, inner)
         centre = torch.cholesky_solve(rest.mT @ data.unsqueeze(-1), inner).squeeze(-1)
-        factor = _inverse_factor(inner)
+        wider = inner if room == 1 else torch.linalg.cholesky(unit + rest.mT @ rest / room**2)
+        factor = _inverse_factor(wider)
         outer = torch.linalg.cholesky(torch.eye(data.shape[1]).to(rest) + rest @ rest.mT)
         both = torch.linalg.solve_triangular(
             outer, torch.cat([push, data.unsqueeze(-1)], -1), upper=False

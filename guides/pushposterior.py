@@ -120,8 +120,11 @@ class PushPosterior(TorchDistribution):
         return root * (gain.sqrt() * self.own.pull.unsqueeze(-1)) / precision, precision
 
 
-def own_scale(linear: LinearGaussian, part: Part, lost: Tensor) -> OwnScale:
-    """The posterior about the points of ``linear``; of those that are ``lost`` (n,), the prior."""
+def own_scale(linear: LinearGaussian, part: Part, lost: Tensor, room: float = 1.0) -> OwnScale:
+    """The posterior about the points of ``linear``; of those that are ``lost`` (n,), the prior.
+
+    ``room``: that of ``OwnScale.of``.
+    """
     known = (~lost).view(-1, 1, 1)
     jacobian = linear.jacobian * known
     data = linear.residual * known.squeeze(-1) + (jacobian @ linear.now.unsqueeze(-1)).squeeze(-1)
@@ -129,7 +132,7 @@ def own_scale(linear: LinearGaussian, part: Part, lost: Tensor) -> OwnScale:
     root = part.residual.own(at).sqrt().view(-1, 1, 1)
     rest = rest_of(part, jacobian.shape[-1])
     spread = part.residual.own_spread.detach()
-    return OwnScale.of(data, jacobian[..., part.push] / root, jacobian[..., rest], spread)
+    return OwnScale.of(data, jacobian[..., part.push] / root, jacobian[..., rest], spread, room)
 
 
 def rest_of(part: Part, size: int) -> Tensor:

@@ -284,11 +284,13 @@ def _with_coords(variables: Mapping[str, xr.Variable], coords: Mapping[str, Any]
 def mark(inference_data: az.InferenceData, columns: xr.Dataset) -> None:
     """Put what is known of each observation into ``constant_data``, in place.
 
-    ``columns`` (observation,); what stands there already under the same name is replaced.
+    ``columns`` (observation,); what stands there already under the same name is replaced, but for
+    its attributes: thresholds that a score was held against.
     """
     group = "constant_data"
     known = inference_data[group] if group in inference_data else xr.Dataset()
-    joined = known.assign({str(k): ("observation", v.values) for k, v in columns.items()})
+    kept = {str(k): known[k].attrs if k in known else {} for k in columns}
+    joined = known.assign({k: ("observation", columns[k].values, kept[k]) for k in kept})
     az.put_group(inference_data, group, joined)
 
 
