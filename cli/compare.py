@@ -26,6 +26,7 @@ from groundvae.data.atomic import check_writable, digest_of, replacing
 from groundvae.data.dataset import Dataset
 from groundvae.data.errors import InputError
 from groundvae.diagnostics import standin
+from groundvae.diagnostics.generation import generation_metrics
 from groundvae.diagnostics.metrics import compute_metrics
 from groundvae.guides.catalogue import GUIDES
 from groundvae.inference.checkpoint import FILE as CHECKPOINT
@@ -187,6 +188,7 @@ def measure(asked: Compare, shared: Shared, cell: Cell) -> tuple[Cell, Row]:
 
 def _metrics(run: Run, test: Dataset, device: str) -> dict[str, float]:
     metrics = compute_metrics(posterior(run.to(device), test))
+    metrics |= generation_metrics(run.to("cpu"), test)
     metrics["fit_seconds"] = run.fit.seconds
     if standin.is_stand_in(run):
         metrics[standin.METRIC] = 1.0

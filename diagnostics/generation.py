@@ -112,15 +112,24 @@ def compute_generation(run: Run, data: Dataset, seed: int = 0) -> xr.Dataset:
     return xr.Dataset(scores | {"x": ("observation", unseen.x.reshape(n, -1).mean(1))}, attrs=attrs)
 
 
+def generation_metrics(run: Run, data: Dataset) -> dict[str, float]:
+    """What ``compute_generation`` finds, by name; nothing where the data are not for that."""
+    x = np.asarray(data.x)
+    if len(x) < FEWEST or not _comparable(run, x):
+        return {}
+    return {str(k): float(v) for k, v in compute_generation(run, data).attrs.items()}
+
+
 def _apart(run: Run, name: str, values: np.ndarray, measured: np.ndarray) -> np.ndarray:
     period = next(z.period for z in run.model.latents if z.name == name)
     return measured - values if period is None else difference(measured, values, period)
 
 
-def _complete(context: Context) -> bool:
-    known = context.run.population
-    whole = bool(np.isfinite(context.x).all()) and float(np.ptp(context.x, axis=0).max()) > 0
-    return known is not None and whole and tuple(context.x.shape[1:]) == known.event
+def _comparable(run: Run, x: np.ndarray) -> bool:
+    """Whether ``x`` (observation, *event) can be compared with what the run generates."""
+    known = run.population
+    whole = bool(np.isfinite(x).all()) and float(np.ptp(x, axis=0).max()) > 0
+    return known is not None and whole and tuple(x.shape[1:]) == known.event
 
 
 @registered
@@ -136,7 +145,10 @@ class Generation(Check):
     )
     needs = (
         Condition(lambda c: c.run.population is not None),
-        Condition(_complete, "the data have gaps, do not vary or are on another grid"),
+        Condition(
+            lambda c: _comparable(c.run, c.x),
+            "the data have gaps, do not vary or are on another grid",
+        ),
         Condition(lambda c: len(c.x) >= FEWEST, f"fewer than {FEWEST} observations"),
     )
     fewest = FEWEST // 2

@@ -25,7 +25,7 @@ from torch import Tensor
 
 from groundvae.data.batch import Batch
 from groundvae.inference.bad import each_alone, with_stand_ins
-from groundvae.inference.deconvolution import Likelihoods, deconvolve
+from groundvae.inference.deconvolution import FEW, Likelihoods, deconvolve
 from groundvae.inference.outofdistribution import mark, score_observations, surprise_of
 from groundvae.models.circle import cut_open
 from groundvae.models.greybox import AUXILIARY, site_value
@@ -36,9 +36,10 @@ if TYPE_CHECKING:
     from groundvae.inference.run import Run
 
 FILE, FACTS = "population.safetensors", "population.json"
-OBSERVATIONS = 200  # that a population is learned from at most
+OBSERVATIONS = 1000
+"""That a population is learned from at most: of fewer, what is made is as far off as they are."""
 FEWEST = 8  # of which there is none
-DRAWS, LEAST = 10, 60  # of each posterior, for each place; in all
+DRAWS, LEAST = 4, 120  # of each posterior, for each place; in all
 WIDE, TOLD = 32, 0.3  # numbers of z_aux at most; of their prior's variance, what data take of each
 CHUNK = 200  # observations at once
 TINY = 1e-9  # of a prior's variance, the least of a posterior's
@@ -275,8 +276,11 @@ def _circle_spread(angles: Tensor, period: float) -> Tensor:
 def log_ratio(run: Run, population: Population, latents: Mapping[str, Tensor]) -> Tensor:
     """Log population density over prior density (...) of latents (...), with or without ``z_aux``.
 
-    Without, the population is that of the physics latents alone.
+    Without, and of more places than a deconvolution takes, the population is that of the physics
+    latents alone: weights of a residual have theirs as their prior.
     """
+    if population.physics and len(population.mixture.periods) > FEW:
+        latents = {name: latents[name] for name in population.physics}
     places = Places(run, population.free)
     points = places.points(latents)
     mixture = population.mixture.marginal(range(points.shape[-1]))

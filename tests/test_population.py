@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
+import pytest
 import torch
 from scipy.stats import norm, wasserstein_distance
 
+from groundvae.cli.main import main
+from groundvae.data.errors import InputError
 from groundvae.data.measurement import measure_pendulum
 from groundvae.data.pendulum import simulate
 from groundvae.diagnostics.distance import classify, energy_distance
+from groundvae.inference import arviz as az
 from groundvae.inference.deconvolution import Likelihoods, deconvolve
+from groundvae.inference.generation import population_of
+from groundvae.inference.population import Places, Population, log_ratio
+from groundvae.inference.run import RunConfig, new_run
 from groundvae.models.wrapped import WrappedMixture
+
+if TYPE_CHECKING:
+    from tests.conftest import Tiny
 
 LINE = math.inf
 
@@ -88,3 +100,46 @@ def test_the_frequency_of_a_pendulum_is_measured_without_a_model() -> None:
     data = simulate(100, 5)
     off = measure_pendulum(data)["omega"] - data.truth["omega"]
     assert np.median(np.abs(off)) < 0.02
+
+
+def test_draws_weighted_by_the_population_have_it_as_their_prior() -> None:
+    run = new_run(RunConfig("pendulum", 50, "physics-only"))
+    wide, mean, middle = 0.25, torch.tensor([0.8, 0.0]).double(), torch.tensor([0.2, 0.1]).double()
+    known = Population(
+        WrappedMixture(
+            torch.ones(1).double(),
+            mean.view(1, 2),
+            torch.diag(torch.tensor([0.09, 1.0]).double()).unsqueeze(0),
+            torch.tensor([LINE, LINE]).double(),
+        ),
+        ("omega", "theta0"),
+        (),
+    )
+    torch.manual_seed(0)
+    points = middle + math.sqrt(wide) * torch.randn(100_000, 2).double()
+    places = Places(run, ())
+    latents = places.latents(points, points.new_zeros(len(points), 0))
+    weight = log_ratio(run, known, latents).softmax(0)
+    # Normals: precisions and pulls of the draws and of the population, less those of the prior.
+    precision = torch.tensor([1 / wide + 1 / 0.09 - 1, 1 / wide + 1 - 1]).double()
+    expected = (middle / wide + mean / torch.tensor([0.09, 1.0]).double()) / precision
+    torch.testing.assert_close(weight @ points, expected, atol=0.01, rtol=0)
+
+
+def test_the_population_as_a_prior_warns_that_data_count_twice(
+    tiny: Tiny, tmp_path: Path, small_posterior: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "p.nc"
+    command = ["posterior", str(tiny.run), "--data", str(tiny.data), "--out", str(out)]
+    assert main([*command, *small_posterior, "--prior", "population"]) == 0
+    told = capsys.readouterr()
+    assert "uses data twice" in told.err
+    assert "k-hat" in told.out
+    stored = az.from_netcdf(str(out))
+    assert (stored["importance"]["effective_size"] < 20).any()
+    assert len(np.unique(stored["posterior"]["omega"][0, :, 0])) < 20  # draws were taken again
+
+
+def test_a_run_without_a_population_says_so() -> None:
+    with pytest.raises(InputError, match="holds no population"):
+        population_of(new_run(RunConfig("pendulum", 50, "physics-only")))
