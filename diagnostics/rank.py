@@ -66,7 +66,8 @@ class Rank(Uniformity, TruthCheck):
         return compute_rank(context.latent)
 
     def level(self, part: xr.Dataset, value: float) -> Level:
-        return uniform_level(part, FAR)
+        shifted = departure(part) in ("too high", "too low")
+        return uniform_level(part, FAR) if shifted else uniform_level(part)
 
     def draw(self, result: xr.Dataset, grid: np.ndarray) -> str:
         n = result.attrs["observations"]
