@@ -43,7 +43,7 @@ HELD, MOST = 10_000_000, 1000  # numbers of a Jacobian held at once; observation
 WAVES = ((1, 2), (3, 4, 5, 6, 7))  # of further starts, each for what is not found by then
 STEPS, LEAST_STEPS = 30, 3  # of a search, once it is held to its prior
 PATIENT, STUCK = 20, 1e3  # steps after which one is given up that still promises so many nats
-ROOM = 1.1  # times its widths given the push, what is left to all that is not the push: curved as
+ROOM = 1.15  # times its widths given the push, what is left to all that is not the push: curved as
 # a model is there, a normal that is just as wide has too short tails to be weighted (k-hat)
 LITTLE = 0.01  # nats by which another mode has to be better
 

@@ -24,8 +24,9 @@ from groundvae.data.errors import InputError
 from groundvae.models.residuals import spectrum
 from groundvae.models.residuals.features import Dictionary
 from groundvae.models.residuals.fixedpoint import log_ratio, means, own_variances
+from groundvae.models.residuals.ownweights import OwnWeights
 from groundvae.models.residuals.patterns import Patterns
-from groundvae.models.residuals.population import PopulationResidual, Statistics
+from groundvae.models.residuals.population import Statistics
 from groundvae.models.residuals.residual import RESIDUALS
 from groundvae.models.residuals.spectrum import Spectrum
 from groundvae.models.system import System
@@ -41,7 +42,7 @@ SPREADS = (-3.0, 1.5)  # least and largest log spread of these logs
 
 
 @RESIDUALS.register("unknown")
-class Unknown(PopulationResidual):
+class Unknown(OwnWeights):
     """A push whose shape is not known.
 
     Args:
@@ -60,8 +61,6 @@ class Unknown(PopulationResidual):
     scale_of: Tensor
     imitated: Tensor
     admitted: Tensor
-    settled: Tensor
-    uncertainty: Tensor
     stretch = spectrum.STRETCH  # of the window over the data
     shared_push = False
 
@@ -161,70 +160,6 @@ class Unknown(PopulationResidual):
             return times.new_ones(*next(iter(states.values())).shape, 0)
         seen = [states[name] / s for name, s in zip(self.sees, self.scale_of, strict=True)]
         return self.functions.of(times * (self.stretch / self.span), seen)
-
-    def weights(self, auxiliary: Tensor) -> Tensor:
-        timed, states = self._parts(auxiliary)
-        states = (states.flatten(-2) @ self.root.mT).unflatten(-1, self.mean.shape)
-        own = self.own(auxiliary).sqrt()[..., None, None]
-        return torch.cat([own * self._sd_timed * timed, self.mean + states], -1)
-
-    def whitened(self, weights: Tensor, own: Tensor) -> Tensor:
-        score = (torch.log(own) / self.own_spread).unsqueeze(-1)
-        timed, states = weights.split([self.timed, len(self.names)], -1)
-        timed = timed / (own.sqrt()[..., None, None] * self._sd_timed)
-        states = (states - self.mean).flatten(-2).unsqueeze(-1)
-        states = torch.linalg.solve_triangular(self.root, states, upper=False)
-        z = torch.cat([timed, states.squeeze(-1).unflatten(-1, self.mean.shape)], -1)
-        return torch.cat([score, z.flatten(-2)], -1)
-
-    def own(self, auxiliary: Tensor) -> Tensor:
-        return torch.exp(self.own_spread * auxiliary[..., 0])
-
-    @property
-    def own_spread(self) -> Tensor:
-        """Standard deviation () of the log of the observations' own variances."""
-        return self.log_own_spread.exp()
-
-    def stretched(self, columns: Tensor, auxiliary: Tensor) -> Tensor:
-        timed, states = columns.unflatten(-1, (-1, self.count)).split(
-            [self.timed, len(self.names)], -1
-        )
-        own = self.own(auxiliary).sqrt()[..., None, None, None]
-        states = (states.flatten(-2) @ self.root).unflatten(-1, self.mean.shape)
-        return torch.cat([own * self._sd_timed * timed, states], -1).flatten(-2)
-
-    def _parts(self, auxiliary: Tensor) -> tuple[Tensor, Tensor]:
-        """Whitened weights of features of time and of the states, (..., state, feature) each."""
-        z = auxiliary[..., 1:].unflatten(-1, (len(self.acts_on), self.count))
-        timed, states = z.split([self.timed, len(self.names)], -1)
-        return timed, states
-
-    @property
-    def _sd_timed(self) -> Tensor:
-        """Standard deviations (state, feature) of weights of time, of a usual observation."""
-        return self.variance[:, : self.timed].sqrt()
-
-    @property
-    def root(self) -> Tensor:
-        """Lower factor of the covariance of all weights of states, (weight, weight)."""
-        variance = self.variance[:, self.timed :].flatten()
-        if not self.settled:
-            return torch.diag(variance.sqrt())
-        return torch.linalg.cholesky(torch.diag(variance) + self.uncertainty)
-
-    def scales(self, auxiliary: Tensor) -> Tensor:
-        own = self.own(auxiliary).sqrt()[..., None, None]
-        states = self.root.diagonal().view(self.mean.shape).expand(*own.shape[:-2], -1, -1)
-        return torch.cat([own * self._sd_timed, states], -1).flatten(-2)
-
-    @property
-    def variance(self) -> Tensor:
-        """Variances of the weights in the population, (state, feature)."""
-        logs: list[Tensor] = [self.log_variance]
-        if self.timed:
-            waves = self.log_power @ self.waves.hats.to(self.log_power).T - math.log(self.finer)
-            logs = [self.log_constant.unsqueeze(-1), waves, *logs]
-        return torch.cat(logs, -1).exp()
 
     def blank(self) -> None:
         for parameter in (self.log_power, self.log_constant, self.log_variance, self.mean):
