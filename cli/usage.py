@@ -93,5 +93,5 @@ def flatten(box: str) -> str:
 def _suggested(lines: list[str]) -> list[str]:
     """Of options that may have been meant, the first."""
     if len(lines) > 1 and lines[0].startswith("Perhaps you meant"):
-        return [f"did you mean {lines[1].split()[0]}?"]
+        return [f"did you mean {lines[1].split()[0].rstrip(',')}?"]
     return lines

@@ -13,6 +13,7 @@ from groundvae.data.errors import InputError
 from groundvae.guides.follow import Part, parts_of
 from groundvae.inference import arviz as az
 from groundvae.inference.inferencedata import WEIGHTS
+from groundvae.inference.reaching import reaching
 from groundvae.inference.run import Run
 from groundvae.models.greybox import AUXILIARY
 from groundvae.models.residuals.spectrum import STRETCH
@@ -114,13 +115,14 @@ def weights_of(run: Run, drawn: az.InferenceData) -> xr.DataArray:
         InputError: the run has no residual of unknown shape.
 
     """
-    parts = [p for p in parts_of(run.model) if isinstance(p.residual, Unknown)]
+    model = reaching(run, drawn.attrs.get("until")).model
+    parts = [p for p in parts_of(model) if isinstance(p.residual, Unknown)]
     if not parts:
         raise InputError(f"{run.config.system} was fitted without an unknown residual")
     group = WEIGHTS if WEIGHTS in drawn and AUXILIARY in drawn[WEIGHTS] else "posterior"
     drawn_z = drawn[group][AUXILIARY]
     z = torch.as_tensor(drawn_z.values).to(parts[0].residual.own_spread)
-    found = [_weights(part, z, len(run.model.latents)) for part in parts]
+    found = [_weights(part, z, len(model.latents)) for part in parts]
     values, names = zip(*found, strict=True)
     terms = [name for each in names for name in each]
     axes = ("chain", "draw", "observation")

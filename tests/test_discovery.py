@@ -1,5 +1,7 @@
 """What is said of an unknown residual: its terms, functions, spectrum, and what they confound."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -8,8 +10,11 @@ import groundvae as gv
 from groundvae.data.errors import InputError
 from groundvae.diagnostics.context import Context
 from groundvae.diagnostics.discovery import Discovered
+from groundvae.inference import arviz as az
 from groundvae.inference.discovery import weights_of
+from groundvae.inference.inferencedata import WEIGHTS, save_inference_data
 from groundvae.inference.posterior import PosteriorOptions
+from groundvae.inference.reaching import reaching
 from groundvae.models.recipe import EVIDENCE
 
 
@@ -70,6 +75,18 @@ def test_weights_of_observations_and_what_they_confound(run: gv.Run) -> None:
     assert {"push_taken", "thrown_taken"} <= finding.metrics.keys()
     assert all(0 <= value <= 1 for value in finding.metrics.values())
     assert finding.drawings[0].name == "discovery"
+
+
+def test_weights_of_states_are_found_however_far_is_predicted(run: gv.Run, tmp_path: Path) -> None:
+    few = PosteriorOptions(draws=60, predictive_draws=30)
+    save_inference_data(gv.posterior(run, thrown(6, 2), few, until=20.0), tmp_path / "far.nc")
+    read = az.from_netcdf(str(tmp_path / "far.nc"))
+    z = torch.as_tensor(read[WEIGHTS]["z_aux"].values).double()
+    assert z.shape[-1] > run.model.auxiliary
+    (residual,) = reaching(run, 20.0).model.terms
+    assert isinstance(residual, gv.Unknown)
+    expected = residual.weights(z)[..., 0, residual.timed :].detach()
+    np.testing.assert_allclose(weights_of(run, read), expected, rtol=1e-5)
 
 
 def test_a_run_without_an_unknown_is_refused() -> None:

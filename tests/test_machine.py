@@ -71,6 +71,7 @@ def test_the_bar_shows_what_matters_at_80_columns() -> None:
         (["fitt", "pendulum"], "did you mean 'fit'?"),
         (["fit", "pendulm"], "did you mean 'pendulum'?"),
         (["fit", "pendulum", "--stepz", "4"], "did you mean --steps?"),
+        (["posterior", "r", "--data", "d", "--out", "o", "--overwrite"], "mean --overwrite?"),
         (
             ["fit", "pendulum", "--variant", "hybrid-reg", "--guide", "laplace-nrmal"],
             "did you mean 'laplace-normal'?",
