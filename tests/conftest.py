@@ -11,6 +11,7 @@ import torch
 
 from groundvae.cli.main import main
 from groundvae.diagnostics import context, forecast, loo_pit, nearby
+from groundvae.guides import laplace
 
 SMALL_FIT = ("--steps", "6", "--sleep", "2", "--batch-size", "10", "--validate-every", "3")
 SMALL_FIT += ("--learning-rate", "1e-3", "--threads", "1")  # six steps leave no time to rise
@@ -53,6 +54,8 @@ def few_simulations() -> Iterator[None]:
         patch.setattr(loo_pit, "SAMPLES", 500)
         patch.setattr(nearby, "OBSERVATIONS", 10)
         patch.setattr(forecast, "OBSERVATIONS", 10)
+        patch.setattr(laplace, "FURTHER", 1)  # times that no fit has known are searched at length
+        patch.setattr(laplace, "STARTS", 1)
         yield
 
 

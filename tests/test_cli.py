@@ -71,7 +71,7 @@ def stored(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> az.Inference
 
 
 @pytest.fixture(scope="module")
-def diagnosed(tiny: Tiny) -> Path:
+def diagnosed(tiny: Tiny, few_simulations: None) -> Path:
     options = ["--draws", "20", "--predictive-draws", "10", "--threads", "1"]
     assert main(["diagnose", str(tiny.run), "--data", str(tiny.data), *options]) == 0
     return tiny.run

@@ -165,7 +165,6 @@ def test_few_draws(tmp_path: Path) -> None:
     assert "predictive draws" in left_out(page)
 
 
-@pytest.mark.slow
 def test_a_hierarchical_prior(tmp_path: Path) -> None:
     priors = {"omega": "LogNormal(mu, 0.3)", "mu": "Normal(0.5, 0.3)"}
     run = new_run(RunConfig("pendulum", len(TIMES), "physics-only", priors=priors))
@@ -174,7 +173,6 @@ def test_a_hierarchical_prior(tmp_path: Path) -> None:
     assert "could not be computed" not in page
 
 
-@pytest.mark.slow
 def test_draws_without_importance_weights(tmp_path: Path) -> None:
     run, data = unfitted(), simulate(25, 0)
     drawn = posterior(run, data, OPTIONS)
