@@ -53,6 +53,7 @@ def command(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.usefixtures("few_simulations")
 def test_all_commands_take_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(SYSTEMS, "_known", dict(SYSTEMS))
     monkeypatch.chdir(tmp_path)
     name, data = str(SPRING), ("--data", "spring.npz", "--threads", "1")
     few = ("--draws", "20", "--predictive-draws", "10")
