@@ -36,6 +36,7 @@ def to_inference_data(
     marks: xr.Dataset | None = None,
     *,
     chains: int = 1,
+    until: float | None = None,
 ) -> az.InferenceData:
     """Name every axis and give it coordinates and units.
 
@@ -50,6 +51,7 @@ def to_inference_data(
         inputs: of the batch that was predicted at, which may go on beyond the data.
         marks: variables (observation,) that join the truths in ``constant_data``.
         chains: how many there are.
+        until: how far is predicted, s; then the weights are of a push that reaches so far.
 
     """
     system = run.model.system
@@ -76,7 +78,7 @@ def to_inference_data(
     built["constant_data"] = _with_coords(constants, coords)
     config = run.config
     attrs = {"system": config.system, "variant": config.variant, "guide": config.how.guide}
-    return assembled(built, attrs)
+    return assembled(built, attrs | ({} if until is None else {"until": float(until)}))
 
 
 def drawn_inference_data(

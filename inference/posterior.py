@@ -102,10 +102,7 @@ def posterior(
     marks = reference_marks(scored_by or run, batch, bad, surprise)
     said = {k: v[0] for k, v in judged.items()} | ({AWAY: away} if bool(away.any()) else {})
     marks = marks.assign({k: ("observation", v.cpu().numpy()) for k, v in said.items()})
-    found = to_inference_data(run, data, groups, ahead.inputs, marks)
-    if until is not None:
-        found.attrs["until"] = float(until)  # z_aux is of a push that reaches so far
-    return found
+    return to_inference_data(run, data, groups, ahead.inputs, marks, until=until)
 
 
 def _refuse_unknown(run: Run, changes: Mapping[str, Change]) -> None:
