@@ -108,7 +108,9 @@ def main(options: Options) -> None:
     columns = {}
     with pyro.validation_enabled(False):
         for name, model in models.items():
-            config = RunConfig("pendulum", train.x.shape[1], recipe=entry.variant("hybrid-reg").recipe)
+            config = RunConfig(
+                "pendulum", train.x.shape[1], recipe=entry.variant("hybrid-reg").recipe
+            )
             run = new_run(config, model=model)
             columns[name] = parts(run, train, options)
     table = Table("part, ms", *columns)
