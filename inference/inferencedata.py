@@ -161,10 +161,8 @@ def _axes(system: System, arrays: Mapping[str, np.ndarray]) -> dict[str, xr.Vari
     found = {}
     for array, axis in system.coordinates.items():
         if array in arrays:
-            values, unit = (
-                np.asarray(arrays[array]),
-                {"units": system.time_unit if array == "t" else ""},
-            )
+            values = np.asarray(arrays[array])
+            unit = {"units": system.time_unit if array == "t" else ""}
             own = values.ndim > 1
             found[axis] = xr.Variable(
                 (axis,),

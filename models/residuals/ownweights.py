@@ -14,7 +14,7 @@ from groundvae.models.residuals.spectrum import Spectrum
 
 
 class OwnWeights(PopulationResidual):
-    """``w_k = sqrt(own) scale_k z_k`` of features of time, ``d_j = mean_j + scale_j z_j`` of states.
+    """``w_k = sqrt(own) scale_k z_k`` of time, ``d_j = mean_j + scale_j z_j`` of states.
 
     The first number of ``z_aux`` is the score of ``own``, whose log is normal in the population.
     """
