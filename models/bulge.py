@@ -8,7 +8,6 @@ from torch import Tensor, nn
 from groundvae.physics.galaxy import bulge
 
 START = (0.1, 0.25)
-FASTER = 5.0  # than other weights, these two move: residuals begin to paint the bulge as well
 
 
 class Bulge(nn.Module):
@@ -20,15 +19,15 @@ class Bulge(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.log = nn.Parameter(torch.tensor(START).log() / FASTER)
+        self.log = nn.Parameter(torch.tensor(START).log())
 
     @property
     def share(self) -> Tensor:
-        return (FASTER * self.log[0]).exp()
+        return self.log[0].exp()
 
     @property
     def size(self) -> Tensor:
-        return (FASTER * self.log[1]).exp()
+        return self.log[1].exp()
 
     def forward(self, at: Tensor, intensity: Tensor, semi_axis: Tensor) -> Tensor:
         """Its light at positions ``at`` (2, ...), under discs of ``intensity``, ``semi_axis``."""

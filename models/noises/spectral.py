@@ -66,6 +66,12 @@ class Spectral(Correlated):
     def covariance(
         self, shape: torch.Size, observed: Tensor | None = None, times: Tensor | None = None
     ) -> Covariance:
+        """As of images, for even times.
+
+        Raises:
+            InputError: times are not even.
+
+        """
         if times is not None and times.shape[-1] > 1:
             gaps = times.double().diff(dim=-1)
             if not bool(((gaps / gaps.mean(-1, keepdim=True) - 1).abs() < UNEVEN).all()):
