@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 FILE, FACTS = "population.safetensors", "population.json"
 OBSERVATIONS = 1000
 """That a population is learned from at most: of fewer, what is made is as far off as they are."""
+NUMBERS = 500_000  # that these have together at most, since each may take a search
+SEVERAL = 200  # observations that are never too many
 FEWEST = 8  # of which there is none
 DRAWS, LEAST = 4, 120  # of each posterior, for each place; in all
 WIDE, TOLD = 32, 0.3  # numbers of z_aux at most; of their prior's variance, what data take of each
@@ -168,8 +170,9 @@ class Places:
 
 def learn_population(run: Run, batch: Batch, seed: int = 0) -> Population | None:
     """The population that ``batch`` is drawn from; None of too few observations, or no latents."""
-    if len(batch) > OBSERVATIONS:
-        batch = batch[torch.linspace(0, len(batch) - 1, OBSERVATIONS).long()]
+    most = min(OBSERVATIONS, max(SEVERAL, NUMBERS // max(1, batch.x[:1].numel())))
+    if len(batch) > most:
+        batch = batch[torch.linspace(0, len(batch) - 1, most).long()]
     size = len(run.model.latents) + run.model.auxiliary
     if not size or len(batch) < FEWEST:
         return None
