@@ -58,6 +58,7 @@ class Dense:
 def dense_output(times: Tensor, solver: Solver) -> Dense | None:
     """How to get to ``times`` (time,), s; None where a solver steps to each of them.
 
+    >>> from groundvae.physics.solver import ParallelAdjoint
     >>> found = dense_output(torch.linspace(0, 1, 1001), ParallelAdjoint())
     >>> found.grid.shape
     torch.Size([21])
