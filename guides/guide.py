@@ -44,6 +44,7 @@ class Guide(nn.Module):
 
     OPTIONS: ClassVar[tuple[str, ...]] = ()
     offers: ClassVar[frozenset[str]] = frozenset()
+    reaches: ClassVar[bool] = False  # whether it answers beside a residual that reaches further
     latents: LatentSpec
     auxiliary: int
 

@@ -51,6 +51,8 @@ LITTLE = 0.01  # nats by which another mode has to be better
 class ModeGuide(ReadingGuide):
     """A normal about each observation's mode, in standard normal latents."""
 
+    reaches = True
+
     def __init__(self, encoder: Encoder, spec: LatentSpec, auxiliary: int) -> None:
         super().__init__(encoder, spec, auxiliary)
         self.circular = [i for i, latent in enumerate(spec) if latent.circular]

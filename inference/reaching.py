@@ -12,9 +12,9 @@ def reaching(run: Run, until: float | None) -> Run:
     """``run``, its residuals told of times up to ``until``, s; itself, where that changes nothing.
 
     What is unknown beyond the data is then as wide as the population is, and no repetition of
-    what it was within.
+    what it was within. With a guide that was trained on the window alone it stays what it is.
     """
-    if until is None:
+    if until is None or not run.guide.reaches:
         return run
     model = deepcopy(run.model)
     for residual in model.terms:

@@ -15,9 +15,9 @@ from groundvae.data.batch import Batch
 from groundvae.data.dataset import Dataset
 from groundvae.data.errors import InputError
 from groundvae.guides.encoder import FieldEncoder
+from groundvae.inference.fit import prepare
 from groundvae.inference.optimize import optimize
 from groundvae.inference.posterior import PosteriorOptions, posterior
-from groundvae.inference.run import RunConfig, new_run
 from groundvae.models.greybox import GreyBox
 from groundvae.models.intervention import Change
 from groundvae.models.recipe import FitOptions, Recipe
@@ -193,8 +193,8 @@ def test_the_encoder_learns_its_patterns_from_gappy_data_too() -> None:
 
 def test_a_tiny_fit_infers_intervenes_and_extrapolates() -> None:
     options = FitOptions(steps=4, batch_size=10, validate_every=2)
-    run = new_run(RunConfig(SYSTEM, 50, recipe=Recipe(options=options)))
     train, valid = simulate(30, seed=1), simulate(10, seed=2)
+    run = prepare("advection_diffusion", train, recipe=Recipe(options=options))
     run.fit = optimize(
         run.model, run.guide, run.loss(), Batch.of(train), Batch.of(valid), run.config.options
     )

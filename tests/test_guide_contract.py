@@ -7,7 +7,6 @@ import torch
 from pyro import plate, poutine
 
 from groundvae.data.batch import Batch
-from groundvae.data.errors import InputError
 from groundvae.guides.catalogue import GUIDES, build_guide
 from groundvae.guides.guide import Guide, log_prob_of
 from groundvae.guides.options import GuideOptions
@@ -39,11 +38,6 @@ def drawn(guide: Guide, batch: Batch, seed: int) -> poutine.Trace:
 
 
 EVERY = [(system, name) for system in SYSTEMS for name in GUIDES if name != "modes"]
-
-
-def test_a_guide_of_modes_goes_round_no_circle_and_says_so() -> None:
-    with pytest.raises(InputError, match="lives on a circle"):
-        build_guide("modes", SYSTEMS["galaxy"].build("hybrid-reg"), 69, {})
 
 
 @pytest.mark.parametrize(("system", "name"), EVERY)

@@ -239,6 +239,7 @@ def module_of(name: str, force: str, folder: Path) -> type[System]:
 @pytest.fixture
 def no_trace() -> Iterator[None]:
     kinds, modules = dict(KINDS), set(sys.modules)
+    KINDS.clear()  # of files that other tests have read
     yield
     KINDS.clear()
     KINDS.update(kinds)
