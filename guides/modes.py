@@ -65,8 +65,7 @@ class ModeGuide(ReadingGuide):
         return (Phase("evidence", fitting.options.steps, self, self._begin),)
 
     def _begin(self, fitting: Fitting) -> EvidenceRounds:
-        size = fitting.train.x[0].numel() * (len(self.latents.names) + self.auxiliary)
-        most = min(SERIES, max(1, LEARNED // size))
+        most = min(SERIES, max(1, LEARNED // self._numbers(fitting.train)))
         order = torch.randperm(len(fitting.train))[:most]
         search = self.start(fitting.train[order.sort().values])
         return EvidenceRounds(fitting, search, fitting.options.steps)
@@ -186,10 +185,13 @@ class ModeGuide(ReadingGuide):
     @torch.no_grad()
     def mode(self, batch: Batch) -> Mode:
         """Search a batch, some observations at a time."""
-        values = batch.x[0].numel() * (len(self.latents.names) + self.auxiliary)
-        size = max(1, min(MOST, HELD // values))
+        size = max(1, min(MOST, HELD // self._numbers(batch)))
         rows = range(0, len(batch), size)
         return Mode.join([self._mode(batch[i : i + size]) for i in rows])
+
+    def _numbers(self, batch: Batch) -> int:
+        """Numbers of the Jacobian of one observation."""
+        return batch.x[0].numel() * (len(self.latents.names) + self.auxiliary)
 
     def _mode(self, batch: Batch) -> Mode:
         """The best of a few searches: those after the first for what it did not find."""

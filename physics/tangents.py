@@ -104,13 +104,14 @@ def _step_maps(
         at = before + length * _mix(row, slopes) if slopes else before
         own, push = jacobians(times, at)
         slopes.append(field(times, at))
+        chain = wide * own
         if timed is not None:
             now = _unit(push, timed.rows)
-            before_it = [(wide * own) @ _mix(row, by_unit)] if by_unit else []
-            by_unit.append(torch.cat([*before_it, now], -1))
+            earlier = [chain @ _mix(row, by_unit)] if by_unit else []
+            by_unit.append(torch.cat([*earlier, now], -1))
         if by_state:
-            push = push + (wide * own) @ _mix(row, by_parameter)
-            own = own + (wide * own) @ _mix(row, by_state)
+            push = push + chain @ _mix(row, by_parameter)
+            own = own + chain @ _mix(row, by_state)
         by_state.append(own)
         by_parameter.append(push)
     moved = wide * _mix(solver.weights, by_state)

@@ -110,9 +110,7 @@ def test_a_mean_that_a_shared_push_could_be_is_not_known(search: Search) -> None
         None,
     )
     columns = torch.tensor([residual.timed, residual.timed + 2])
-    found = residual._beside_a_push(
-        statistics, columns, pull[:, columns].sum(0), N * gram[columns][:, columns]
-    )
+    found = residual._told(statistics, columns)
     timed = torch.arange(residual.timed)
     both = torch.cat([columns, timed])
     prior = torch.diag(torch.cat([torch.zeros(2), torch.ones(len(timed))])).double()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cache
 
 import pandas as pd
 import torch
@@ -46,11 +47,7 @@ class Patterns:
     @property
     def orders(self) -> Tensor:
         """Half waves in time, in the window of the data, and in space, (2, pattern), float64."""
-        if not self.most:
-            return torch.zeros(2, 0, dtype=torch.double)
-        along = torch.arange(self.most * self.finer + 1).double() / self.finer
-        pairs = torch.cartesian_prod(along, torch.arange(self.most + 1).double())
-        return pairs[pairs.square().sum(1) <= self.most**2].T
+        return _orders(self.most, self.finer)
 
     @property
     def count(self) -> int:
@@ -104,3 +101,13 @@ class Patterns:
         rows = pd.DataFrame({"frequency": frequency.numpy(), "power": variance.numpy()})
         power = rows.groupby("frequency", as_index=False).sum()
         return power.assign(amplitude=power.pop("power") ** 0.5)
+
+
+@cache
+def _orders(most: int, finer: int) -> Tensor:
+    """Made once: a law is asked for its patterns at every stage of every step."""
+    if not most:
+        return torch.zeros(2, 0, dtype=torch.double)
+    along = torch.arange(most * finer + 1).double() / finer
+    pairs = torch.cartesian_prod(along, torch.arange(most + 1).double())
+    return pairs[pairs.square().sum(1) <= most**2].T

@@ -19,6 +19,11 @@ MOST = 96  # frequencies, where data are long
 KNOT = 3  # frequencies from one knot of the spectrum to the next
 
 
+def duration(times: Tensor) -> float:
+    """From first to last of sampled times (..., sample), s; of several series, the longest."""
+    return float((times[..., -1] - times[..., 0]).max())
+
+
 def window(times: Tensor, top: float) -> tuple[float, int]:
     """Length (s) of the window of some sampled times (..., sample), s, and how many frequencies.
 
@@ -28,7 +33,7 @@ def window(times: Tensor, top: float) -> tuple[float, int]:
 
     """
     gaps = torch.diff(times, dim=-1)
-    span = STRETCH * float((times[..., -1] - times[..., 0]).max())
+    span = STRETCH * duration(times)
     nyquist = 0.5 / float(gaps[gaps > 0].median())
     return span, min(MOST, max(1, int(top * nyquist * span)))
 

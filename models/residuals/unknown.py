@@ -62,7 +62,6 @@ class Unknown(OwnWeights):
     imitated: Tensor
     admitted: Tensor
     stretch = spectrum.STRETCH  # of the window over the data
-    shared_push = False
 
     def __init__(
         self,
@@ -238,11 +237,8 @@ class Unknown(OwnWeights):
             return
         places = torch.arange(len(self.acts_on)).unsqueeze(-1) * self.count + self.timed
         columns = (places + torch.arange(len(self.names))).flatten().to(free.device)[free]
-        size, usual = scales[0, columns], statistics.usual
-        pull = statistics.mean[usual][:, columns].sum(0)
-        gram = statistics.information(columns)[usual].sum(0)
-        if self.shared_push:
-            pull, gram = self._beside_a_push(statistics, columns, pull, gram)
+        size = scales[0, columns]
+        pull, gram = self._told(statistics, columns)
         pull, gram = pull / size, gram / torch.outer(size, size)
         now = self.mean.data.flatten()[free]
         variance = self.mean_variance.data.flatten()[free]
@@ -252,23 +248,11 @@ class Unknown(OwnWeights):
         self.uncertainty.zero_()
         self.uncertainty[torch.outer(free, free)] = covariance.flatten()
 
-    def _beside_a_push(
-        self, statistics: Statistics, columns: Tensor, pull: Tensor, gram: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Gradient and information of means, where all observations may share a push besides.
-
-        That push has the variance of the observations' own. A mean that it could take the place of
-        is not known from these data, however many of them there are.
-        """
-        first = torch.arange(len(self.acts_on)).unsqueeze(-1) * self.count
-        timed = (first + torch.arange(self.timed)).flatten().to(columns.device)
-        usual, count = statistics.usual, len(columns)
-        told = statistics.information(torch.cat([columns, timed]))[usual].sum(0)
-        unit = torch.eye(len(timed)).to(told)
-        cross = told[:count, count:]
-        taken = torch.linalg.solve(told[count:, count:] + unit, cross.mT).mT
-        shared = statistics.mean[usual][:, timed].sum(0)
-        return pull - taken @ shared, gram - taken @ cross.mT
+    def _told(self, statistics: Statistics, columns: Tensor) -> tuple[Tensor, Tensor]:
+        """Gradient (weight,) and information (weight, weight) of whitened means of ``columns``."""
+        usual = statistics.usual
+        pull = statistics.mean[usual][:, columns].sum(0)
+        return pull, statistics.information(columns)[usual].sum(0)
 
     def _measure(self, times: Tensor) -> tuple[float, int]:
         """Length (s) of the window for sampled times (..., sample), s, and how many frequencies."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from groundvae.models.residuals import patterns
+from groundvae.models.residuals import patterns, spectrum
 from groundvae.models.residuals.patterns import Patterns
+from groundvae.models.residuals.population import Statistics
 from groundvae.models.residuals.residual import RESIDUALS
 from groundvae.models.residuals.unknown import Unknown
 from groundvae.models.system import System
@@ -34,7 +35,6 @@ class UnknownField(Unknown):
     """
 
     stretch = patterns.STRETCH
-    shared_push = True
 
     def __init__(
         self,
@@ -52,14 +52,26 @@ class UnknownField(Unknown):
         self.points = system.visible().get(self.acts_on[0], 1)
         super().attach(system)
 
+    def _told(self, statistics: Statistics, columns: Tensor) -> tuple[Tensor, Tensor]:
+        """Of means, where all fields may share a source besides, of the variance of their own.
+
+        A mean that it could take the place of is not known from these data, however many there are.
+        """
+        first = torch.arange(len(self.acts_on)).unsqueeze(-1) * self.count
+        timed = (first + torch.arange(self.timed)).flatten().to(columns.device)
+        pull, told = super()._told(statistics, torch.cat([columns, timed]))
+        count, unit = len(columns), torch.eye(len(timed)).to(told)
+        cross = told[:count, count:]
+        taken = torch.linalg.solve(told[count:, count:] + unit, cross.mT).mT
+        return pull[:count] - taken @ pull[count:], told[:count, :count] - taken @ cross.mT
+
     @property
     def names(self) -> list[str]:
         y = self.sees[0]
         return [y, f"{y}_s", f"{y} {y}_s", f"{y} {y}", f"{y} {y} {y}"]
 
     def _measure(self, times: Tensor) -> tuple[float, int]:
-        length = float((times[..., -1] - times[..., 0]).max())
-        return self.stretch * length, FINEST
+        return self.stretch * spectrum.duration(times), FINEST
 
     @property
     def waves(self) -> Patterns:
