@@ -12,6 +12,7 @@ import tyro
 import groundvae
 from groundvae.cli.commands import Command
 from groundvae.cli.console import note, say
+from groundvae.cli.heap import keep_freed
 from groundvae.cli.output import lasting_output
 from groundvae.cli.usage import one_sentence, refuse_repeats
 from groundvae.inference.interruption import Stopped, stopping
@@ -63,6 +64,7 @@ def read(arguments: Sequence[str]) -> Command:
 
 def carry_out(command: Command) -> None:
     """Do what was typed: the module of the command's name is loaded only now, with all it needs."""
+    keep_freed()
     module = importlib.import_module(f"groundvae.cli.{type(command).__name__.lower()}")
     module.run(command)
 

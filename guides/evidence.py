@@ -31,6 +31,8 @@ INNER = 3  # fixed points at each linearization
 NOISE = 0.1  # of the data's spread, where the noise begins
 QUIET = 1e-4  # of the data's spread, the least noise: a push may follow samples to the last digit
 STATES_FROM, OWN_FROM = 4, 3  # rounds after which features of states, and own scales, come in
+TRIM_FROM = 10  # round from which on functions are left out that the data do not ask for,
+STEADY, MOST = 0.5, 0.97  # where three rounds change so little, and so many are followed
 SETTLED, LEAST = 0.02, 17  # nats an observation in three rounds that are none; rounds before
 STRAY = 9.0  # times the usual mean square, beyond which an observation does not set the noise
 FREE = 0.1  # of an observation's samples, that are left to the noise at least
@@ -43,11 +45,15 @@ class EvidenceRounds:
     def __init__(self, fitting: Fitting, search: Search, rounds: int) -> None:
         self.rounds = rounds
         self.model, self.search = fitting.model, search
-        self.parts = parts_of(fitting.model)
         self.history: list[float] = []
         self.done = False
         begin(self.search, self.parts)
         approach(self.search, self.parts)
+
+    @property
+    def parts(self) -> list[Part]:
+        """The residuals that are fitted; fewer weights once some are left out."""
+        return parts_of(self.model)
 
     @torch.no_grad()
     def step(self, number: int) -> dict[str, float]:
@@ -63,14 +69,14 @@ class EvidenceRounds:
             own, fresh = number > OWN_FROM, inner == 0
             refit = partial(self._refit, linear, usual, own=own, fresh=fresh)
             carry(self.search, self.parts, refit)
+        if number >= TRIM_FROM and self._steady(STEADY) and usual.double().mean() > MOST:
+            trim(self.search, self.parts, linear, usual)
         linear = self.search.linear()
         total = float(self.search.evidence(linear)[usual].sum())
         self.history.append(total)
         self.search.move(linear=linear)
         n = len(self.search.at)
-        recent = self.history[-4:]
-        settled = len(recent) == 4 and abs(recent[-1] - recent[0]) < SETTLED * n
-        self.done = number > LEAST and settled
+        self.done = number > LEAST and self._steady(SETTLED)
         if self.done or number == self.rounds:
             for part in self.parts:
                 part.residual.settle()
@@ -91,6 +97,12 @@ class EvidenceRounds:
         for name in (*POINT, "damping"):
             setattr(self.search, name, state[name].to(self.search.at.device, copy=True))
         self.history, self.done = state["evidence"].tolist(), bool(state["done"])
+
+    def _steady(self, change: float) -> bool:
+        """Whether the last three rounds changed the evidence by less, nats an observation."""
+        recent = self.history[-4:]
+        moved = abs(recent[-1] - recent[0]) if len(recent) == 4 else float("inf")
+        return moved < change * len(self.search.at)
 
     def _restart(self) -> None:
         """Search anew for the observations that are far off, and keep what is better."""
@@ -161,6 +173,16 @@ def admit_states(search: Search, parts: Sequence[Part]) -> None:
         part.residual.enter(effects(search, part), float(search.batch.x.std()))
         search.at[:, part.auxiliary] = part.residual.whitened(raw, own)
     search.renew()
+
+
+def trim(search: Search, parts: Sequence[Part], linear: LinearGaussian, usual: Tensor) -> None:
+    """Leave out of all points the functions that ``usual`` observations do not ask for."""
+    kept = torch.ones_like(search.at[0], dtype=torch.bool)
+    statistics = [part.statistics(search, linear, usual) for part in parts]
+    for part, told in zip(parts, statistics, strict=True):
+        where = part.auxiliary  # as it is before
+        kept[where] = part.residual.trim(told)
+    search.at, search.jacobian = search.at[:, kept], search.jacobian[..., kept]
 
 
 def _sizes(search: Search, residual: PopulationResidual) -> tuple[Tensor, Tensor]:

@@ -59,6 +59,7 @@ class ModeGuide(ReadingGuide):
 
     def attach(self, model: GreyBox) -> None:
         self._model = (model,)  # in a tuple: the model's parameters are not the guide's own
+        self.auxiliary = model.auxiliary  # while it is fitted, the model may leave weights out
 
     def phases(self, fitting: Fitting) -> tuple[Phase, ...]:
         """One: rounds of evidence, on so many observations that more would tell little."""
@@ -75,7 +76,8 @@ class ModeGuide(ReadingGuide):
         count = len(self.latents)
         if places is None:
             places = torch.zeros(len(batch), dtype=torch.long)
-        at = starts(1 + WAVES[-1][-1], count, count + self.auxiliary, batch.x)[places]
+        size = count + self._model[0].auxiliary
+        at = starts(1 + WAVES[-1][-1], count, size, batch.x)[places]
         heading = self._heading(batch, places, at)
         at[:, self.circular] = 0.0
         return Search(self._model[0], self.scores(batch.x, heading), batch, at)
@@ -191,7 +193,7 @@ class ModeGuide(ReadingGuide):
 
     def _numbers(self, batch: Batch) -> int:
         """Numbers of the Jacobian of one observation."""
-        return batch.x[0].numel() * (len(self.latents.names) + self.auxiliary)
+        return batch.x[0].numel() * (len(self.latents.names) + self._model[0].auxiliary)
 
     def _mode(self, batch: Batch) -> Mode:
         """The best of a few searches: those after the first for what it did not find."""

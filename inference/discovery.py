@@ -167,10 +167,8 @@ def _functions(residual: Unknown) -> pd.DataFrame:
 
 
 def _found(residual: Unknown) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-    variance = residual.variance.detach().double().numpy()
     mean = residual.mean.detach().double().numpy()
-    timed = residual.timed
-    scale = np.sqrt(variance[:, timed:])
+    scale = np.exp(0.5 * residual.log_variance.detach().double().numpy())
     size = np.hypot(mean, scale)
     rows = [
         {
@@ -184,7 +182,7 @@ def _found(residual: Unknown) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]
         for i, name in enumerate(residual.acts_on)
         for j, feature in enumerate(residual.names)
     ]
-    power = torch.from_numpy(variance[:, :timed])
+    power = residual.power.detach().double()
     spectra = [
         residual.waves.table(power[i]).assign(acts_on=name)
         for i, name in enumerate(residual.acts_on)

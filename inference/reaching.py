@@ -23,5 +23,4 @@ def reaching(run: Run, until: float | None) -> Run:
         return run
     guide = deepcopy(run.guide)
     guide.attach(model)
-    guide.auxiliary = model.auxiliary
     return replace(run, model=model, guide=guide)

@@ -1,5 +1,6 @@
 """What is said of an unknown residual: its terms, functions, spectrum, and what they confound."""
 
+from copy import deepcopy
 from pathlib import Path
 
 import numpy as np
@@ -50,6 +51,19 @@ def run() -> gv.Run:
     return gv.fit(model, thrown(60, 0), valid=thrown(20, 1), recipe=EVIDENCE, seed=0)
 
 
+@pytest.fixture(scope="module")
+def pushed(run: gv.Run) -> gv.Run:
+    """The same, as if its data had asked for a push."""
+    again = deepcopy(run)
+    (residual,) = again.model.terms
+    assert isinstance(residual, gv.Unknown)
+    power = torch.linspace(-2.0, -9.0, residual.log_power.numel()).view_as(residual.log_power)
+    asked = torch.ones_like(residual.asked)
+    residual.load_state_dict(residual.state_dict() | {"asked": asked, "log_power": power})
+    again.guide.attach(again.model)
+    return again
+
+
 def test_the_function_of_the_state_is_the_drag(run: gv.Run) -> None:
     found = gv.discovered(run).functions
     true = -0.5 * found["value"].abs() * found["value"]
@@ -62,8 +76,22 @@ def test_terms_come_largest_first_and_are_said_in_words(run: gv.Run) -> None:
     found = gv.discovered(run)
     size = np.hypot(found.alive()["mean"], found.alive()["scale"])
     assert (np.diff(size) <= 0).all()
-    assert "Hz" in str(found)
+    assert "no push" in str(found)  # there is none: its functions are left out
     assert str(found.alive().iloc[0]["feature"]) in str(found)
+
+
+def test_where_a_push_lies_is_said(pushed: gv.Run) -> None:
+    assert "a push, nine tenths of it from" in str(gv.discovered(pushed))
+    assert "Hz" in str(gv.discovered(pushed))
+
+
+def test_functions_that_are_not_asked_for_cost_nothing(run: gv.Run, pushed: gv.Run) -> None:
+    (left,), (full,) = run.model.terms, pushed.model.terms
+    assert isinstance(left, gv.Unknown)
+    assert isinstance(full, gv.Unknown)
+    assert left.timed == 0 < full.timed
+    assert run.model.auxiliary == 1 + left.count
+    assert (left.power == 0).all()
 
 
 def test_weights_of_observations_and_what_they_confound(run: gv.Run) -> None:
@@ -77,7 +105,10 @@ def test_weights_of_observations_and_what_they_confound(run: gv.Run) -> None:
     assert finding.drawings[0].name == "discovery"
 
 
-def test_weights_of_states_are_found_however_far_is_predicted(run: gv.Run, tmp_path: Path) -> None:
+def test_weights_of_states_are_found_however_far_is_predicted(
+    pushed: gv.Run, tmp_path: Path
+) -> None:
+    run = pushed
     few = PosteriorOptions(draws=60, predictive_draws=30)
     save_inference_data(gv.posterior(run, thrown(6, 2), few, until=20.0), tmp_path / "far.nc")
     read = az.from_netcdf(str(tmp_path / "far.nc"))

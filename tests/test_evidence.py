@@ -159,8 +159,8 @@ def test_tangents_are_those_of_differentiation(spring: Run) -> None:
     """Two ways that share no code: the solver's own tangents, and forward mode."""
     guide, batch = mode_guide(spring), Batch.of(dragged(3, 4), dtype=torch.float64)
     scores = guide.scores(batch.x)
-    at = 0.5 * torch.randn(3, 2 + guide.auxiliary, generator=torch.Generator().manual_seed(1))
-    at = at.double()
+    size = 2 + spring.model.auxiliary
+    at = 0.5 * torch.randn(3, size, generator=torch.Generator().manual_seed(1)).double()
     by_tangents = sensitivity.linearize(spring.model, scores, at, batch)
     with torch.no_grad():
         forward = sensitivity._forward(spring.model, scores, at, batch)

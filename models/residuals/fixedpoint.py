@@ -17,6 +17,18 @@ def log_ratio(up: Tensor, down: Tensor) -> Tensor:
     return torch.log(((up + OLD) / (down + OLD)).clamp(0.1, 10))
 
 
+def gains(square: Tensor, told: Tensor) -> Tensor:
+    """Evidence that each whitened weight brings, were it the only one, nats; like its arguments.
+
+    Args:
+        square: of posterior means of whitened weights.
+        told: how much of their prior variances the data take, within 0 .. 1.
+
+    """
+    left = (1 - told).clamp(min=torch.finfo(told.dtype).eps)
+    return 0.5 * (square / left + torch.log(left))
+
+
 def means(
     pull: Tensor, gram: Tensor, now: Tensor, variance: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:

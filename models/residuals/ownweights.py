@@ -27,6 +27,7 @@ class OwnWeights(PopulationResidual):
     settled: Tensor  # whether what is not known of the means counts as the observations' own
     uncertainty: Tensor  # covariance of the means
     finer: int  # frequencies in place of one
+    chosen: Tensor  # places of the functions of time that are kept, among all of them
 
     @property
     @abstractmethod
@@ -96,8 +97,21 @@ class OwnWeights(PopulationResidual):
     @property
     def variance(self) -> Tensor:
         """Variances of the weights in the population, (state, feature)."""
-        logs: list[Tensor] = [self.log_variance]
-        if self.timed:
-            waves = self.log_power @ self.waves.hats.to(self.log_power).T - math.log(self.finer)
-            logs = [self.log_constant.unsqueeze(-1), waves, *logs]
-        return torch.cat(logs, -1).exp()
+        return torch.cat([self.power[:, self.chosen], self.log_variance.exp()], -1)
+
+    @property
+    def power(self) -> Tensor:
+        """Variances of the weights of all functions of time, (state, function)."""
+        groups = self.groups.to(self.log_power)
+        logs = torch.cat([self.log_constant.unsqueeze(-1), self.log_power], -1) @ groups.T
+        kept = torch.isin(torch.arange(len(groups)), self.chosen).to(logs)
+        return kept * torch.exp(logs - math.log(self.finer) * (1 - groups[:, 0]))
+
+    @property
+    def groups(self) -> Tensor:
+        """How much of each group's log power a function of time has, (function, group).
+
+        The constant is the first group, the others are the knots of the spectrum.
+        """
+        waves = self.waves
+        return torch.block_diag(torch.ones(1, 1).double(), waves.hats)[: waves.count]

@@ -65,6 +65,10 @@ class PopulationResidual(LinearResidual):
         """From here on, what is not known of the population counts as the observations' own."""
 
     @abstractmethod
+    def trim(self, statistics: Statistics) -> Tensor:
+        """Leave out what the data do not ask for; which numbers of ``z_aux`` stay (auxiliary,)."""
+
+    @abstractmethod
     def refit_own(self, statistics: Statistics) -> tuple[Tensor, Tensor]:
         """The observations' own variances (n,), a step nearer, and how uncertain their logs are."""
 

@@ -15,6 +15,7 @@ MacKay (1992), Bayesian interpolation; Tipping (2001), Sparse Bayesian learning.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -23,7 +24,7 @@ from groundvae.data.batch import Batch
 from groundvae.data.errors import InputError
 from groundvae.models.residuals import spectrum
 from groundvae.models.residuals.features import Dictionary
-from groundvae.models.residuals.fixedpoint import log_ratio, means, own_variances
+from groundvae.models.residuals.fixedpoint import gains, log_ratio, means, own_variances
 from groundvae.models.residuals.ownweights import OwnWeights
 from groundvae.models.residuals.patterns import Patterns
 from groundvae.models.residuals.population import Statistics
@@ -38,6 +39,9 @@ SILENT = -40.0  # log variance of features that are not let in yet
 WIDE = 3.0  # times the usual rate, the first prior of a mean
 IMITATES = 0.98  # share of what a feature does, above which it is the physics by another name
 HELD = 0.02  # an observation, how strongly such features are held to small scales
+GONE, FELT = 0.01, 0.05  # nats an observation, below which a group of functions does not matter
+RISING = 3.0  # standard deviations, by which what grows still differs from chance
+CHANCE = 4.0  # nats in all that chance may bring, which are no reason to keep one
 SPREADS = (-3.0, 1.5)  # least and largest log spread of these logs
 
 
@@ -59,6 +63,7 @@ class Unknown(OwnWeights):
     """
 
     scale_of: Tensor
+    asked: Tensor  # (group,) of functions of time that the data ask for: constant, knots
     imitated: Tensor
     admitted: Tensor
     stretch = spectrum.STRETCH  # of the window over the data
@@ -106,6 +111,7 @@ class Unknown(OwnWeights):
         if hasattr(self, "log_power"):
             return
         targets, knots = len(self.acts_on), self.waves.knots
+        self.register_buffer("asked", torch.ones(1 + knots, dtype=torch.bool))
         self.register_buffer("scale_of", torch.ones(len(self.sees)))
         # Silent, until a fit has learned them: the log of variances, of the spectrum at its knots.
         self.log_power = nn.Parameter(torch.full((targets, knots), SILENT))
@@ -119,7 +125,20 @@ class Unknown(OwnWeights):
         self.register_buffer("settled", torch.tensor(0.0))
         size = targets * len(self.names)
         self.register_buffer("uncertainty", torch.zeros(size, size))  # covariance of the means
-        self.auxiliary = 1 + targets * self.count
+        self._resize()
+
+    def _resize(self) -> None:
+        """Take the functions of time that are asked for, and as many numbers of ``z_aux``."""
+        self.chosen = (self.groups[:, self.asked.cpu()] > 0).any(1).nonzero().squeeze(-1)
+        self.auxiliary = 1 + len(self.acts_on) * self.count
+
+    def _load_from_state_dict(self, state: dict[str, Tensor], prefix: str, *rest: Any) -> None:
+        """Of a run that was fitted before any were dropped, all are asked for."""
+        if hasattr(self, "asked"):
+            state.setdefault(f"{prefix}asked", torch.ones_like(self.asked))
+        super()._load_from_state_dict(state, prefix, *rest)
+        if hasattr(self, "asked"):
+            self._resize()
 
     def reach(self, until: float) -> None:
         """Be told of a push up to a time (s) beyond the data: it must not repeat before.
@@ -128,7 +147,7 @@ class Unknown(OwnWeights):
         """
         if self.span is not None and self.frequencies:
             self.finer = max(1, math.ceil(self.stretch * until / self.span))
-            self.auxiliary = 1 + len(self.acts_on) * self.count
+            self._resize()
 
     @property
     def names(self) -> list[str]:
@@ -144,14 +163,14 @@ class Unknown(OwnWeights):
 
     @property
     def timed(self) -> int:
-        return self.waves.count if self.span is not None else 0
+        return len(self.chosen) if self.span is not None else 0
 
     @property
     def count(self) -> int:
         return self.timed + len(self.names)
 
     def of_time(self, times: Tensor) -> Tensor:
-        return self.waves.of(times)
+        return self.waves.of(times)[..., self.chosen]
 
     def of_states(self, times: Tensor, states: Values) -> Tensor:
         assert self.span is not None
@@ -215,19 +234,34 @@ class Unknown(OwnWeights):
 
     def _refit_variances(self, square: Tensor, told: Tensor, n: int) -> None:
         """``variance *= sum mean^2 / sum told`` of (state, weight), frequencies pooled at knots."""
-        up, down = self._pooled(square), self._pooled(told)
-        if self.timed:
-            self.log_power.data.add_(log_ratio(up[1], down[1])).clamp_(-40, 20)
-            self.log_constant.data.add_(log_ratio(up[0], down[0]).squeeze(-1)).clamp_(-40, 20)
+        (up, states), (down, told_states) = self._pooled(square), self._pooled(told)
+        moved = log_ratio(up, down)
+        self.log_constant.data.add_(moved[:, 0]).clamp_(-40, 20)
+        self.log_power.data.add_(moved[:, 1:]).clamp_(-40, 20)
         if self.admitted:
             held = HELD * n * (self.imitated > IMITATES)
-            self.log_variance.data.add_(log_ratio(up[2], down[2] + held)).clamp_(-25, 10)
+            self.log_variance.data.add_(log_ratio(states, told_states + held)).clamp_(-25, 10)
 
-    def _pooled(self, sums: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Sums over weights of the constant, each knot of the spectrum, features of states."""
+    def _pooled(self, sums: Tensor) -> tuple[Tensor, Tensor]:
+        """Sums over weights of each group of functions of time, and features of states."""
         timed, states = sums.split([self.timed, len(self.names)], -1)
-        constant, waves = timed[:, :1], timed[:, 1:]
-        return constant, waves @ self.waves.hats.to(sums) if self.timed else waves, states
+        return timed @ self.groups[self.chosen].to(sums), states
+
+    def trim(self, statistics: Statistics) -> Tensor:
+        usual, shape = statistics.usual, (-1, len(self.acts_on), self.count)
+        square, told = statistics.mean[usual] ** 2, statistics.told[usual]
+
+        def pooled(each: Tensor) -> Tensor:
+            return self._pooled(each.sum(0).view(shape[1:]))[0].sum(0)
+
+        rising = pooled(square - told) > RISING * pooled(2 * told**2).sqrt()
+        before = self.chosen.clone()
+        n = int(usual.sum())
+        self.asked &= rising | (pooled(gains(square, told)) > min(max(GONE * n, CHANCE), FELT * n))
+        self._resize()
+        timed = torch.isin(before, self.chosen)
+        weights = torch.cat([timed, timed.new_ones(len(self.names))]).repeat(len(self.acts_on))
+        return torch.cat([weights.new_ones(1), weights])
 
     def _refit_means(self, statistics: Statistics, scales: Tensor) -> None:
         """Means under priors of learned variance; those that the physics could be stay zero."""
