@@ -46,7 +46,7 @@ class FieldLaw:
     name: str
     ranges: dict[str, tuple[float, float]] = field(default_factory=dict)
 
-    def draw(self, n: int, rng: np.random.Generator) -> Draws:
+    def draw(self, rng: np.random.Generator, n: int) -> Draws:
         """The truth of ``n`` fields, each (n,), uniform in its range."""
         return {k: rng.uniform(*v, n) for k, v in (KNOWN | self.ranges).items()}
 
@@ -80,7 +80,7 @@ class FieldLaw:
         (n,), and the noiseless truth ``later`` (n, 200, 20) at ``later_t`` (200,), four windows.
         """
         rng = np.random.default_rng(seed)
-        truth = self.draw(n, rng)
+        truth = self.draw(rng, n)
         later = self.solve(truth)
         x = later[:, : len(TIMES)] + NOISE * rng.standard_normal((n, len(TIMES), POINTS))
         grid = {"t": TIMES, "s": PLACES, "later_t": LATER}
@@ -197,9 +197,9 @@ class Source(FieldLaw):
 
     share_without: float = 0.0
 
-    def draw(self, n: int, rng: np.random.Generator) -> Draws:
+    def draw(self, rng: np.random.Generator, n: int) -> Draws:
         """The truth of ``n`` fields, each (n,)."""
-        truth = super().draw(n, rng)
+        truth = super().draw(rng, n)
         truth["strength"] = np.where(
             rng.uniform(size=n) < self.share_without, 0.0, truth["strength"]
         )
@@ -217,9 +217,9 @@ class MovingSource(FieldLaw):
 
     SIGNED: ClassVar[str] = "velocity"
 
-    def draw(self, n: int, rng: np.random.Generator) -> Draws:
+    def draw(self, rng: np.random.Generator, n: int) -> Draws:
         """The truth of ``n`` fields, each (n,); half of them mirrored."""
-        truth = super().draw(n, rng)
+        truth = super().draw(rng, n)
         mirrored = rng.uniform(size=n) < 0.5
         truth["place"] = np.where(mirrored, PLACES[-1] - truth["place"], truth["place"])
         truth[self.SIGNED] = np.where(mirrored, -1, 1) * truth[self.SIGNED]

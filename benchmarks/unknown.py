@@ -4,8 +4,9 @@
 
 Every law of ``laws.py`` and ``laws_fields.py`` is fitted by ``hybrid-evidence``, all with the same
 defaults, on fresh simulations of each seed; nothing of the law is told but the physics it is about.
-Beside it stands the physics alone, with noise of any size. A result that is there already is not
-made again. Writes one JSON a fit, ``table.csv``, ``table.md`` and ``coverage.png``.
+Beside it stand the physics alone, with noise of any size, and an oracle that is told the law
+(``oracle.py``). ``beyond`` and ``changed`` are predictions where no data are (``ahead.py``). A result
+that is there already is not made again. Writes one JSON a fit, ``table.csv``, ``table.md`` and ``coverage.png``.
 """
 
 from __future__ import annotations
@@ -21,8 +22,11 @@ import numpy as np
 import pandas as pd
 import torch
 import tyro
-from laws import LAWS
+from ahead import ahead
+from laws import LAWS, Law
 from laws_fields import LAWS as FIELDS
+from laws_fields import FieldLaw
+from oracle import told
 
 if __name__ == "__main__":
     runpy.run_path(str(Path(__file__).resolve().parents[1] / "run.py"))["expose_checkout"]()
@@ -38,7 +42,7 @@ from groundvae.models.system import System
 from groundvae.models.systems.advection_diffusion import NonlinearLine
 from groundvae.models.systems.pendulum import Pendulum
 
-METHODS = ("evidence", "physics-only")
+METHODS = ("evidence", "physics-only", "oracle")
 
 
 @dataclass(frozen=True)
@@ -52,7 +56,7 @@ class Options:
     seeds: tuple[int, ...] = (0, 1, 2)
     """Of simulations and fits."""
     methods: tuple[str, ...] = METHODS
-    """``evidence`` and ``physics-only``."""
+    """``evidence``, ``physics-only`` and ``oracle``."""
     series: int = 200
     """Observations fitted, and half as many to validate on."""
     test: int = 200
@@ -119,13 +123,18 @@ PHYSICS: Mapping[str, tuple[type[System], str]] = {
 }
 
 
-def data_of(law: str, n: int, seed: int) -> gv.Dataset:
-    """Observations of a law, with the true latents of its physics."""
-    drawn = (LAWS[law] if law in LAWS else FIELDS[law]).simulate(n, seed)
+def law_of(law: str) -> Law | FieldLaw:
+    """A hidden law by its name."""
+    return LAWS[law] if law in LAWS else FIELDS[law]
+
+
+def data_of(law: str, n: int, seed: int) -> tuple[gv.Dataset, dict[str, np.ndarray]]:
+    """Observations of a law, with the true latents of its physics; and all that was drawn."""
+    drawn = law_of(law).simulate(n, seed)
     names = system_of(law)().latents.names
     truth = {k: v for k, v in drawn.items() if k in names}
     axes = {k: drawn[k] for k in ("t", "s") if k in drawn}
-    return gv.Dataset(np.asarray(drawn["x"], dtype=np.float32), axes, truth)
+    return gv.Dataset(np.asarray(drawn["x"], dtype=np.float32), axes, truth), drawn
 
 
 def system_of(law: str) -> type[System]:
@@ -147,8 +156,11 @@ def model_of(law: str, method: str) -> gv.GreyBox:
 
 def measure(law: str, method: str, seed: int, options: Options) -> dict[str, float]:
     """One fit, scored on fresh observations."""
+    if method == "oracle":
+        return told(law_of(law), options.test, 1000 * seed + 12)
     sizes = (options.series, options.series // 2, options.test)
-    train, valid, test = (data_of(law, n, 1000 * seed + 10 + i) for i, n in enumerate(sizes))
+    made = [data_of(law, n, 1000 * seed + 10 + i) for i, n in enumerate(sizes)]
+    (train, _), (valid, _), (test, drawn_test) = made
     start = time.perf_counter()
     run = gv.fit(
         model_of(law, method), train, valid=valid, recipe=EVIDENCE, seed=seed, device=options.device
@@ -167,7 +179,8 @@ def measure(law: str, method: str, seed: int, options: Options) -> dict[str, flo
         }
     error = drawn["posterior_predictive"]["x"].mean(("chain", "draw")).values - test.x
     square = (error**2).reshape(len(test), -1).sum(1)
-    return row | {"sse_median": float(np.nanmedian(square))}
+    row["sse_median"] = float(np.nanmedian(square))
+    return row | ahead(law_of(law), run, test, drawn_test)
 
 
 def table(options: Options) -> pd.DataFrame:
@@ -177,12 +190,14 @@ def table(options: Options) -> pd.DataFrame:
         law, method, seed = path.stem.split("__")
         values = json.loads(path.read_text(encoding="utf-8"))
         for key in values:
-            if key.endswith("_cov90"):
-                name = key.removesuffix("_cov90")
+            if key.endswith("_mae"):
+                name = key.removesuffix("_mae")
                 own = {
-                    k.removeprefix(f"{name}_"): v for k, v in values.items() if k.startswith(name)
+                    k.removeprefix(f"{name}_"): v
+                    for k, v in values.items()
+                    if k.startswith(f"{name}_")
                 }
-                common = {k: values[k] for k in ("sse_median", "fit_s", "posterior_s")}
+                common = {k: values.get(k) for k in ("sse_median", "fit_s", "posterior_s")}
                 rows.append(
                     {"law": law, "method": method, "latent": name, "seed": seed, **own, **common}
                 )
@@ -191,6 +206,7 @@ def table(options: Options) -> pd.DataFrame:
 
 def plot(found: pd.DataFrame, path: Path) -> None:
     """Coverage of every latent of every law, each seed a point."""
+    found = found[~found["latent"].isin(("beyond", "changed"))]
     grey = found[found["method"] == "evidence"]
     labels = list(dict.fromkeys(f"{r.law}, {r.latent}" for r in grey.itertuples()))
     held = grey.groupby(["law", "latent"])["cov90"].mean()
@@ -233,9 +249,13 @@ def main(options: Options) -> None:
     found.to_csv(options.out / "table.csv", index=False)
     columns = ["mae", "crps", "cov50", "cov90", "sse_median", "fit_s", "posterior_s"]
     means = found.groupby(["law", "method", "latent"], sort=False)[columns].mean()
-    lines = ["| law | method | latent | " + " | ".join(columns) + " |", "|" + " --- |" * 10]
+    best = means.xs("oracle", level="method")["crps"] if "oracle" in options.methods else None
+    means["over oracle"] = means["crps"] / best if best is not None else np.nan
+    names = [*means.index.names, *means.columns]
+    lines = ["| " + " | ".join(names) + " |", "|" + " --- |" * len(names)]
     for key, row in means.iterrows():
-        lines.append("| " + " | ".join([*key, *(f"{v:.3g}" for v in row)]) + " |")
+        cells = ("" if np.isnan(v) else f"{v:.3g}" for v in row)
+        lines.append("| " + " | ".join([*key, *cells]) + " |")
     (options.out / "table.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
     plot(found, options.out / "coverage.png")
 
