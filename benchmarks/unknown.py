@@ -5,8 +5,9 @@
 Every law of ``laws.py`` and ``laws_fields.py`` is fitted by ``hybrid-evidence``, all with the same
 defaults, on fresh simulations of each seed; nothing of the law is told but the physics it is about.
 Beside it stand the physics alone, with noise of any size, and an oracle that is told the law
-(``oracle.py``). ``beyond`` and ``changed`` are predictions where no data are (``ahead.py``). A result
-that is there already is not made again. Writes one JSON a fit, ``table.csv``, ``table.md`` and ``coverage.png``.
+(``oracle.py``). ``beyond`` and ``changed`` are predictions where no data are (``ahead.py``).
+What is there already is not made again. Writes one JSON a fit, ``table.csv``, ``table.md`` and
+``coverage.png``.
 """
 
 from __future__ import annotations
