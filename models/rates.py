@@ -6,7 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.autograd import forward_ad
 
+from groundvae.models.colours import dependence, sparse_rows
 from groundvae.models.dynamics import Dynamics
 from groundvae.models.greybox import GreyBox
 from groundvae.models.residuals.linear import LinearResidual
@@ -78,6 +80,9 @@ class Rates:
 
     def jacobians(self, times: Tensor, states: Tensor) -> tuple[Tensor, Tensor]:
         """By state, (step, n, d, d), and by physics latents and raw weights, (step, n, d, ...)."""
+        if self.system.on_grid:
+            own, by_latent = self._on_grid(times, states)
+            return own, torch.cat([by_latent, self._features(times, states)], -1)
         with torch.enable_grad():
             at = states.detach().requires_grad_()
             leaf = self.latents.detach().expand(len(states), *self.latents.shape)
@@ -85,6 +90,26 @@ class Rates:
             rate = self._field(values_of(self.model, leaf))(times, at)
         own, by_latent = rows_of(rate, [at, leaf])
         return own, torch.cat([by_latent, self._features(times, states.detach())], -1)
+
+    def _on_grid(self, times: Tensor, states: Tensor) -> tuple[Tensor, Tensor]:
+        """The same of a field: rows that share no point at once, and a pass for each latent."""
+        rate = self._field(values_of(self.model, self.latents))
+        middle = len(states) // 2
+        depends = dependence(rate, times[middle], states[middle])
+        with torch.enable_grad():
+            at = states.detach().requires_grad_()
+            own = sparse_rows(rate(times, at), at, depends)
+        columns = []
+        for place in range(self.latents.shape[-1]):
+            with forward_ad.dual_level():
+                towards = torch.zeros_like(self.latents)
+                towards[..., place] = 1.0
+                leaf = forward_ad.make_dual(self.latents.detach(), towards)
+                moved = self._field(values_of(self.model, leaf))(times, states)
+                tangent = forward_ad.unpack_dual(moved).tangent
+            columns.append(torch.zeros_like(states) if tangent is None else tangent)
+        stacked = torch.stack(columns, -1) if columns else states.new_zeros(*states.shape, 0)
+        return own, stacked
 
     def _features(self, times: Tensor, states: Tensor) -> Tensor:
         """``d rate / d weight`` of features of states: themselves, in the rows they act on."""
