@@ -50,10 +50,10 @@ def grouped(depends: Tensor) -> list[tuple[Tensor, Tensor]]:
             groups[place].append(row)
             taken[place] |= columns
     found = []
-    for rows in groups:
-        chosen = torch.tensor(rows, device=depends.device)
-        row, column = depends[chosen].nonzero(as_tuple=True)
-        found.append((chosen[row], column))
+    for group in groups:
+        chosen = torch.tensor(group, device=depends.device)
+        rows, seen = depends[chosen].nonzero(as_tuple=True)
+        found.append((chosen[rows], seen))
     return found
 
 
@@ -62,9 +62,9 @@ def sparse_rows(value: Tensor, leaf: Tensor, depends: Tensor) -> Tensor:
     found = leaf.new_zeros(*leaf.shape, leaf.shape[-1]).detach()
     if not value.requires_grad:
         return found
-    for rows, columns in grouped(depends):
+    for rows, seen in grouped(depends):
         some = value[..., rows.unique()].sum()
         (grad,) = torch.autograd.grad(some, leaf, retain_graph=True, allow_unused=True)
         if grad is not None:
-            found[..., rows, columns] = grad[..., columns]
+            found[..., rows, seen] = grad[..., seen]
     return found
