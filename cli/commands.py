@@ -138,6 +138,7 @@ class Fit:
     """Weights of penalties to change, such as ppc=0.001; 0 switches one off."""
     refuse_missing: Refuse = False
     device: Device = "cpu"
+    cluster: Cluster = "none"
     threads: int | None = None
     """Processor threads; default one, or a few where observations are large. The same numbers come
     back only under the same count."""

@@ -29,7 +29,8 @@ from groundvae.guides.catalogue import build_guide
 from groundvae.guides.options import guide_options
 from groundvae.guides.phase import Ending
 from groundvae.inference.checkpoint import Checkpoint
-from groundvae.inference.fit import apart, prepare
+from groundvae.inference.cluster import check_cluster
+from groundvae.inference.fit import apart, check_spread, prepare
 from groundvae.inference.interruption import stopped_by
 from groundvae.inference.keeping import fit_in, resume
 from groundvae.inference.plateau import told
@@ -71,14 +72,14 @@ def fit_and_save(asked: Fit) -> Run:
 
 def go_on(asked: Fit, folder: Path) -> Run:
     """The rest of a fit that was stopped."""
-    if asked != Fit(resume=folder):
-        raise InputError("--resume goes on as the fit was begun, expected no other option")
+    if asked != Fit(resume=folder, cluster=asked.cluster):
+        raise InputError("--resume goes on as the fit was begun, expected no option but --cluster")
     run, checkpoint = resume(folder)
     known = {k: checkpoint.values["begun"][k] for k in BEGUN}
     paths = {k: known[k] and Path(known[k]) for k in ("data", "root")}
     told = checkpoint.values["begun"]["reading"]
     reading = Reading(tuple(told["columns"]), told["window"])
-    begun = Fit(**known | paths, reading=reading)
+    begun = Fit(**known | paths, cluster=asked.cluster, reading=reading)
     check_device(begun.device)
     set_threads(begun.threads)
     train, valid, _ = load(begun, find_system(begun.system))
@@ -91,7 +92,9 @@ def check_first(asked: Fit, entry: Entry) -> None:
     check_device(asked.device)
     recipe = recipe_of(asked, entry)
     model = entry.build(asked.variant, swapped_priors(asked))
-    build_guide(recipe.guide, model, 1, guide_options(recipe.guide_options))
+    guide = build_guide(recipe.guide, model, 1, guide_options(recipe.guide_options))
+    check_cluster(asked.cluster)
+    check_spread(guide, asked.cluster, asked.device)
     build_loss(recipe.loss, recipe.weights)
 
 
@@ -159,6 +162,7 @@ def fit(
             train,
             valid,
             device=asked.device,
+            cluster=asked.cluster,
             report=report,
             begun=begun_with(asked),
             warn=note,

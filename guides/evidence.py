@@ -17,7 +17,7 @@ from torch import Tensor
 
 from groundvae.guides.follow import Part, carry, parts_of
 from groundvae.guides.gaussian import LinearGaussian
-from groundvae.guides.lifted import approach
+from groundvae.guides.lifted import approached
 from groundvae.guides.phase import Fitting
 from groundvae.guides.search import POINT, Search
 from groundvae.guides.state import State
@@ -48,7 +48,7 @@ class EvidenceRounds:
         self.history: list[float] = []
         self.done = False
         begin(self.search, self.parts)
-        approach(self.search, self.parts)
+        self.search.spread(approached)
 
     @property
     def parts(self) -> list[Part]:
@@ -112,8 +112,8 @@ class EvidenceRounds:
             return
         at = torch.zeros_like(self.search.at[rows])
         scores = [score[rows] for score in self.search.scores]
-        again = Search(self.model, scores, self.search.batch[rows], at)
-        approach(again, self.parts)
+        again = Search(self.model, scores, self.search.batch[rows], at, self.search.workers)
+        again.spread(approached)
         for _ in range(MOVES):
             again.move()
         better = again.alive & (again.linear().evidence > linear.evidence[rows])

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, ClassVar
 
 import pyro
@@ -19,6 +20,7 @@ from groundvae.guides.encoder import Encoder
 from groundvae.guides.phase import Fitting, Phase
 from groundvae.guides.population import Population
 from groundvae.guides.refinement import Walk
+from groundvae.guides.workers import Workers
 from groundvae.models.greybox import AUXILIARY, GreyBox
 from groundvae.models.latent import LatentSpec
 
@@ -45,6 +47,8 @@ class Guide(nn.Module):
     OPTIONS: ClassVar[tuple[str, ...]] = ()
     offers: ClassVar[frozenset[str]] = frozenset()
     reaches: ClassVar[bool] = False  # whether it answers beside a residual that reaches further
+    spreads: ClassVar[bool] = False  # whether its fit and what it examines go to several workers
+    workers: Workers | None = None  # in a fit, those who examine
     latents: LatentSpec
     auxiliary: int
 
@@ -86,6 +90,19 @@ class Guide(nn.Module):
     @abstractmethod
     def sites(self, latents: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The values of this guide's random sites that give ``latents``."""
+
+    @contextmanager
+    def computed_by(self, workers: Workers) -> Iterator[None]:
+        """In a fit: chunks of observations go to ``workers``, where it ``spreads``."""
+        self.workers = workers
+        try:
+            yield
+        finally:
+            del self.workers
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What a worker gets, who computes by itself."""
+        return {name: value for name, value in vars(self).items() if name != "workers"}
 
     def prepare(self, batch: Batch) -> None:
         """Take the scales of the data from the training batch, before the first step."""

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from groundvae.guides.follow import Part, follow, reown
+from groundvae.guides.follow import Part, follow, parts_of, reown
 from groundvae.guides.gaussian import LinearGaussian
 from groundvae.guides.search import Search
 from groundvae.models.path import Path, along, solved
@@ -43,6 +43,12 @@ def approach(search: Search, parts: Sequence[Part]) -> None:
         some = search.pick(left)
         follow(some, parts)
         search.put(some, left)
+
+
+def approached(search: Search) -> Search:
+    """The same search, moved by ``approach``."""
+    approach(search, parts_of(search.model))
+    return search
 
 
 @torch.no_grad()

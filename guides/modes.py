@@ -31,6 +31,7 @@ from groundvae.guides.phase import Fitting, Phase
 from groundvae.guides.pushposterior import PushPosterior
 from groundvae.guides.refinement import WIDENED, Walk
 from groundvae.guides.search import Search, starts
+from groundvae.guides.workers import HERE, chunks, in_order
 from groundvae.models.greybox import AUXILIARY, GreyBox
 from groundvae.models.latent import LatentSpec
 from groundvae.models.normalscore import CircleScore, NormalScore
@@ -52,6 +53,7 @@ class ModeGuide(ReadingGuide):
     """A normal about each observation's mode, in standard normal latents."""
 
     reaches = True
+    spreads = True
 
     def __init__(self, encoder: Encoder, spec: LatentSpec, auxiliary: int) -> None:
         super().__init__(encoder, spec, auxiliary)
@@ -80,7 +82,9 @@ class ModeGuide(ReadingGuide):
         at = starts(1 + WAVES[-1][-1], count, size, batch.x)[places]
         heading = self._heading(batch, places, at)
         at[:, self.circular] = 0.0
-        return Search(self._model[0], self.scores(batch.x, heading), batch, at)
+        return Search(
+            self._model[0], self.scores(batch.x, heading), batch, at, self.workers or HERE
+        )
 
     def _heading(self, batch: Batch, places: Tensor, at: Tensor) -> Tensor:
         """Angles (n, circle) where a search begins, opposite to which their circles are cut.
@@ -187,9 +191,10 @@ class ModeGuide(ReadingGuide):
     @torch.no_grad()
     def mode(self, batch: Batch) -> Mode:
         """Search a batch, some observations at a time."""
-        size = max(1, min(MOST, HELD // self._numbers(batch)))
-        rows = range(0, len(batch), size)
-        return Mode.join([self._mode(batch[i : i + size]) for i in rows])
+        most = max(1, min(MOST, HELD // self._numbers(batch)))
+        every = chunks(len(batch), most) if self.workers else torch.arange(len(batch)).split(most)
+        parts = [batch[rows] for rows in every]
+        return Mode.join(in_order(self.workers or HERE, self._mode, parts))
 
     def _numbers(self, batch: Batch) -> int:
         """Numbers of the Jacobian of one observation."""

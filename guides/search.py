@@ -7,15 +7,17 @@ counted. Source: Nocedal & Wright (2006), Numerical optimization, section 10.3.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from copy import copy
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from groundvae.data.batch import Batch
 from groundvae.guides.gaussian import LinearGaussian
+from groundvae.guides.workers import HERE, Workers, chunks, in_order, share
 from groundvae.models.greybox import GreyBox
 from groundvae.models.normalscore import NormalScore
 from groundvae.models.path import Linearization
@@ -23,6 +25,7 @@ from groundvae.models.sensitivity import linearize
 
 FIRST, EASIER, HARDER = 1e-2, 0.2, 6.0  # damping, and how it changes
 POINT = ("at", "mean", "jacobian", "alive")
+WORTH = 3_000_000  # numbers of a Jacobian, below which it is made sooner than sent for
 FAR = 8.0  # standard deviations of the prior beyond which no physics latent is searched
 
 
@@ -32,13 +35,14 @@ class Search:
 
     ``at`` (n, latent): normal scores of the physics, then ``z_aux``; ``mean`` (n, *event) and
     ``jacobian`` (n, value, latent) there; ``alive`` (n,): where the model is finite; ``damping``
-    (n,).
+    (n,). The model is asked in chunks, by ``workers``.
     """
 
     model: GreyBox
     scores: Sequence[NormalScore]
     batch: Batch
     at: Tensor
+    workers: Workers = HERE
 
     def __post_init__(self) -> None:
         self.damping = torch.full_like(self.at[:, 0], FIRST)
@@ -47,7 +51,12 @@ class Search:
     @torch.no_grad()
     def renew(self) -> None:
         """Ask the model again where it is: after its population has changed."""
-        self.take(linearize(self.model, self.scores, self.at, self.batch))
+        if self.at.numel() * self.batch.x[:1].numel() < WORTH:
+            self.take(linearize(self.model, self.scores, self.at, self.batch))
+            return
+        every = torch.arange(len(self.at)).split(share(len(self.at), self.workers))
+        tasks = [([score[i] for score in self.scores], self.at[i], self.batch[i]) for i in every]
+        self.take(Linearization.join(in_order(self.workers, partial(_near, self.model), tasks)))
 
     def take(self, found: Linearization) -> None:
         """The model near the points, as it was ``found``."""
@@ -73,7 +82,7 @@ class Search:
         """One step of each observation, kept where it is uphill; from ``linear`` where at hand."""
         here = self.linear() if linear is None else linear
         wanted = self.held(self.at + here.step(self.damping))
-        trial = Search(self.model, self.scores, self.batch, wanted)
+        trial = Search(self.model, self.scores, self.batch, wanted, self.workers)
         better = trial.alive & (trial._value() > self._value())
         better |= trial.alive & ~self.alive
         self._take(trial, better)
@@ -112,12 +121,25 @@ class Search:
             setattr(some, name, getattr(self, name)[rows].clone())
         return some
 
+    def spread(self, work: Callable[[Search], Search]) -> None:
+        """Put in place what ``work`` makes of chunks of the observations, by ``workers``."""
+        every = chunks(len(self.at))
+        some = [self.pick(rows) for rows in every]
+        for each in some:
+            each.workers = HERE
+        for rows, done in zip(every, in_order(self.workers, work, some), strict=True):
+            self.put(done, rows.to(self.at.device))
+
     def put(self, some: Search, rows: Tensor) -> None:
         """Put the points of ``some`` observations in their places, ``rows`` (m,)."""
         pairs = zip(self.scores, some.scores, strict=True)
         self.scores = [score.put(rows, other) for score, other in pairs]
         for name in (*POINT, "damping"):
             getattr(self, name)[rows] = getattr(some, name)
+
+
+def _near(model: GreyBox, asked: tuple[Sequence[NormalScore], Tensor, Batch]) -> Linearization:
+    return linearize(model, *asked)
 
 
 def _kept(value: Tensor, alive: Tensor) -> Tensor:

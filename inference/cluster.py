@@ -13,11 +13,13 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import islice
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 
 from groundvae.data.errors import InputError
+from groundvae.guides.workers import HERE, Workers
+from groundvae.models.ownfile import loaded
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -34,26 +36,19 @@ R = TypeVar("R")
 _ALONE = threading.Lock()
 
 
-class Workers(Protocol):
-    """What does the parts."""
-
-    def map(self, function: Callable[[T], R], tasks: Iterable[T]) -> Iterator[R]:
-        """What ``function`` gives of each task, in the order in which they are done."""
-
-
-class Here:
-    """The process that asks."""
-
-    def map(self, function: Callable[[T], R], tasks: Iterable[T]) -> Iterator[R]:
-        """One after the other."""
-        return map(function, tasks)
-
-
 class Cluster:
-    """Workers of a Dask cluster; tasks are made when somebody is there to do them."""
+    """Workers of a Dask cluster; tasks are made when somebody is there to do them.
+
+    ``count``: of the workers that were there first; one that is lost changes no chunk.
+    """
 
     def __init__(self, client: Client) -> None:
         self.client = client
+        self.count = self._there()
+        if own := loaded():
+            from groundvae.inference.ownfiles import OwnFiles
+
+            client.register_plugin(OwnFiles(own))
 
     def map(self, function: Callable[[T], R], tasks: Iterable[T]) -> Iterator[R]:
         """As they are done.
@@ -82,7 +77,10 @@ class Cluster:
         return self.client.submit(alone, function, task, pure=False)
 
     def _ahead(self) -> int:
-        return AHEAD * max(1, len(self.client.nthreads()))
+        return AHEAD * self._there()
+
+    def _there(self) -> int:
+        return max(1, len(self.client.nthreads()))
 
 
 def alone(function: Callable[[T], R], task: T) -> R:
@@ -112,7 +110,7 @@ def workers(where: str) -> Iterator[Workers]:
     """
     check_cluster(where)
     if where == NONE:
-        yield Here()
+        yield HERE
         return
     from distributed import Client, LocalCluster
 

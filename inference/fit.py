@@ -12,11 +12,14 @@ from pyro.distributions import TorchDistribution
 
 from groundvae.data.batch import Batch
 from groundvae.data.dataset import Dataset
+from groundvae.data.errors import InputError
 from groundvae.data.likeness import describe
 from groundvae.data.units import check_units
 from groundvae.guides.catalogue import GUIDES, GuideFactory
+from groundvae.guides.guide import Guide
 from groundvae.guides.phase import Ending
 from groundvae.inference.checkpoint import Checkpoints
+from groundvae.inference.cluster import NONE, workers
 from groundvae.inference.notebook import bars
 from groundvae.inference.optimize import Report, optimize
 from groundvae.inference.outofdistribution import learn_reference
@@ -45,6 +48,7 @@ def fit(
     seed: int | None = None,
     trained_on: str = "",
     device: str = "cpu",
+    cluster: str = NONE,
     report: Report | None = None,
     folder: Path | str | None = None,
     resume: bool = False,
@@ -64,6 +68,8 @@ def fit(
         seed: of parameters, batches and draws, in place of the recipe's.
         trained_on: what the data are, for reports.
         device: where it is fitted, ``cpu`` or ``cuda``; the run comes back to the processor.
+        cluster: who searches, in a fit by evidence: ``none``, ``local:N`` or
+            ``tcp://HOST:PORT``, see ``inference.cluster.workers``.
         report: called after every validation; in a notebook bars are shown where none is given.
         folder: where the run is saved, with checkpoints on the way; nowhere if none is given.
         resume: go on from the checkpoint in ``folder``, where the same fit left one there.
@@ -86,7 +92,8 @@ def fit(
         seed=seed,
         trained_on=trained_on,
     )
-    how: dict[str, Any] = {"device": device, "penalties": penalties, "report": report or bars()}
+    where = {"device": device, "cluster": cluster}
+    how: dict[str, Any] = {**where, "penalties": penalties, "report": report or bars()}
     if folder is None:
         return execute(run, train, held, **how)
     from groundvae.inference.keeping import keep  # which fits by ``execute``
@@ -152,11 +159,47 @@ def execute(
     valid: Dataset,
     *,
     device: str = "cpu",
+    cluster: str = NONE,
     penalties: Mapping[str, Penalty] | None = None,
     report: Report | None = None,
     checkpoints: Checkpoints | None = None,
 ) -> Run:
-    """Fit an unfitted run in place, and learn what is ordinary where the fit did not diverge."""
+    """Fit an unfitted run in place, and learn what is ordinary where the fit did not diverge.
+
+    Raises:
+        InputError: on a ``cluster``, a fit that is not by evidence, or one on a card.
+
+    """
+    check_spread(run.guide, cluster, device)
+    with workers(cluster) as group, run.guide.computed_by(group):
+        return _execute(run, train, valid, device, penalties, report, checkpoints)
+
+
+def check_spread(guide: Guide, cluster: str, device: str) -> None:
+    """Refuse a ``cluster`` for a fit that does not go to several workers.
+
+    Raises:
+        InputError: it is one of gradients, or on a card.
+
+    """
+    if cluster != NONE and not guide.spreads:
+        raise InputError(
+            f"--cluster is {cluster!r}, but this fit takes one gradient step after the other, "
+            "expected a fit by evidence (a variant or guide of modes, see `list`), or none"
+        )
+    if cluster != NONE and device != "cpu":
+        raise InputError(f"--cluster is {cluster!r}, expected no --device {device} beside it")
+
+
+def _execute(
+    run: Run,
+    train: Dataset,
+    valid: Dataset,
+    device: str,
+    penalties: Mapping[str, Penalty] | None,
+    report: Report | None,
+    checkpoints: Checkpoints | None,
+) -> Run:
     train, valid = (part.declare(run.model.system.inputs) for part in (train, valid))
     both = torch.nn.ModuleList([run.model, run.guide]).to(device)
     fitted, held = run.batch(train), run.batch(valid)

@@ -13,6 +13,7 @@ from groundvae.data.dataset import Dataset
 from groundvae.data.errors import InputError
 from groundvae.guides.phase import Ending
 from groundvae.inference.checkpoint import FILE, Checkpoint, Checkpoints
+from groundvae.inference.cluster import NONE
 from groundvae.inference.course import Report
 from groundvae.inference.fit import execute
 from groundvae.inference.folder import alone_in, write_somewhere
@@ -65,6 +66,7 @@ def fit_in(
     valid: Dataset,
     *,
     device: str = "cpu",
+    cluster: str = NONE,
     penalties: Mapping[str, Penalty] | None = None,
     report: Report | None = None,
     begun: Mapping[str, Any] | None = None,
@@ -94,6 +96,7 @@ def fit_in(
             train,
             valid,
             device=device,
+            cluster=cluster,
             penalties=penalties,
             report=report,
             checkpoints=checkpoints,
@@ -127,6 +130,7 @@ def keep(
     *,
     resume: bool,
     device: str = "cpu",
+    cluster: str = NONE,
     penalties: Mapping[str, Penalty] | None = None,
     report: Report | None = None,
 ) -> Run:
@@ -149,6 +153,7 @@ def keep(
         train,
         valid,
         device=device,
+        cluster=cluster,
         penalties=penalties,
         report=report,
         resumed=checkpoint,

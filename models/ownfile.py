@@ -18,6 +18,7 @@ from groundvae.models.place import line_of
 from groundvae.models.system import System
 from groundvae.models.systems import SYSTEMS
 
+PREFIX = "groundvae_file_"  # of the modules
 CHOICE = ":"  # between a file and the name of one of its systems
 
 
@@ -66,7 +67,7 @@ def load(path: Path) -> ModuleType:
     """The file as a module; the same module for the same content."""
     if not path.is_file():
         raise InputError(f"{path}: no such file, expected a Python file that declares a system")
-    name = f"groundvae_file_{path.stem}_{digest(path)[:12]}"
+    name = f"{PREFIX}{path.stem}_{digest(path)[:12]}"
     if name in sys.modules:
         return sys.modules[name]
     spec = importlib.util.spec_from_file_location(name, path.resolve())
@@ -85,6 +86,12 @@ def load(path: Path) -> ModuleType:
         told = str(error) if isinstance(error, InputError) else f"{kind}: {error}"
         raise InputError(place + told) from error
     return module
+
+
+def loaded() -> list[Path]:
+    """The files that were read so far, and are still there."""
+    own = [module.__file__ for name, module in sys.modules.items() if name.startswith(PREFIX)]
+    return [Path(file) for file in own if file is not None and Path(file).is_file()]
 
 
 def digest(path: Path) -> str:

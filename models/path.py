@@ -38,6 +38,13 @@ class Linearization:
     mean: Tensor
     jacobian: Tensor
 
+    @classmethod
+    def join(cls, parts: Sequence[Linearization]) -> Linearization:
+        """That of the observations of all ``parts``."""
+        if len(parts) == 1:
+            return parts[0]
+        return cls(*(torch.cat([getattr(p, k) for p in parts]) for k in ("mean", "jacobian")))
+
 
 @dataclass(frozen=True)
 class Path:
