@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ from groundvae.data.unusable import usable
 from groundvae.guides.catalogue import build_guide
 from groundvae.guides.options import guide_options
 from groundvae.guides.phase import Ending
-from groundvae.inference.checkpoint import Checkpoint
+from groundvae.inference.checkpoint import FILE, Checkpoint
 from groundvae.inference.cluster import check_cluster
 from groundvae.inference.fit import apart, check_spread, prepare
 from groundvae.inference.interruption import stopped_by
@@ -155,7 +156,7 @@ def fit(
     resumed: Checkpoint | None = None,
 ) -> Run:
     """Fit a run, kept in its folder, with progress on stderr; then say how it ended."""
-    with reporting(err) as report:
+    with reporting(err) as report, resumable(folder):
         place = fit_in(
             folder,
             run,
@@ -180,6 +181,17 @@ def fit(
     if plateau := told(run, valid):
         note(f"WARNING: {plateau}")
     return run
+
+
+@contextmanager
+def resumable(folder: Path) -> Iterator[None]:
+    """Say how to go on where a fit is stopped inside, between its steps or after them."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if (folder / FILE).is_file():
+            note(f"fit --resume {folder} goes on from there")
+        raise
 
 
 def check_converged(run: Run, folder: Path) -> Run:

@@ -42,13 +42,12 @@ class Cluster:
     ``count``: of the workers that were there first; one that is lost changes no chunk.
     """
 
-    def __init__(self, client: Client) -> None:
-        self.client = client
-        self.count = self._there()
-        if own := loaded():
-            from groundvae.inference.ownfiles import OwnFiles
+    def __init__(self, client: Client, *, local: bool = False) -> None:
+        from groundvae.inference.beginning import Beginning
 
-            client.register_plugin(OwnFiles(own))
+        self.client = client
+        client.register_plugin(Beginning(loaded(), local=local))
+        self.count = self._there()
 
     def map(self, function: Callable[[T], R], tasks: Iterable[T]) -> Iterator[R]:
         """As they are done.
@@ -114,7 +113,8 @@ def workers(where: str) -> Iterator[Workers]:
         return
     from distributed import Client, LocalCluster
 
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)
+    for name in ("distributed", "tornado", "asyncio"):  # of workers that end; tasks tell by result
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     if local := LOCAL.fullmatch(where):
         with (
             LocalCluster(
@@ -126,7 +126,7 @@ def workers(where: str) -> Iterator[Workers]:
             ) as cluster,
             Client(cluster) as client,
         ):
-            yield Cluster(client)
+            yield Cluster(client, local=True)
         return
     try:
         client = Client(where, timeout=TIMEOUT)

@@ -60,17 +60,15 @@ def fit(
         data: what was observed.
         valid: to validate on; a fifth of the data where none are given, or of a few all.
         variant: of a system that is given by name.
-        recipe: objective, penalties, guide and options; the variant's usual one, or of a model
-            that of its first residual, where none is given.
+        recipe: objective, penalties, guide, options; the variant's, or that of the first residual.
         guide: by name or as a factory, in place of the recipe's.
         priors: to swap, by the name of their latent.
         penalties: of one's own, by name; their weights are the recipe's, or 1.
         seed: of parameters, batches and draws, in place of the recipe's.
         trained_on: what the data are, for reports.
         device: where it is fitted, ``cpu`` or ``cuda``; the run comes back to the processor.
-        cluster: who searches, in a fit by evidence: ``none``, ``local:N`` or
-            ``tcp://HOST:PORT``, see ``inference.cluster.workers``.
-        report: called after every validation; in a notebook bars are shown where none is given.
+        cluster: who searches, in a fit by evidence; see ``inference.cluster.workers``.
+        report: called after every validation; in a notebook bars are shown by themselves.
         folder: where the run is saved, with checkpoints on the way; nowhere if none is given.
         resume: go on from the checkpoint in ``folder``, where the same fit left one there.
 
@@ -82,18 +80,10 @@ def fit(
 
     """
     train, held = (data, valid) if valid is not None else apart(data)
-    run = prepare(
-        model,
-        train,
-        variant=variant,
-        recipe=recipe,
-        guide=guide,
-        priors=priors,
-        seed=seed,
-        trained_on=trained_on,
-    )
-    where = {"device": device, "cluster": cluster}
-    how: dict[str, Any] = {**where, "penalties": penalties, "report": report or bars()}
+    own: dict[str, Any] = {"recipe": recipe, "guide": guide, "priors": priors, "seed": seed}
+    run = prepare(model, train, variant=variant, trained_on=trained_on, **own)
+    how: dict[str, Any] = {"device": device, "cluster": cluster, "penalties": penalties}
+    how |= {"report": report or bars()}
     if folder is None:
         return execute(run, train, held, **how)
     from groundvae.inference.keeping import keep  # which fits by ``execute``

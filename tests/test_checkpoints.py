@@ -182,6 +182,25 @@ def test_a_signal_saves_and_says_so_and_the_fit_goes_on(
     assert not (out / FILE).exists()
 
 
+def test_one_that_is_stopped_after_its_last_step_goes_on(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole, out = tmp_path / "whole", tmp_path / "run"
+    few = ("--steps", "2", "--sleep", "0", "--calibrate", "0")
+
+    def stopped(run: Run, batch: Batch) -> None:
+        signal.raise_signal(signal.SIGTERM)
+
+    assert main(command(data, whole, *few)) == 0
+    with monkeypatch.context() as patch:
+        patch.setattr("groundvae.inference.fit.learn_population", stopped)
+        assert main(command(data, out, *few)) == 143
+    assert f"fit --resume {out} goes on from there" in capsys.readouterr().err
+    assert main(["fit", "--resume", str(out)]) == 0
+    for name in ("weights.safetensors", "population.safetensors"):
+        assert (out / name).read_bytes() == (whole / name).read_bytes()
+
+
 def test_python_keeps_a_fit_in_a_folder_and_goes_on_with_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -242,7 +261,7 @@ def test_what_cannot_be_resumed_is_told(
     assert "holds no checkpoint" in capsys.readouterr().err
     assert not (tmp_path / "none").exists()
     assert main(["fit", "pendulum", "--resume", str(tmp_path)]) == 2
-    assert "no other option" in capsys.readouterr().err
+    assert "expected no option but --cluster" in capsys.readouterr().err
     (tmp_path / FILE).write_bytes(b"nothing")
     assert main(["fit", "--resume", str(tmp_path)]) == 2
     assert "its checkpoint is damaged" in capsys.readouterr().err
