@@ -3,10 +3,13 @@
     python benchmarks/cluster.py RUN --sizes 1000 10000 --clusters none local:2
     python benchmarks/cluster.py RUN --sizes 10000 --clusters local:2 --kill
     python benchmarks/cluster.py --sweep --clusters none local:2
+    python benchmarks/cluster.py --fit pendulum --clusters none local:2
 
-RUN is any run of the pendulum. Every row is a process of its own, its start included; the slope
-over sizes, without the start, is printed below. The last column is a hash of all bytes written:
-whoever does the work, it is the same.
+RUN is any run of the pendulum. Every row is a process of its own, its start included. What one
+block takes is printed as the start, and for each size what an observation takes beyond it, in
+seconds of the clock, relative to the smallest size: 1 is linear. The last column is a hash of all
+bytes written: whoever does the work, it is the same. Paths are of at most 10,000 different
+pendulums, each series with noise of its own.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -26,6 +30,7 @@ import numpy as np
 import psutil
 
 PROGRAM = [sys.executable, str(Path(__file__).resolve().parents[1] / "run.py")]
+PATHS, NOISE = 10_000, 0.01  # different paths; rad, of each series that repeats one of them
 SWEEP = ["--variants", "physics-only", "--seeds", *map(str, range(8)), "--steps"]
 
 
@@ -71,31 +76,49 @@ def digest(store: Path) -> str:
     return found.hexdigest()
 
 
+def simulated(size: int, folder: Path) -> Path:
+    """A file of so many series."""
+    data, some = folder / f"{size}.npz", folder / "some.npz"
+    if size <= PATHS or not some.is_file():
+        command = ["simulate", "pendulum", "--n", str(min(size, PATHS))]
+        command += ["--out", str(data if size <= PATHS else some)]
+        subprocess.run([*PROGRAM, *command], check=True, stdout=subprocess.DEVNULL)
+    if size > PATHS:
+        paths, rng = np.load(some), np.random.default_rng(size)
+        x = np.resize(paths["x"], (size, paths["x"].shape[1]))
+        noise = NOISE * rng.standard_normal(x.shape, dtype=np.float32)
+        np.savez(data, x=x + noise, t=paths["t"])
+    return data
+
+
 def posteriors(asked: argparse.Namespace, folder: Path) -> None:
-    """Rows of sizes and clusters, and the slope of each cluster."""
+    """Rows of sizes and clusters, and what an observation of each takes beyond the start."""
+    sizes = [asked.block, *asked.sizes]
+    files = {size: simulated(size, folder) for size in sizes}
     for cluster in asked.clusters:
         rows = []
-        for size in asked.sizes:
-            data, out = folder / f"{size}.npz", folder / f"{size}-{len(rows)}-{cluster[:5]}.zarr"
-            if not data.is_file():
-                subprocess.run(
-                    [*PROGRAM, "simulate", "pendulum", "--n", str(size), "--out", str(data)],
-                    check=True,
-                    stdout=subprocess.DEVNULL,
-                )
+        for size in sizes:
+            data, out = files[size], folder / f"{size}-{cluster[:5]}.zarr"
             command = ["posterior", asked.run, "--data", str(data), "--out", str(out)]
             command += ["--draws", str(asked.draws), "--block", str(asked.block)]
             command += ["--predictive-draws", str(asked.predictive_draws), "--cluster", cluster]
-            row = timed(command, kill=asked.kill and cluster != "none")
+            row = timed(command, kill=asked.kill and cluster != "none" and size > asked.block)
             rows.append(row)
             print(
                 f"{size:>8} {cluster:>8}  {row.seconds:8.1f} s  {row.processor:8.1f} s of processor"
                 f"  {row.memory:6.0f} MB  {digest(out)[:12]}",
                 flush=True,
             )
-        if len(rows) > 1:
-            per = np.polyfit(asked.sizes, [row.processor for row in rows], 1)[0]
-            print(f"{cluster}: {1000 * per:.3g} ms of processor an observation")
+            shutil.rmtree(out)
+        beyond = [(n - asked.block, row) for n, row in zip(sizes, rows, strict=True)][1:]
+        each = [(row.seconds - rows[0].seconds) / n for n, row in beyond]
+        of_processor = [(row.processor - rows[0].processor) / n for n, row in beyond]
+        print(
+            f"{cluster}: start {rows[0].seconds:.1f} s; beyond it an observation takes (ms) "
+            f"{', '.join(f'{1000 * t:.3g}' for t in each)}, relative to the first "
+            f"{', '.join(f'{t / each[0]:.3f}' for t in each)}; of processor (ms) "
+            f"{', '.join(f'{1000 * t:.3g}' for t in of_processor)}"
+        )
 
 
 def sweeps(asked: argparse.Namespace, folder: Path) -> None:
@@ -110,6 +133,19 @@ def sweeps(asked: argparse.Namespace, folder: Path) -> None:
         )
 
 
+def fits(asked: argparse.Namespace, folder: Path) -> None:
+    """A fit by evidence on each cluster; the hash is of what was learned."""
+    for cluster in asked.clusters:
+        out = folder / f"fit-{cluster.replace(':', '-')}"
+        row = timed(["fit", asked.fit, "--threads", "1", "--out", str(out), "--cluster", cluster])
+        learned = hashlib.sha256((out / "weights.safetensors").read_bytes()).hexdigest()
+        print(
+            f"fit {asked.fit} {cluster:>8}  {row.seconds:8.1f} s  {row.processor:8.1f} s of "
+            f"processor  {learned[:12]}",
+            flush=True,
+        )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run", nargs="?", default="")
@@ -120,10 +156,11 @@ def main() -> None:
     parser.add_argument("--block", type=int, default=500)
     parser.add_argument("--kill", action="store_true")
     parser.add_argument("--sweep", action="store_true")
+    parser.add_argument("--fit", default="", help="a system whose default is fitted by evidence")
     parser.add_argument("--steps", type=int, default=400, help="of each cell of a sweep")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        (sweeps if asked.sweep else posteriors)(asked, Path(folder))
+        (fits if asked.fit else sweeps if asked.sweep else posteriors)(asked, Path(folder))
 
 
 if __name__ == "__main__":

@@ -174,7 +174,7 @@ def measure(asked: Compare, shared: Shared, cell: Cell) -> tuple[Cell, Row]:
         command = command_of(asked, cell)
         folder = asked.out / f"{cell.folder}_{shared.digest_of_fit(command)[:12]}"
         cache = folder / "cell.json"
-        run = _fitted(replace(command, out=folder), folder)
+        run = _fitted(replace(command, out=folder), folder, shared)
         if not cache.is_file():
             with replacing(cache) as temporary:
                 text = json.dumps(_metrics(run, shared.splits.test, asked.device), indent=2) + "\n"
@@ -210,13 +210,13 @@ def command_of(asked: Compare, cell: Cell) -> Fit:
     )
 
 
-def _fitted(command: Fit, folder: Path) -> Run:
+def _fitted(command: Fit, folder: Path, shared: Shared) -> Run:
     """The run of a cell: as it is, or gone on with, or fitted."""
     if (folder / CHECKPOINT).is_file():
-        return fit_and_save(Fit(resume=folder))
+        return fit_and_save(Fit(resume=folder), shared.splits)
     if (folder / "config.json").is_file():
         return check_converged(load_run(folder), folder)
-    return fit_and_save(command)
+    return fit_and_save(command, shared.splits)
 
 
 def write_tables(rows: Sequence[Row], folder: Path) -> None:

@@ -16,6 +16,7 @@ from groundvae.cli.console import err, note, say, set_threads
 from groundvae.cli.device import check_device
 from groundvae.cli.progress import reporting
 from groundvae.cli.source import (
+    SimulatedSplits,
     assigned,
     default_splits,
     once,
@@ -25,6 +26,7 @@ from groundvae.cli.source import (
 from groundvae.cli.usual import tuned
 from groundvae.data.dataset import Dataset
 from groundvae.data.errors import InputError
+from groundvae.data.root import Splits
 from groundvae.data.unusable import usable
 from groundvae.guides.catalogue import build_guide
 from groundvae.guides.options import guide_options
@@ -52,17 +54,20 @@ def run(asked: Fit) -> None:
     fit_and_save(asked)
 
 
-def fit_and_save(asked: Fit) -> Run:
-    """Fit and save; the run stands in its folder even if this raises."""
+def fit_and_save(asked: Fit, splits: Splits | SimulatedSplits | None = None) -> Run:
+    """Fit and save; the run stands in its folder even if this raises.
+
+    ``splits``: the system's own data, where they are at hand.
+    """
     if asked.resume is not None:
-        return go_on(asked, asked.resume)
+        return go_on(asked, asked.resume, splits)
     if not asked.system:
         raise InputError("SYSTEM is missing, expected its name (see `list`) or --resume RUN")
     entry = find_system(asked.system)
     folder = asked.out or Path("runs") / asked.system
     check_folder(folder, overwrite=asked.overwrite)
     check_first(asked, entry)
-    train, valid, source = load(asked, entry)
+    train, valid, source = load(asked, entry, splits)
     threads = set_threads(asked.threads, train.x[0].size)
     run = unfitted(asked, entry, train, source)
     what = f"{asked.system} ({run.config.variant}, {run.config.how.guide})"
@@ -71,7 +76,7 @@ def fit_and_save(asked: Fit) -> Run:
     return fit(replace(asked, threads=torch.get_num_threads()), run, train, valid, folder)
 
 
-def go_on(asked: Fit, folder: Path) -> Run:
+def go_on(asked: Fit, folder: Path, splits: Splits | SimulatedSplits | None = None) -> Run:
     """The rest of a fit that was stopped."""
     if asked != Fit(resume=folder, cluster=asked.cluster):
         raise InputError("--resume goes on as the fit was begun, expected no option but --cluster")
@@ -83,7 +88,7 @@ def go_on(asked: Fit, folder: Path) -> Run:
     begun = Fit(**known | paths, cluster=asked.cluster, reading=reading)
     check_device(begun.device)
     set_threads(begun.threads)
-    train, valid, _ = load(begun, find_system(begun.system))
+    train, valid, _ = load(begun, find_system(begun.system), splits)
     note(f"going on with {folder} at step {checkpoint.values['fit']['steps']}")
     return fit(begun, run, train, valid, folder, checkpoint)
 
@@ -118,10 +123,12 @@ def swapped_priors(asked: Fit) -> dict[str, TorchDistribution]:
     return parse_priors(written | assigned("--prior", asked.prior))
 
 
-def load(asked: Fit, entry: Entry) -> tuple[Dataset, Dataset, str]:
+def load(
+    asked: Fit, entry: Entry, splits: Splits | SimulatedSplits | None = None
+) -> tuple[Dataset, Dataset, str]:
     """Training and validation data, and where they come from."""
     if asked.data is None:
-        splits = default_splits(entry, asked.root)
+        splits = splits or default_splits(entry, asked.root)
         return splits.train, splits.valid, splits.source
     data = read_data(asked.data, entry, asked.reading, refuse_missing=asked.refuse_missing)
     train, valid = apart(data.subset(usable(data)))

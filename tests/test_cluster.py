@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import csv
 import os
+import shutil
 import signal
 import threading
 import time
+from collections import namedtuple
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -16,7 +18,8 @@ import pytest
 import torch
 import xarray as xr
 
-from groundvae.cli import compare
+from groundvae.cli import compare, diagnose
+from groundvae.cli.commands import Diagnose
 from groundvae.cli.main import main
 from groundvae.cli.source import FileRows, read_data
 from groundvae.data.errors import InputError
@@ -32,6 +35,7 @@ from groundvae.models.ownfile import find_system
 from .conftest import Tiny
 
 distributed = pytest.importorskip("distributed")
+dask = pytest.importorskip("dask")
 pytest.importorskip("zarr")
 from groundvae.inference.store import Store, read_store  # noqa: E402
 
@@ -179,6 +183,69 @@ def test_commands_take_a_cluster(
     one, other = az.from_netcdf(alone_), az.from_netcdf(many)
     for group in ("posterior", "posterior_predictive", "constant_data"):
         xr.testing.assert_allclose(one[group], other[group], rtol=1e-4)
+
+
+def test_posterior_and_diagnose_take_a_cluster(
+    tiny: Tiny, cluster: distributed.LocalCluster, tmp_path: Path
+) -> None:
+    where, out = cluster.scheduler_address, tmp_path / "many.nc"
+    command = ["posterior", str(tiny.run), "--data", str(tiny.data), "--out", str(out)]
+    command += ["--draws", "8", "--predictive-draws", "4", "--block", "10"]
+    assert main([*command, "--cluster", where]) == 0
+    data = read_data(tiny.data, find_system("pendulum"))
+    diagnosed = [
+        diagnose.drawn(Diagnose(tiny.run, cluster=who, options=OPTIONS), load_run(tiny.run), data)
+        for who in ("none", where)
+    ]
+    for group in ("posterior", "posterior_predictive", "log_likelihood"):
+        for found in (az.from_netcdf(out), diagnosed[1]):
+            xr.testing.assert_allclose(found[group], diagnosed[0][group], rtol=1e-4)
+
+
+def test_a_disk_that_is_too_small_is_told_before_the_work(
+    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room = namedtuple("room", "total used free")(10**6, 10**6 - 1000, 1000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: room)
+    drawn: list[int] = []
+    with pytest.raises(InputError, match="1e-06 GB are free, expected fewer --draws"):
+        posterior_to_zarr(
+            tiny.run,
+            forty(tiny),
+            tmp_path / "out.zarr",
+            OPTIONS,
+            progress=lambda done, _: drawn.append(done),
+        )
+    assert not drawn
+    assert not (tmp_path / "out.zarr").exists()
+
+
+def test_workers_of_this_machine_leave_a_terminal_s_signals_to_who_asks() -> None:
+    """Ctrl-C reaches every process of a terminal: workers that ended by it left a fit waiting."""
+    with workers("local:1") as group:
+        assert group.count == 1
+        (found,) = group.map(handlers, [("SIGINT", "SIGHUP", "SIGTERM")])
+    assert found[:2] == [signal.SIG_IGN, signal.SIG_IGN]
+    assert found[2] != signal.SIG_IGN
+
+
+def handlers(names: tuple[str, ...]) -> list[object]:
+    return [signal.getsignal(getattr(signal, name)) for name in names]
+
+
+@pytest.mark.slow
+def test_a_part_that_no_worker_survives_is_one_sentence() -> None:
+    with (
+        dask.config.set({"distributed.scheduler.allowed-failures": 0}),
+        workers("local:1") as group,
+        pytest.raises(InputError, match="ended one worker after the other, expected more memory"),
+    ):
+        list(group.map(end, [1]))
+
+
+def end(code: int) -> None:
+    """As the system does to a process that takes too much memory."""
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 @pytest.mark.slow
