@@ -121,7 +121,7 @@ def workers(where: str) -> Iterator[Workers]:
                 n_workers=int(local[1]),
                 threads_per_worker=1,
                 processes=True,
-                dashboard_address=None,
+                dashboard_address="127.0.0.1:0",  # any port that is free
                 silence_logs=logging.CRITICAL,
             ) as cluster,
             Client(cluster) as client,
