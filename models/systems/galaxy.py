@@ -1,19 +1,19 @@
-"""Images of galaxies: an exponential disc is known, a residual paints the rest.
+"""Images of galaxies: an exponential disc and a bulge are known, a residual paints the rest.
 
-``image = sky + colour * (disc + bulge) + painting``, moved by an offset; half a turn is none.
+``image = sky + colour * (disc + bulge, through the air) + painting``, moved by an offset; half a
+turn is none.
 Source: Takeishi & Kalousis (2021), section 4.3.
 """
 
 from __future__ import annotations
 
 import torch
-from pyro.distributions import Uniform
+from pyro.distributions import Normal, Uniform
 from torch import Tensor, nn
 from torch.distributions import constraints
 
 from groundvae.data import galaxy as data
 from groundvae.data.batch import Batch
-from groundvae.models.bulge import Bulge
 from groundvae.models.catalogue import Variant, enter
 from groundvae.models.function import Function, Nothing
 from groundvae.models.greybox import GreyBox
@@ -24,11 +24,13 @@ from groundvae.models.residuals import FreeImage, FreeProfile, Offset, Painting,
 from groundvae.models.symmetry import turn_and_flip
 from groundvae.models.system import System
 from groundvae.models.values import Values
-from groundvae.physics.galaxy import PERIOD, disc
+from groundvae.physics.galaxy import PERIOD, blurred, bulge, disc
+
+SEEING = 0.5  # pixels of 1.2 arcsec: SDSS sees stars about 1.4 arcsec wide (at half maximum)
 
 
 class Galaxy(Function):
-    """An exponential disc under a bulge, of one colour on a sky of one level; all are learned."""
+    """A disc and its bulge of one colour, on a sky of one level, ``seeing`` pixels blurred."""
 
     axes = ("row", "column", "band")
     coordinates = {"up": "row", "right": "column"}
@@ -60,17 +62,24 @@ class Galaxy(Function):
         support=constraints.interval(0.0, PERIOD),
         period=PERIOD,
     )
+    bulge = Latent(
+        Normal(0.1, 0.2),
+        unit="1",
+        meaning="central light of a round bulge over the disc's; below 0 for darker cores",
+    )
 
-    def __init__(self) -> None:
+    def __init__(self, *, seeing: float = SEEING) -> None:
         super().__init__()
+        self.seeing = torch.tensor(seeing)
         self.level = nn.Parameter(torch.zeros(len(data.BANDS)))
+        self.log_size = nn.Parameter(torch.tensor(-1.4))  # of bulges, semi-axes
         self.log_colour = nn.Parameter(torch.zeros(len(data.BANDS)))
-        self.bulge = Bulge()
 
     def predict(self, z: Values, inputs: Values) -> Tensor:
         at = torch.stack(torch.broadcast_tensors(inputs.right, inputs.up))
         light = disc(at, z.intensity, z.semi_axis, z.ellipticity, z.position_angle)
-        light = light + self.bulge(at, z.intensity, z.semi_axis)
+        light = light + bulge(at, z.bulge * z.intensity, self.log_size.exp() * z.semi_axis)
+        light = blurred(light.squeeze(-1), self.seeing.to(light)).unsqueeze(-1)
         colour = len(data.BANDS) * torch.softmax(self.log_colour, -1)
         return self.level + colour * light
 
