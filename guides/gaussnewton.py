@@ -28,6 +28,7 @@ REACH = 6.0  # longest step of any latent, likewise
 CHANCE = 3.0  # standard deviations of a mean square that noise alone may reach
 DAMPING = 0.3  # at first, in units of the start's precision
 LEAST_SHARE = 1e-13  # of the whole precision, that any direction has: digits end there
+FARTHEST = 3.0  # of the start's scale or of unconstrained units, that the prior moves a latent
 LEAST_OWN = 1e-9  # of its own variance, that a score has beside others
 LEAST = 1e-3  # prior precision that a latent has at least, where its prior is not log-concave
 
@@ -36,9 +37,8 @@ LEAST = 1e-3  # prior precision that a latent has at least, where its prior is n
 class Mode:
     """Where Gauss-Newton ended, for n observations of L latents.
 
-    ``centre`` (n, L), unconstrained, or the posterior's where samples are counted as independent;
-    ``factor`` (n, L, L), the Cholesky factor of the inverse
-    curvature there, in which data further off than the noise count for less; ``misfit`` (n, 2),
+    ``centre`` (n, L), unconstrained, moved from there to the posterior's middle where samples are
+    counted as independent; ``factor`` (n, L, L), the Cholesky factor of the inverse curvature there, in which data further off than the noise count for less; ``misfit`` (n, 2),
     mean square of the whitened residual at the start and at the end; ``fitted`` (n,), how many
     of the L numbers the data determine rather than the prior; ``samples`` (n,), how many data
     there are; ``mean`` (n, *event), what the model gives there.
@@ -154,7 +154,8 @@ class GaussNewton:
         centre, covariance = best.at, _covariance(tempered, best)
         if self.model.noise.working is not self.model.noise:
             step, covariance = self._weighed(best)
-            centre = centre + _no_longer(step.to(start), scale)
+            far = (step.to(start) / scale.clamp(min=1.0)).abs().amax(-1, keepdim=True)
+            centre = centre + step.to(start) * (FARTHEST / far).clamp(max=1.0)
         factor = torch.linalg.cholesky(covariance).to(start)
         return Mode(centre, factor, misfit, fitted, self.samples, best.mean)
 
@@ -188,7 +189,9 @@ class GaussNewton:
     def _step(self, point: _Point, scale: Tensor, damping: Tensor) -> Tensor:
         damped = point.gram + torch.diag_embed(point.precision + damping.unsqueeze(-1) / scale**2)
         uphill = torch.einsum("ndi,nd->ni", point.jacobian, point.off) + point.slope
-        return _no_longer(torch.linalg.solve(damped, uphill.double()).to(scale), scale)
+        step = torch.linalg.solve(damped, uphill.double()).to(scale)
+        longest = (step / scale).abs().amax(-1, keepdim=True)
+        return step * (REACH / (REACH + longest))
 
     def _point(self, at: Tensor, scale: Tensor) -> _Point:
         """Decode at ``at`` and one finite difference beside it for every latent, at once."""
@@ -228,12 +231,6 @@ class GaussNewton:
             (slope,) = torch.autograd.grad(self._log_prior(here).sum(), here, create_graph=True)
             (second,) = torch.autograd.grad(slope.sum(), here)
         return slope.detach(), (-second).clamp(min=LEAST)
-
-
-def _no_longer(step: Tensor, scale: Tensor) -> Tensor:
-    """A step (n, L), no latent of which is moved by more than ``REACH`` of its scale."""
-    longest = (step / scale).abs().amax(-1, keepdim=True)
-    return step * (REACH / (REACH + longest))
 
 
 def _covariance(gram: Tensor, point: _Point) -> Tensor:
