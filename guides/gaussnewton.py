@@ -38,10 +38,11 @@ class Mode:
     """Where Gauss-Newton ended, for n observations of L latents.
 
     ``centre`` (n, L), unconstrained, moved from there to the posterior's middle where samples are
-    counted as independent; ``factor`` (n, L, L), the Cholesky factor of the inverse curvature there, in which data further off than the noise count for less; ``misfit`` (n, 2),
-    mean square of the whitened residual at the start and at the end; ``fitted`` (n,), how many
-    of the L numbers the data determine rather than the prior; ``samples`` (n,), how many data
-    there are; ``mean`` (n, *event), what the model gives there.
+    counted as independent; ``factor`` (n, L, L), the Cholesky factor of the inverse curvature, in
+    which data further off than the noise count for less; ``misfit`` (n, 2), mean square of the
+    whitened residual at the start and at the end; ``fitted`` (n,), how many of the L numbers the
+    data determine rather than the prior; ``samples`` (n,), how many data there are; ``mean`` (n,
+    *event), what the model gives at the mode.
     """
 
     centre: Tensor
