@@ -129,7 +129,8 @@ def test_what_least_squares_tell_is_combined_with_the_prior_for_its_worth() -> N
     none = Values({}, "input")
     blob = Blob().predict(Values({"amplitude": torch.ones((), dtype=DOUBLE)}, "latent"), none)
     x = noise.sample(1.5 * blob.expand(3, -1, -1, -1)).detach()
-    start, scale = torch.zeros(3, 1, dtype=DOUBLE), torch.ones(3, 1, dtype=DOUBLE)
+    start = torch.zeros(3, 1, dtype=DOUBLE)
+    scale = start + 10.0  # beyond which nothing moves far
     mode = GaussNewton(model, Batch(x, {}), {})(start, scale, 20)
 
     flat = blob.flatten()
