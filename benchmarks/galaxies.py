@@ -231,9 +231,7 @@ def rendered(asked: argparse.Namespace) -> dict[str, float]:
     unseen = render(200, first + 3, Hosts.of(known, joined([splits.valid, splits.test])))
     run = fit("galaxy", train, valid=valid, seed=asked.seed)
     run.save(asked.out)
-    bulge = run.model.system.bulge
-    figures = {"bulge_share": float(bulge.share), "bulge_size": float(bulge.size)}
-    return {"fit_seconds": run.fit.seconds} | figures | intervals(run, unseen)
+    return {"fit_seconds": run.fit.seconds} | intervals(run, unseen)
 
 
 if __name__ == "__main__":

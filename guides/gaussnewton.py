@@ -28,6 +28,8 @@ REACH = 6.0  # longest step of any latent, likewise
 CHANCE = 3.0  # standard deviations of a mean square that noise alone may reach
 DAMPING = 0.3  # at first, in units of the start's precision
 LEAST_SHARE = 1e-13  # of the whole precision, that any direction has: digits end there
+FARTHEST = 3.0  # of the start's scale or of unconstrained units, that the prior moves a latent
+LEAST_OWN = 1e-9  # of its own variance, that a score has beside others
 LEAST = 1e-3  # prior precision that a latent has at least, where its prior is not log-concave
 
 
@@ -35,11 +37,12 @@ LEAST = 1e-3  # prior precision that a latent has at least, where its prior is n
 class Mode:
     """Where Gauss-Newton ended, for n observations of L latents.
 
-    ``centre`` (n, L), unconstrained; ``factor`` (n, L, L), the Cholesky factor of the inverse
-    curvature there, in which data further off than the noise count for less; ``misfit`` (n, 2),
-    mean square of the whitened residual at the start and at the end; ``fitted`` (n,), how many
-    of the L numbers the data determine rather than the prior; ``samples`` (n,), how many data
-    there are; ``mean`` (n, *event), what the model gives there.
+    ``centre`` (n, L), unconstrained, moved from there to the posterior's middle where samples are
+    counted as independent; ``factor`` (n, L, L), the Cholesky factor of the inverse curvature, in
+    which data further off than the noise count for less; ``misfit`` (n, 2), mean square of the
+    whitened residual at the start and at the end; ``fitted`` (n,), how many of the L numbers the
+    data determine rather than the prior; ``samples`` (n,), how many data there are; ``mean`` (n,
+    *event), what the model gives at the mode.
     """
 
     centre: Tensor
@@ -149,29 +152,40 @@ class GaussNewton:
         # A mode further off than the noise allows says less than its curvature: it is as if
         # the noise of this observation were as much larger.
         tempered = best.gram / (misfit[:, 1] / usual(self.samples)).clamp(min=1.0).view(-1, 1, 1)
-        covariance = _covariance(tempered, best)
+        centre, covariance = best.at, _covariance(tempered, best)
         if self.model.noise.working is not self.model.noise:
-            covariance = self._robust(best)
+            step, covariance = self._weighed(best)
+            far = (step.to(start) / scale.clamp(min=1.0)).abs().amax(-1, keepdim=True)
+            centre = centre + step.to(start) * (FARTHEST / far).clamp(max=1.0)
         factor = torch.linalg.cholesky(covariance).to(start)
-        return Mode(best.at, factor, misfit, fitted, self.samples, best.mean)
+        return Mode(centre, factor, misfit, fitted, self.samples, best.mean)
 
-    def _robust(self, point: _Point) -> Tensor:
-        """``H^-1 V H^-1`` (n, L, L), with ``V`` the variance of the score under the model's noise.
+    def _weighed(self, point: _Point) -> tuple[Tensor, Tensor]:
+        """From a mode of the working noise to the posterior: a step (n, L), and a covariance.
 
-        An observation that is further off than others where it tells of its latents is so in ``V``
-        too: by the mean square of its residual, each sample weighed by its leverage.
+        Least squares count every sample, and so the prior for next to nothing: what they tell is
+        taken for what it is worth. Their score ``g`` has curvature ``G`` and, under the model's
+        noise, variance ``V``: an estimate of precision ``G V^-1 G``, with which the prior is
+        combined. An observation that is further off than others where it tells of its latents is
+        so in ``V`` too: by the mean square of its residual, each sample weighed by its leverage.
         Source: White (1982), Maximum likelihood estimation of misspecified models; MacKinnon &
-        White (1985) for leverages.
+        White (1985) for leverages; Pauli, Racugno & Ventura (2011) for the prior.
         """
         noise = self.model.noise
         assert isinstance(noise, Dependent)
         half = noise.score_factor(point.jacobian, self.batch.x, self.batch.inputs.get("t")).double()
-        inverse = _covariance(point.gram, point)
-        jacobian = point.jacobian.double()
-        leverage = ((jacobian @ inverse) * jacobian).sum(-1)
+        gram, jacobian = point.gram, point.jacobian.double()
+        leverage = ((jacobian @ _covariance(gram, point)) * jacobian).sum(-1)
         misfit = (leverage * point.off.double() ** 2).sum(-1) / leverage.sum(-1)
-        variance = misfit.view(-1, 1, 1) * (half.mT @ half) + torch.diag_embed(point.precision)
-        return inverse @ variance @ inverse
+        variance = misfit.view(-1, 1, 1) * (half.mT @ half)
+        own = variance.diagonal(dim1=-2, dim2=-1)
+        variance = variance + torch.diag_embed(LEAST_OWN * own + LEAST_SHARE * own.sum(-1, True))
+        worth = torch.linalg.solve(variance, gram)
+        precision = gram @ worth + torch.diag_embed(point.precision)
+        covariance = torch.cholesky_inverse(torch.linalg.cholesky(0.5 * (precision + precision.mT)))
+        score = torch.einsum("ndi,nd->ni", jacobian, point.off.double())
+        uphill = torch.einsum("nij,ni->nj", worth, score) + point.slope
+        return torch.einsum("nij,nj->ni", covariance, uphill), covariance
 
     def _step(self, point: _Point, scale: Tensor, damping: Tensor) -> Tensor:
         damped = point.gram + torch.diag_embed(point.precision + damping.unsqueeze(-1) / scale**2)

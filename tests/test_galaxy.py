@@ -52,10 +52,16 @@ def tensor(*values: float) -> torch.Tensor:
 
 
 def physics(position_angle: float, n: int = 1) -> dict[str, torch.Tensor]:
+    """Latents of the disc, in the order that ``disc`` takes them."""
     values = {"intensity": 0.8, "semi_axis": 0.3, "ellipticity": 0.6}
     return {
         k: torch.full((n,), v) for k, v in (values | {"position_angle": position_angle}).items()
     }
+
+
+def galaxy(position_angle: float, n: int = 1) -> dict[str, torch.Tensor]:
+    """Those, and a bulge's."""
+    return physics(position_angle, n) | {"bulge": torch.full((n,), 0.2)}
 
 
 def decoding(model: GreyBox) -> list[tuple[str, torch.nn.Parameter]]:
@@ -107,8 +113,8 @@ def test_the_residual_turns_with_its_disc() -> None:
     quarter = z.clone()  # the centre's shift is in the image's frame: turn it too
     quarter[:, 0], quarter[:, 1] = -z[:, 1], z[:, 0]
     with torch.no_grad():
-        one = system.decode(physics(0.2), z, INPUTS).full
-        other = system.decode(physics(0.2 + math.pi / 2), quarter, INPUTS).full
+        one = system.decode(galaxy(0.2), z, INPUTS).full
+        other = system.decode(galaxy(0.2 + math.pi / 2), quarter, INPUTS).full
     torch.testing.assert_close(torch.rot90(one, 1, (1, 2)), other, atol=1e-4, rtol=1e-3)
 
 
@@ -120,7 +126,7 @@ def test_half_a_turn_changes_nothing(variant: str) -> None:
         torch.nn.init.normal_(painting.network.head.weight, std=0.1)  # type: ignore[union-attr]
     z = torch.randn(1, system.auxiliary) if system.auxiliary else None
     with torch.no_grad():
-        ends = [system.decode(physics(a), z, INPUTS).full for a in (1e-6, math.pi - 1e-6)]
+        ends = [system.decode(galaxy(a), z, INPUTS).full for a in (1e-6, math.pi - 1e-6)]
     torch.testing.assert_close(*ends, atol=1e-4, rtol=1e-4)
 
 
@@ -131,7 +137,7 @@ def test_every_variant_decodes_and_reaches_all_its_parameters(variant: str) -> N
     with torch.no_grad():  # layers that begin at zero hide those below them
         for _, parameter in decoding(system):
             parameter.add_(0.05 * torch.randn_like(parameter))
-    values = physics(0.5, n=2)
+    values = galaxy(0.5, n=2)
     z = {name: values[name] for name in system.latents.names}
     auxiliary = torch.randn(2, system.auxiliary) if system.auxiliary else None
     decoded = system.decode(z, auxiliary, INPUTS)
@@ -147,7 +153,7 @@ def test_every_variant_decodes_and_reaches_all_its_parameters(variant: str) -> N
 def test_many_draws_decode_as_each_alone() -> None:
     torch.manual_seed(0)
     system = VARIANTS["hybrid"].build()
-    values = {k: v.expand(3, 2) for k, v in physics(0.5).items()}
+    values = {k: v.expand(3, 2) for k, v in galaxy(0.5).items()}
     z = torch.randn(3, 2, system.auxiliary)
     with torch.no_grad():
         together = system.decode(values, z, INPUTS).full

@@ -7,9 +7,16 @@ import math
 import numpy as np
 import pytest
 import torch
+from pyro.distributions import Normal
 
+from groundvae.data.batch import Batch
+from groundvae.guides.gaussnewton import GaussNewton
+from groundvae.models.function import Function
+from groundvae.models.greybox import GreyBox
+from groundvae.models.latent import Latent
 from groundvae.models.noises import Correlated, Gaussian, Matern
 from groundvae.models.noises.dependent import Dependent
+from groundvae.models.values import Values
 
 DOUBLE = torch.float64
 
@@ -99,3 +106,43 @@ def test_least_squares_with_these_widths_hold_in_correlated_noise() -> None:
     assert 0.86 < float(held["sandwich"]) < 0.94
     assert float(held["white"]) < 0.6
     assert np.isfinite(amplitude.numpy()).all()
+
+
+class Blob(Function):
+    """A blob of unknown amplitude, which is all that is seen."""
+
+    axes = ("row", "column", "band")
+    amplitude = Latent(Normal(0.0, 1.0))
+
+    def predict(self, z: Values, inputs: Values) -> torch.Tensor:
+        across = torch.linspace(-2, 2, 16, dtype=DOUBLE)
+        return z.amplitude * torch.exp(-0.5 * (across**2 + across.unsqueeze(-1) ** 2)).unsqueeze(-1)
+
+
+def test_what_least_squares_tell_is_combined_with_the_prior_for_its_worth() -> None:
+    torch.manual_seed(0)
+    noise = Correlated(1, 3.0, share=0.9, knots=6, independent=True).double()
+    with torch.no_grad():
+        noise.spectrum.log_power.copy_(torch.linspace(5.0, -3.0, 6))
+    noise.fitted.fill_(value=True)
+    model = GreyBox(Blob(), noise=noise)
+    none = Values({}, "input")
+    blob = Blob().predict(Values({"amplitude": torch.ones((), dtype=DOUBLE)}, "latent"), none)
+    x = noise.sample(1.5 * blob.expand(3, -1, -1, -1)).detach()
+    start = torch.zeros(3, 1, dtype=DOUBLE)
+    scale = start + 10.0  # beyond which nothing moves far
+    mode = GaussNewton(model, Batch(x, {}), {})(start, scale, 20)
+
+    flat = blob.flatten()
+    curvature = flat.square().sum() / noise.scale.detach() ** 2
+    found = (x.flatten(1) @ flat) / flat.square().sum()  # least squares
+    near = found * curvature / (curvature + 1)  # the mode of white noise, where residuals are taken
+    off = (x.flatten(1) - near.unsqueeze(-1) * flat).detach() / noise.scale.detach()
+    misfit = (off.square() @ flat.square()) / flat.square().sum()
+    jacobian = flat.view(1, -1, 1) / noise.scale.detach()
+    variance = misfit * noise.score_factor(jacobian, blob.unsqueeze(0)).square().sum()
+    worth = curvature**2 / variance
+    centre, spread = found * worth / (worth + 1), (worth + 1) ** -0.5
+    torch.testing.assert_close(mode.centre[:, 0], centre, rtol=0, atol=0.01 * float(spread.min()))
+    torch.testing.assert_close(mode.factor[:, 0, 0], spread, rtol=1e-3, atol=0)
+    assert float((near - centre).abs().max()) > 0.2 * float(spread.min())

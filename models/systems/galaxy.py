@@ -1,19 +1,18 @@
-"""Images of galaxies: an exponential disc is known, a residual paints the rest.
+"""Images of galaxies: an exponential disc and a bulge are known, a residual paints the rest.
 
-``image = sky + colour * (disc + bulge) + painting``, moved by an offset; half a turn is none.
+``image = sky + colour * (disc + bulge, through the air) + painting``, moved by an offset.
 Source: Takeishi & Kalousis (2021), section 4.3.
 """
 
 from __future__ import annotations
 
 import torch
-from pyro.distributions import Uniform
+from pyro.distributions import Normal, Uniform
 from torch import Tensor, nn
-from torch.distributions import constraints
+from torch.distributions.constraints import interval, positive, unit_interval
 
 from groundvae.data import galaxy as data
 from groundvae.data.batch import Batch
-from groundvae.models.bulge import Bulge
 from groundvae.models.catalogue import Variant, enter
 from groundvae.models.function import Function, Nothing
 from groundvae.models.greybox import GreyBox
@@ -24,11 +23,11 @@ from groundvae.models.residuals import FreeImage, FreeProfile, Offset, Painting,
 from groundvae.models.symmetry import turn_and_flip
 from groundvae.models.system import System
 from groundvae.models.values import Values
-from groundvae.physics.galaxy import PERIOD, disc
+from groundvae.physics.galaxy import PERIOD, blurred, bulge, disc
 
 
 class Galaxy(Function):
-    """An exponential disc under a bulge, of one colour on a sky of one level; all are learned."""
+    """A disc and its bulge on a sky of one level, blurred by ``seeing`` (pixels, as of SDSS)."""
 
     axes = ("row", "column", "band")
     coordinates = {"up": "row", "right": "column"}
@@ -36,41 +35,40 @@ class Galaxy(Function):
     quantity, limits, chunk = "brightness", (-0.5, 1.5), 100
     derive = staticmethod(data.derive)
     intensity = Latent(
-        Uniform(0.1, 1.0),
-        unit="1",
-        meaning="central intensity of the disc, mean over the bands",
-        support=constraints.positive,
+        Uniform(0.1, 1.0), unit="1", meaning="central intensity, mean of bands", support=positive
     )
     semi_axis = Latent(
         Uniform(0.1, 1.5),
         unit="half sides",
         meaning="distance along the major axis over which the disc fades to 1/e",
-        support=constraints.positive,
+        support=positive,
     )
     ellipticity = Latent(
-        Uniform(0.0, 0.999),
-        unit="1",
-        meaning="1 less the disc's axis ratio",
-        support=constraints.unit_interval,
+        Uniform(0.0, 0.999), unit="1", meaning="1 less the disc's axis ratio", support=unit_interval
     )
     position_angle = Latent(
         Uniform(0.0, PERIOD),
         unit="rad",
         meaning="angle of the major axis, counter-clockwise from the right; an axis, so modulo pi",
-        support=constraints.interval(0.0, PERIOD),
+        support=interval(0.0, PERIOD),
         period=PERIOD,
     )
+    bulge = Latent(
+        Normal(0.2, 0.3), unit="1", meaning="central light of a round bulge, over that of the disc"
+    )
 
-    def __init__(self) -> None:
+    def __init__(self, *, seeing: float = 0.5) -> None:
         super().__init__()
+        self.seeing = torch.tensor(seeing)
         self.level = nn.Parameter(torch.zeros(len(data.BANDS)))
+        self.log_size = nn.Parameter(torch.tensor(-1.4))  # of bulges, semi-axes
         self.log_colour = nn.Parameter(torch.zeros(len(data.BANDS)))
-        self.bulge = Bulge()
 
     def predict(self, z: Values, inputs: Values) -> Tensor:
         at = torch.stack(torch.broadcast_tensors(inputs.right, inputs.up))
         light = disc(at, z.intensity, z.semi_axis, z.ellipticity, z.position_angle)
-        light = light + self.bulge(at, z.intensity, z.semi_axis)
+        light = light + bulge(at, z.bulge * z.intensity, self.log_size.exp() * z.semi_axis)
+        light = blurred(light.squeeze(-1), self.seeing.to(light)).unsqueeze(-1)
         colour = len(data.BANDS) * torch.softmax(self.log_colour, -1)
         return self.level + colour * light
 
