@@ -100,7 +100,10 @@ class Dynamics(System):
         """
 
     def observe(self, state: Values, z: Values, inputs: Values) -> Tensor:
-        """What is observed of states (..., time), without noise, (..., *event)."""
+        """What is observed of states (..., time), without noise, (..., *event).
+
+        Latents and inputs broadcast with the states; a signal is as it is at the samples.
+        """
         if isinstance(self.observed, tuple):
             return torch.stack([state[name] for name in self.observed], -1)
         return state[self.observed]
@@ -168,15 +171,15 @@ class Dynamics(System):
         self, z: Values, inputs: Values, pushes: Sequence[Push], lead: torch.Size, ablations: int
     ) -> list[Outcome]:
         path = self.trajectory(z, inputs, pushes, lead, ablations)
-        states, axes = self.named(path), 1 + self.on_grid
-        observed = self.observe(states, z.with_axes(axes), inputs)
+        states = self.named(path)
+        observed = self.observe(states, *self.beside_samples(z, inputs))
         return [
             Outcome(observed[i], Values({k: v[i] for k, v in states.items()}, "state"), inputs)
             for i in range(ablations)
         ]
 
     def attempt(self, trial: Trial) -> None:
-        inputs, behind = trial.inputs, 1 + self.on_grid
+        inputs = trial.inputs
         z, known = self._beside_states(trial.z, inputs)
         wide = {k: torch.Size([s] if self.on_grid else []) for k, s in self.sizes.items()}
         shapes = {k: trial.lead + size for k, size in wide.items()}
@@ -186,7 +189,8 @@ class Dynamics(System):
         trial.states(self.rate, shapes, at, states, z, known(time))
         length = inputs["t"].shape[-1]
         path = {k: v.unsqueeze(1).expand(*trial.lead, length, *wide[k]) for k, v in states.items()}
-        observed = trial.ask(self.observe, Values(path, "state"), trial.z.with_axes(behind), inputs)
+        beside = self.beside_samples(trial.z, inputs)
+        observed = trial.ask(self.observe, Values(path, "state"), *beside)
         trial.shaped(self.observe, observed, trial.lead + trial.event, exact=True)
         if self.solver is None:
             step, _ = self.step_for(trial)
@@ -252,18 +256,36 @@ class Dynamics(System):
     ) -> tuple[Values, Callable[[Tensor], Values]]:
         """Latents and inputs as a rate reads them: on a grid with an axis more."""
         z = z.with_axes(1) if self.on_grid else z
-        numbers = {k: inputs[k] for k in self.inputs if k in inputs and k not in self.signals}
-        if self.on_grid:
-            numbers = {k: v.unsqueeze(-1) for k, v in numbers.items()}
-        fixed = inputs.replaced(numbers)
+        fixed = self._with_numbers(inputs, int(self.on_grid))
         if not self.signals:
             return z, lambda time: fixed
-        signals = {
+        signals = self._signals(inputs)
+        wide = (..., None) if self.on_grid else (...,)
+        return z, lambda time: fixed.replaced({k: s(time)[wide] for k, s in signals.items()})
+
+    def beside_samples(self, z: Values, inputs: Values) -> tuple[Values, Values]:
+        """Latents and inputs as ``observe`` reads them: beside states (..., time)."""
+        axes, times = 1 + self.on_grid, inputs["t"]
+        known = self._with_numbers(inputs, axes)
+        for name, signal in self._signals(inputs).items():
+            by_row = signal.own or times.dim() == 2
+            asked = times.view(-1, times.shape[-1]).mT if by_row else times
+            value = signal(asked).mT if by_row else signal(asked)
+            known = known.replaced({name: value.unsqueeze(-1) if self.on_grid else value})
+        return z.with_axes(axes), known
+
+    def _with_numbers(self, inputs: Values, axes: int) -> Values:
+        """Inputs, those of one number an observation with so many ``axes`` behind."""
+        names = [k for k in self.inputs if k in inputs and k not in self.signals]
+        numbers = Values({k: inputs[k] for k in names}, "input").with_axes(axes)
+        return inputs.replaced(numbers)
+
+    def _signals(self, inputs: Values) -> dict[str, Signal]:
+        """Inputs over time, as functions of it."""
+        return {
             k: Signal(inputs[BASE + k] if BASE + k in inputs else inputs["t"], inputs[k], i)
             for k, i in self.signals.items()
         }
-        wide = (..., None) if self.on_grid else (...,)
-        return z, lambda time: fixed.replaced({k: s(time)[wide] for k, s in signals.items()})
 
     def released(self, times: Tensor) -> Tensor:
         """Times (time,) or (observation, time), s, the start in front where it is missing."""
