@@ -38,13 +38,15 @@ class Theophylline(gv.Dynamics):
     def initial(self, z, inputs):
         return {"kept": inputs.Dose, "log_left": 0.0, "log_rate": torch.log(z.absorption)}
 
+    def gut(self, state, inputs):  # what it still holds, mg/kg
+        return inputs.Dose * torch.exp(state.log_left.clamp(max=0.0))
+
     def rate(self, t, state, z, inputs):
-        cleared = z.clearance * self.observe(state, z, inputs)
+        cleared = z.clearance * (state.kept - self.gut(state, inputs)) / z.volume
         return {"kept": -cleared, "log_left": -torch.exp(state.log_rate), "log_rate": 0.0}
 
     def observe(self, state, z, inputs):
-        gut = inputs.Dose * torch.exp(state.log_left.clamp(max=0.0))
-        return (state.kept - gut) / z.volume
+        return (state.kept - self.gut(state, inputs)) / z.volume
 
 
 residual = gv.Unknown("log_rate", sees=(), frequencies=8, span=12.0)

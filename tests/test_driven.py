@@ -15,6 +15,8 @@ from groundvae.data.errors import InputError
 from groundvae.guides.modes import ModeGuide
 from groundvae.inference.fit import prepare
 from groundvae.models import sensitivity
+from groundvae.physics.rungekutta import Midpoint
+from groundvae.physics.solver import stepped
 
 
 @pytest.mark.parametrize("interpolation", ["linear", "previous"])
@@ -113,3 +115,28 @@ def test_a_signal_that_was_declared_a_number_says_how_to_declare_it(tmp_path: Pa
     pd.DataFrame(table).to_csv(tmp_path / "driven.csv", index=False)
     with pytest.raises(InputError, match=r"drive changes within .*over=\(\"time\",\)\) in the law"):
         gv.read(tmp_path / "driven.csv", inputs={"drive": gv.Input()})
+
+
+def test_a_signal_that_is_held_needs_no_finer_step() -> None:
+    """RK4's last stage would see a switched pump before its time, at any step."""
+
+    class Pumped(gv.Dynamics):
+        loss = gv.Latent(gv.LogNormal(0.0, 0.3))
+        pump = gv.Input(over=("time",), interpolation="previous")
+        states = ("level",)
+        observed = "level"
+
+        def initial(self, z, inputs):  # type: ignore[no-untyped-def]
+            return {"level": 0.0}
+
+        def rate(self, t, state, z, inputs):  # type: ignore[no-untyped-def]
+            return {"level": inputs.pump - z.loss * state.level}
+
+    times = np.arange(0.0, 6.0, 0.25)
+    pump = 2.0 * ((times % 2.0) < 1.0)
+    arrays = {"x": np.random.default_rng(0).random((20, len(times))), "t": times, "pump": pump}
+    data = gv.read(arrays, inputs=Pumped.inputs)
+    system = prepare(gv.GreyBox(Pumped(), gv.Unknown("level", sees=())), data).model.system
+    assert isinstance(system, gv.Dynamics)
+    assert isinstance(stepped(system.method), Midpoint)
+    assert float(system.step) >= 0.06  # by RK4 the 128th part of a gap was not fine enough
