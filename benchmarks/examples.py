@@ -162,6 +162,7 @@ def draw(recovered: Sequence[Recovered], title: str, axes: Axes) -> None:
     axes.plot(ends, ends, color=DATA, lw=0.8)
     name = labelled(first.latent.name, first.latent.unit)
     axes.set(xlabel=f"true {name}", ylabel="posterior, 90 %", title=title)
+    axes.locator_params(axis="x", nbins=4)  # long numbers ran into each other
 
 
 def main(options: Options) -> None:

@@ -224,13 +224,15 @@ def _taken(guide: ModeGuide, model: GreyBox, batch: Batch) -> Iterator[Finding]:
     if not len(kappa):
         return
     acts = ", ".join(name for part in parts for name in part.residual.acts_on)
-    for name, share in zip(model.latents.names, kappa.median(0).values.tolist(), strict=True):
+    for latent, share in zip(model.latents, kappa.median(0).values.tolist(), strict=True):
+        name, alone = latent.name, "" if latent.shared else "share the latent, "
         if share > TAKES:
             yield Finding(
                 DOUBTFUL,
                 f"a push on {acts} takes {100 * share:.1f} % of the information on {name} "
                 f"(information_taken = {share:.3f}): if it does all it may, {name} is told by its "
-                "prior; let the unknown act on fewer states or see fewer, or share the latent",
+                f"prior; let the unknown act on fewer states or see fewer, {alone}or measure part "
+                "of what pushes and declare it a gv.Input",
             )
         else:
             yield Finding(GOOD, f"a push on {acts} leaves {100 - 100 * share:.0f} % of {name}")

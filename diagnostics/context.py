@@ -29,6 +29,7 @@ from groundvae.models.circle import cut_open
 from groundvae.models.dynamics import Dynamics
 from groundvae.models.greybox import AUXILIARY, Decoded, GreyBox
 from groundvae.models.latent import LatentSpec
+from groundvae.models.narrowed import declared
 from groundvae.models.values import Values
 from groundvae.physics.errors import tolerant
 
@@ -166,12 +167,15 @@ class Context:
 
     @cached_property
     def prior_variance(self) -> Mapping[str, float]:
-        """Variance of each scalar latent under its prior, from many draws."""
+        """Variance of each scalar latent under its prior, from many draws.
+
+        What all observations share is judged by its prior before they agreed.
+        """
         found = dict.fromkeys(self.draws, 1.0)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             for latent in self.latents:
-                drawn = latent.prior.sample(torch.Size([PRIOR_DRAWS, 1])).cpu().numpy()
+                drawn = declared(latent.prior)[0].sample(torch.Size([PRIOR_DRAWS, 1])).cpu().numpy()
                 lifted = drawn if latent.period is None else cut_open(drawn, latent.period)
                 found[latent.name] = float(lifted.var())
         return found
@@ -190,7 +194,7 @@ class Context:
         posterior = self.inference_data["posterior"]
         for latent in self.latents:
             values = torch.as_tensor(np.concatenate(posterior[latent.name].values))
-            found[latent.name] = latent.prior.log_prob(values).cpu().numpy()
+            found[latent.name] = declared(latent.prior)[0].log_prob(values).cpu().numpy()
         return {name: found[name] for name in self.draws}
 
     @cached_property

@@ -25,6 +25,7 @@ from groundvae.diagnostics.context import Context
 from groundvae.diagnostics.nearby import Linear, linear_of
 from groundvae.diagnostics.style import BAND, FULL, choose, panels
 from groundvae.diagnostics.verdict import Level
+from groundvae.models.narrowed import declared
 
 SEEN = 100  # samples of an observation that sizes are learned from
 LENGTHS = (0.02, 0.05, 0.1, 0.2, 0.4)  # of a smooth discrepancy, in units of each axis
@@ -159,7 +160,9 @@ def _kernel(places: np.ndarray, length: float) -> np.ndarray:
 def discrepancy_of(context: Context) -> xr.Dataset:
     """``compute_discrepancy`` of the whole, for ``Context.once``."""
     near, stated = linear_of(context)
-    return compute_discrepancy(near, stated).assign_coords(latent=list(context.latents.names))
+    found = compute_discrepancy(near, stated).assign_coords(latent=list(context.latents.names))
+    left = [declared(latent.prior)[1] for latent in context.latents]  # errors in widths of these
+    return found.assign(error=found["error"] * xr.DataArray(left, dims="latent"))
 
 
 @registered

@@ -73,9 +73,9 @@ def _product(off: np.ndarray, axis: int, lag: int) -> np.ndarray:
     """Mean product of samples ``lag`` apart, (observation,)."""
     size = off.shape[axis]
     one, other = (np.take(off, range(*ends), axis) for ends in ((0, size - lag), (lag, size)))
-    with np.errstate(invalid="ignore"):
-        found = np.nanmean((one * other).reshape(len(off), -1), axis=1)
-    return np.nan_to_num(found)
+    pairs = (one * other).reshape(len(off), -1)
+    count = np.isfinite(pairs).sum(1)  # of short series with gaps there may be none
+    return np.where(count > 0, np.nansum(pairs, 1) / np.maximum(count, 1), 0.0)
 
 
 def _worth(correlation: np.ndarray) -> float:

@@ -56,11 +56,11 @@ def simulate(n, seed):
         "first_lynxes": random.uniform(0.6, 2.0, n),
     }
     attack = random.uniform(0.9, 1.5, n)
-    truth["attack"] = attack / (1 + 0.5 * truth["first_hares"])
+    truth["attack"] = attack / (1 + 0.2 * truth["first_hares"])
 
     def law(_, state):
         hares, lynxes = state.reshape(2, n)
-        eaten = attack / (1 + 0.5 * hares) * hares * lynxes
+        eaten = attack / (1 + 0.2 * hares) * hares * lynxes
         grown = truth["growth"] * hares - eaten
         return np.concatenate([grown, truth["worth"] * eaten - truth["death"] * lynxes])
 

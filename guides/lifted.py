@@ -2,7 +2,8 @@
 
 Newton's steps in the latents and in the path at once (``models.path``): the path stays near the
 data from the second step on, and solves its law at the end. It reaches what a search along solved
-paths loses on the way, in a quarter of the steps. Source: Albersmeyer & Diehl (2010).
+paths loses on the way, in a quarter of the steps. What does not arrive begins once more, on a path
+through its data, where the law shows its states. Source: Albersmeyer & Diehl (2010).
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from torch import Tensor
 from groundvae.guides.follow import Part, follow, parts_of, reown
 from groundvae.guides.gaussian import LinearGaussian
 from groundvae.guides.search import Search
+from groundvae.models.datapath import on_data, shown
+from groundvae.models.dynamics import Dynamics
 from groundvae.models.path import Path, along, solved
 from groundvae.models.sensitivity import fixed_step
 
@@ -64,10 +67,22 @@ def lift(search: Search, parts: Sequence[Part], *, own: bool) -> Tensor:
         Which have arrived (n,); the others are where they were.
 
     """
-    method = fixed_step(search.model)
+    method, system = fixed_step(search.model), search.model.system
     assert method is not None
-    arrived = torch.zeros_like(search.alive)
+    assert isinstance(system, Dynamics)
     path = solved(search.model, search.scores, search.at, search.batch, method)
+    arrived = _lift(search, path, parts, own=own)
+    left = (~arrived).nonzero().squeeze(-1)
+    if len(left) and shown(system):
+        some = search.pick(left)
+        arrived[left] = _lift(some, on_data(path[left], system, some.batch), parts, own=own)
+        search.put(some, left)
+    return arrived
+
+
+def _lift(search: Search, path: Path, parts: Sequence[Part], *, own: bool) -> Tensor:
+    """The same from one ``path``."""
+    arrived = torch.zeros_like(search.alive)
     some = search.pick(torch.arange(len(arrived), device=arrived.device))
     kept = [part.residual.own(some.at[:, part.auxiliary]) for part in parts]
     for looseness in LOOSE:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from groundvae.data.errors import InputError
-from groundvae.data.input import BASE
+from groundvae.models.known import Known
 from groundvae.models.place import place_of
 from groundvae.models.solvers import solver_of
 from groundvae.models.stepsize import step_for
@@ -23,8 +23,16 @@ from groundvae.models.trial import Trial, in_words
 from groundvae.models.values import Values
 from groundvae.physics.dense import Dense, dense_output
 from groundvae.physics.errors import DivergedError, tolerant
-from groundvae.physics.signal import Interpolation, Signal
-from groundvae.physics.solver import RK4, ParallelAdjoint, Solver, from_start, solve
+from groundvae.physics.signal import Interpolation
+from groundvae.physics.solver import (
+    RK4,
+    FixedStep,
+    Midpoint,
+    ParallelAdjoint,
+    Solver,
+    from_start,
+    solve,
+)
 
 Rate = Mapping[str, Tensor | float]
 USUAL_STEP = 0.05  # s, until data are seen
@@ -37,8 +45,8 @@ class Dynamics(System):
         states: their names; or, where a state is a field or a vector, names and sizes. Then every
             latent and every input comes with a trailing axis of length one, to broadcast.
         observed: the state that is observed, or several, each a channel.
-        solver: how it is solved, an object or a name, see ``physics.solver``; None: by RK4, at a
-            step that is taken from the data (``stepsize.py``).
+        solver: how it is solved, an object or a name, see ``physics.solver``; None: by RK4 (beside
+            signals that are held by Midpoint), at a step taken from the data (``stepsize.py``).
         release: what happens at t = 0, where ``initial`` holds, for errors; None: it holds at the
             first sample, whenever that is.
 
@@ -85,8 +93,13 @@ class Dynamics(System):
 
         """
         if self.solver is None:
-            return ParallelAdjoint(RK4(float(self.step)))
+            return ParallelAdjoint(self._usual(float(self.step)))
         return solver_of(self.solver)
+
+    @property
+    def _usual(self) -> type[FixedStep]:
+        """RK4; of a signal that is held its last stage would see the next sample already."""
+        return Midpoint if "previous" in self.signals.values() else RK4
 
     @abstractmethod
     def initial(self, z: Values, inputs: Values) -> Rate:
@@ -100,7 +113,10 @@ class Dynamics(System):
         """
 
     def observe(self, state: Values, z: Values, inputs: Values) -> Tensor:
-        """What is observed of states (..., time), without noise, (..., *event)."""
+        """What is observed of states (..., time), without noise, (..., *event).
+
+        Latents and inputs broadcast with the states; a signal is as it is at the samples.
+        """
         if isinstance(self.observed, tuple):
             return torch.stack([state[name] for name in self.observed], -1)
         return state[self.observed]
@@ -168,15 +184,15 @@ class Dynamics(System):
         self, z: Values, inputs: Values, pushes: Sequence[Push], lead: torch.Size, ablations: int
     ) -> list[Outcome]:
         path = self.trajectory(z, inputs, pushes, lead, ablations)
-        states, axes = self.named(path), 1 + self.on_grid
-        observed = self.observe(states, z.with_axes(axes), inputs)
+        states = self.named(path)
+        observed = self.observe(states, *self.beside_samples(z, inputs))
         return [
             Outcome(observed[i], Values({k: v[i] for k, v in states.items()}, "state"), inputs)
             for i in range(ablations)
         ]
 
     def attempt(self, trial: Trial) -> None:
-        inputs, behind = trial.inputs, 1 + self.on_grid
+        inputs = trial.inputs
         z, known = self._beside_states(trial.z, inputs)
         wide = {k: torch.Size([s] if self.on_grid else []) for k, s in self.sizes.items()}
         shapes = {k: trial.lead + size for k, size in wide.items()}
@@ -186,7 +202,8 @@ class Dynamics(System):
         trial.states(self.rate, shapes, at, states, z, known(time))
         length = inputs["t"].shape[-1]
         path = {k: v.unsqueeze(1).expand(*trial.lead, length, *wide[k]) for k, v in states.items()}
-        observed = trial.ask(self.observe, Values(path, "state"), trial.z.with_axes(behind), inputs)
+        beside = self.beside_samples(trial.z, inputs)
+        observed = trial.ask(self.observe, Values(path, "state"), *beside)
         trial.shaped(self.observe, observed, trial.lead + trial.event, exact=True)
         if self.solver is None:
             step, _ = self.step_for(trial)
@@ -198,7 +215,7 @@ class Dynamics(System):
         kept = self.solver
 
         def solved(step: float) -> Tensor:
-            self.solver = RK4(step)
+            self.solver = self._usual(step)
             with tolerant():
                 return self.outcomes(trial.z, trial.inputs, (), trial.lead, 1)[0].observed
 
@@ -251,19 +268,16 @@ class Dynamics(System):
         self, z: Values, inputs: Values
     ) -> tuple[Values, Callable[[Tensor], Values]]:
         """Latents and inputs as a rate reads them: on a grid with an axis more."""
-        z = z.with_axes(1) if self.on_grid else z
-        numbers = {k: inputs[k] for k in self.inputs if k in inputs and k not in self.signals}
-        if self.on_grid:
-            numbers = {k: v.unsqueeze(-1) for k, v in numbers.items()}
-        fixed = inputs.replaced(numbers)
-        if not self.signals:
-            return z, lambda time: fixed
-        signals = {
-            k: Signal(inputs[BASE + k] if BASE + k in inputs else inputs["t"], inputs[k], i)
-            for k, i in self.signals.items()
-        }
-        wide = (..., None) if self.on_grid else (...,)
-        return z, lambda time: fixed.replaced({k: s(time)[wide] for k, s in signals.items()})
+        return z.with_axes(1) if self.on_grid else z, self._known.at(inputs)
+
+    def beside_samples(self, z: Values, inputs: Values) -> tuple[Values, Values]:
+        """Latents and inputs as ``observe`` reads them: beside states (..., time)."""
+        return z.with_axes(1 + self.on_grid), self._known.at_samples(inputs)
+
+    @property
+    def _known(self) -> Known:
+        numbers = tuple(name for name in self.inputs if name not in self.signals)
+        return Known(numbers, self.signals, self.on_grid)
 
     def released(self, times: Tensor) -> Tensor:
         """Times (time,) or (observation, time), s, the start in front where it is missing."""

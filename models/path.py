@@ -160,8 +160,10 @@ def along(
     times = path.grid.view(len(states), -1)
     size = batch.inputs["t"].shape[-1]
     there = path.sampled(states, lambda: rates.field(times, states), size)
-    mean, rows = _observed(system, z, there, known)
+    mean, rows, by_latent = _observed(rates, there)
     jacobian = _seen(path, states, rates, moved, rows)
+    if by_latent.any():  # a gain, a volume: what no state moves with
+        jacobian[..., :count] += by_latent.flatten(1, 2)
     if lifted:
         mean = mean + jacobian[..., -1].view(mean.shape)
         jacobian = jacobian[..., :-1]
@@ -194,14 +196,20 @@ def _seen(path: Path, states: Tensor, rates: Rates, moved: Tensor, rows: Tensor)
     return jacobian.flatten(1, 2)
 
 
-def _observed(system: Dynamics, z: Values, states: Tensor, known: Values) -> tuple[Tensor, Tensor]:
-    """What is observed of states (n, time, d), and its derivatives (n, time, channel, d) by them.
+def _observed(rates: Rates, states: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """What is observed of states (n, time, d), and its derivatives by them and by physics latents.
 
-    What is observed at a time depends on the states at that time.
+    (n, time, channel, d) and (n, time, channel, physics): what is observed at a time depends on
+    the states at that time.
     """
+    system = rates.system
     with torch.enable_grad():
         leaf = states.detach().requires_grad_()
-        seen = system.observe(system.named(leaf), z.with_axes(1 + system.on_grid), known)
+        each = rates.latents.detach().unsqueeze(1).expand(-1, states.shape[1], -1)
+        each = each.clone().requires_grad_()  # of every sample its own
+        _, known = system.beside_samples(Values({}, "latent"), rates.known)
+        z = values_of(rates.model, each).with_axes(int(system.on_grid))
+        seen = system.observe(system.named(leaf), z, known)
         channels = seen.unsqueeze(-1) if seen.dim() == leaf.dim() - 1 else seen
-    (rows,) = rows_of(channels, [leaf])
-    return seen.detach(), rows
+    rows, by_latent = rows_of(channels, [leaf, each])
+    return seen.detach(), rows, by_latent
