@@ -23,7 +23,6 @@ import numpy as np
 import pandas as pd
 import torch
 import tyro
-from ahead import ahead
 from laws import LAWS, Law
 from laws_fields import LAWS as FIELDS
 from laws_fields import FieldLaw
@@ -33,6 +32,7 @@ if __name__ == "__main__":
     runpy.run_path(str(Path(__file__).resolve().parents[1] / "run.py"))["expose_checkout"]()
 
 import matplotlib.pyplot as plt
+from ahead import ahead
 
 import groundvae as gv
 from groundvae.diagnostics.score import coverage, crps
