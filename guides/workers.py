@@ -49,7 +49,7 @@ def share(n: int, workers: Workers) -> int:
     """How many of n observations each worker gets: what is computed in one go differs by no digit.
 
     >>> share(100, HERE)
-    128
+    112
     """
     return max(1, math.ceil(n / workers.count / ALIGNED)) * ALIGNED
 

@@ -59,7 +59,8 @@ class Cluster:
         from distributed import KilledWorker, as_completed
 
         waiting = iter(tasks)
-        pending = as_completed(self._submit(function, t) for t in islice(waiting, self._ahead()))
+        first = [self._submit(function, task) for task in islice(waiting, self._ahead())]
+        pending = as_completed(first, loop=self.client.loop)
         for future in pending:
             try:
                 done = future.result()
@@ -124,12 +125,12 @@ def workers(where: str) -> Iterator[Workers]:
                 dashboard_address="127.0.0.1:0",  # any port that is free
                 silence_logs=logging.CRITICAL,
             ) as cluster,
-            Client(cluster) as client,
+            Client(cluster, set_as_default=False) as client,  # xarray's own work stays here
         ):
             yield Cluster(client, local=True)
         return
     try:
-        client = Client(where, timeout=TIMEOUT)
+        client = Client(where, timeout=TIMEOUT, set_as_default=False)
     except (OSError, ValueError) as error:
         raise InputError(f"{where}: no Dask scheduler answers there, {EXPECTED}") from error
     with client:

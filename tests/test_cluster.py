@@ -346,3 +346,10 @@ def test_a_process_does_one_task_at_a_time() -> None:
     with ThreadPoolExecutor(4) as pool:
         assert list(pool.map(lambda n: alone(task, n), range(20))) == list(range(20))
     assert set(most) == {1}
+
+
+def test_workers_are_nobodys_default() -> None:
+    """What xarray reads and writes in this process later asks nobody."""
+    with workers("local:1"), pytest.raises(ValueError, match="No clients"):
+        distributed.default_client()
+    assert dask.config.get("scheduler", None) is None

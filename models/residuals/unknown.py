@@ -258,6 +258,8 @@ class Unknown(OwnWeights):
         before = self.chosen.clone()
         n = int(usual.sum())
         self.asked &= rising | (pooled(gains(square, told)) > min(max(GONE * n, CHANCE), FELT * n))
+        if not self.names:  # it has to push by something
+            self.asked[0] = True
         self._resize()
         timed = torch.isin(before, self.chosen)
         weights = torch.cat([timed, timed.new_ones(len(self.names))]).repeat(len(self.acts_on))
