@@ -79,6 +79,7 @@ def test_the_list_is_what_is_registered() -> None:
     program = f"""
 import runpy
 runpy.run_path({str(ROOT / "run.py")!r})["expose_checkout"]()
+from groundvae.cli.catalogue import catalogue
 print(*catalogue(), sep="\\n")
 """
     told = subprocess.run(
