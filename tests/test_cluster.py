@@ -45,15 +45,6 @@ BLOCKS = 4  # of the forty series of ``tiny``
 
 
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[distributed.LocalCluster]:
-    """Two workers of one thread."""
-    with distributed.LocalCluster(
-        n_workers=2, threads_per_worker=1, dashboard_address=None, silence_logs=50
-    ) as made:
-        yield made
-
-
-@pytest.fixture(scope="module")
 def alone_written(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The posterior of the forty series, written by this process."""
     before = torch.get_num_threads()

@@ -6,7 +6,6 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -50,15 +49,6 @@ class Spring(gv.Dynamics):
     def rate(self, t, state, z, inputs):
         return {"position": state.velocity, "velocity": -(z.omega**2) * state.position}
 '''
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[distributed.LocalCluster]:
-    """Two workers of one thread."""
-    with distributed.LocalCluster(
-        n_workers=2, threads_per_worker=1, dashboard_address=None, silence_logs=50
-    ) as made:
-        yield made
 
 
 @pytest.fixture(autouse=True)
