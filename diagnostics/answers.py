@@ -5,6 +5,7 @@ A question rests on *grounds*: checks, each with the worst grade that it alone c
 stand in the place of ``indirect`` ones, which judge by the data alone. The answer is as good as the
 worst ground, and the first such is its reason: a stand-in for measured data before all others. A
 ground that could not run weakens the answer as far as it says itself, or is named in the sentence.
+What no data can show, and the use depends on, stands behind the reason (``Verdict.provided``).
 """
 
 from __future__ import annotations
@@ -69,7 +70,7 @@ QUESTIONS: Mapping[str, Question] = {
         "the intervals",
         (Ground("outofdistribution"),),
         (Ground("coverage"), Ground("rank"), Ground("zscore")),
-        (*MODEL, *GUIDE),
+        (*MODEL, *GUIDE, Ground("discovery", "good")),
     ),
     "inside": Question(
         "the predictions inside the window",
@@ -94,6 +95,9 @@ QUESTIONS: Mapping[str, Question] = {
     ),
 }
 """By name, in the order of a report."""
+
+USABLE: tuple[Level, ...] = ("good", "doubtful")
+"""Grades with which it is said what a use depends on."""
 
 OPENINGS: Mapping[Level, str] = {
     "good": "Use {subject}",
@@ -163,6 +167,9 @@ def _answer(
     others = [left_out.get(c, c).lower() for c in names if c != check]
     if level == "good" and others:
         reason += f" Not tested: {', '.join(others)}."
+    if level in USABLE:
+        told = [v.provided for g in grounds for v in judged.get(g.check, []) if v.provided]
+        reason = " ".join([reason, *dict.fromkeys(told)])
     sentence = f"{OPENINGS[level].format(subject=question.subject)}. {reason}"
     return Answer(name, level, sentence, check, names)
 

@@ -21,7 +21,9 @@ from groundvae.inference.discovery import Discovery, discovered, weights_of
 from groundvae.models.residuals.unknown import Unknown
 
 BAND = 1.645  # standard deviations of a 90 % band
-MOST = 8  # terms shown
+MOST, NAMED = 8, 2  # terms shown; named of those that imitate a latent
+
+FELT = 1.0  # standard deviations of a latent, that what nobody sees must move it by to be named
 
 UNKNOWN = Condition(lambda c: any(isinstance(r, Unknown) for r in c.run.model.terms))
 
@@ -95,6 +97,20 @@ class Discovered(Check):
         result["confounding"] = compute_confounding(latents, weights)
         result.attrs["found"] = discovered(context.run)
         return result
+
+    def provided(self, part: xr.Dataset) -> str:
+        """What must not be missing: what the law's own latent would take the place of."""
+        name, found = str(part["latent"].values), part.attrs["found"].imitations
+        some = found[(found["latent"] == name) & (found["moves"] > FELT)]
+        if not len(some):
+            return ""
+        largest = some.sort_values("moves").iloc[::-1][:NAMED]
+        acts = " or ".join(f"{r.feature} does on {r.acts_on}" for r in largest.itertuples())
+        return (
+            f"Nothing that is missing may act as {acts}: no data tell that from {name}, and a "
+            f"tenth of the usual rate would move {name} by {largest['moves'].iloc[0]:.2g} of its "
+            "standard deviations."
+        )
 
     def canvas(self, result: xr.Dataset) -> np.ndarray:
         found = result.attrs["found"]

@@ -24,7 +24,8 @@ class Verdict:
 
     ``meaning`` is one sentence: what it means for the user and what to do next. ``value`` is
     the number, ``threshold`` the one that a good result keeps to, ``observations`` how many
-    the number rests on, ``check`` the name of the check that gave it.
+    the number rests on, ``check`` the name of the check that gave it. ``provided`` is a sentence:
+    on what, that no data can show, any use of it depends.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Verdict:
     threshold: float
     observations: int
     check: str = ""
+    provided: str = ""
 
 
 class Criterion:
@@ -78,7 +80,8 @@ class Criterion:
         case = self.case(part, level)
         words = {"value": value, "percent": 100 * value, "of": of} | self.words(part)
         sentence = self.sentences.get(case) or self.sentences["bad"]
-        return Verdict(name, level, sentence.format(**words), value, limit, n)
+        meaning = sentence.format(**words)
+        return Verdict(name, level, meaning, value, limit, n, provided=self.provided(part))
 
     def value(self, part: xr.Dataset) -> float:
         """The number that is judged."""
@@ -114,6 +117,10 @@ class Criterion:
     def case(self, part: xr.Dataset, level: Level) -> str:
         """Which of the sentences fits."""
         return level
+
+    def provided(self, part: xr.Dataset) -> str:
+        """On what a use depends that no data can show; empty where on nothing."""
+        return ""
 
     def words(self, part: xr.Dataset) -> dict[str, object]:
         """What the sentences need beside the value."""

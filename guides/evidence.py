@@ -21,7 +21,7 @@ from groundvae.guides.lifted import approached
 from groundvae.guides.phase import Fitting
 from groundvae.guides.search import POINT, Search
 from groundvae.guides.state import State
-from groundvae.models.residuals.population import PopulationResidual
+from groundvae.models.residuals.population import Imitation, PopulationResidual
 from groundvae.models.sensitivity import states_of
 
 RESTARTS = (10, 20, 35)  # rounds at which failed searches begin anew
@@ -208,11 +208,11 @@ def effects(search: Search, part: Part) -> Tensor:
     return columns.square().mean(1).median(0).values.sqrt()
 
 
-def imitation(linear: LinearGaussian, columns: Tensor, physics: int) -> Tensor:
-    """How much of what each weight does the physics latents could do, (weight,), within 0 .. 1.
+def imitation(linear: LinearGaussian, columns: Tensor, physics: int) -> Imitation:
+    """How far the physics latents could do what each weight does.
 
     The share of its information that is lost when the physics latents are to be inferred too,
-    given all else that is unknown.
+    given all else that is unknown, and where they would go if the weight were left out.
     """
     told = linear.information(torch.cat([torch.arange(physics), columns]))
     unit = torch.eye(physics).to(told)
@@ -220,9 +220,12 @@ def imitation(linear: LinearGaussian, columns: Tensor, physics: int) -> Tensor:
         linear.left(told[:, :physics, :physics]), told[:, :physics, physics:]
     )
     posterior = torch.linalg.inv(unit + linear.alone(physics))
-    lost = (cross * (posterior @ cross)).sum(1)
+    moved = posterior @ cross
+    lost = (cross * moved).sum(1)
     kept = told[:, physics:, physics:].diagonal(dim1=1, dim2=2)
-    return lost.sum(0) / (lost + kept).sum(0).clamp(min=1e-300)
+    share = lost.sum(0) / (lost + kept).sum(0).clamp(min=1e-300)
+    square = (moved**2 / posterior.diagonal(dim1=1, dim2=2).unsqueeze(-1)).mean(0)
+    return Imitation(share, square.sqrt().mT)
 
 
 def _usual(search: Search, linear: LinearGaussian) -> Tensor:
