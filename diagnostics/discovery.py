@@ -15,13 +15,16 @@ from matplotlib.axes import Axes
 
 from groundvae.diagnostics.check import Check, Condition, LeftOutError, registered
 from groundvae.diagnostics.context import Context
+from groundvae.diagnostics.nearby import near_posteriors
 from groundvae.diagnostics.style import CYCLE, FULL, subplots
 from groundvae.guides.modes import TAKEN
 from groundvae.inference.discovery import Discovery, discovered, weights_of
+from groundvae.inference.imitation import COLUMNS, imitations
 from groundvae.models.residuals.unknown import Unknown
 
 BAND = 1.645  # standard deviations of a 90 % band
-MOST, NAMED = 8, 2  # terms shown; named of those that imitate a latent
+MOST = 8  # terms shown
+LOOKED_AT = 32  # observations, to see what a law makes of what is missing
 
 FELT = 1.0  # standard deviations of a latent, that what nobody sees must move it by to be named
 
@@ -50,6 +53,15 @@ def compute_confounding(latents: xr.Dataset, weights: xr.DataArray) -> xr.DataAr
         excess = ((each**2).mean("observation") - 1 / count) / (1 - 1 / count)
         found[str(name)] = (excess.clip(0, 1) ** 0.5).fillna(0.0)
     return xr.concat(found.values(), pd.Index(list(found), name="latent"))
+
+
+def _imitations(context: Context) -> pd.DataFrame:
+    """``imitations`` near some posteriors; none where these are too large to be looked at."""
+    try:
+        near = near_posteriors(context)[:LOOKED_AT]
+    except LeftOutError:
+        return pd.DataFrame(columns=COLUMNS)
+    return imitations(context.run.model, near.scores, near.at, near.batch)
 
 
 @registered
@@ -96,20 +108,20 @@ class Discovered(Check):
         result = xr.Dataset({"taken": taken.drop_vars("observation", errors="ignore")})
         result["confounding"] = compute_confounding(latents, weights)
         result.attrs["found"] = discovered(context.run)
+        result.attrs["imitations"] = _imitations(context)
         return result
 
     def provided(self, part: xr.Dataset) -> str:
         """What must not be missing: what the law's own latent would take the place of."""
-        name, found = str(part["latent"].values), part.attrs["found"].imitations
+        name, found = str(part["latent"].values), part.attrs["imitations"]
         some = found[(found["latent"] == name) & (found["moves"] > FELT)]
         if not len(some):
             return ""
-        largest = some.sort_values("moves").iloc[::-1][:NAMED]
-        acts = " or ".join(f"{r.feature} does on {r.acts_on}" for r in largest.itertuples())
+        worst = some.loc[some["moves"].idxmax()]
         return (
-            f"Nothing that is missing may act as {acts}: no data tell that from {name}, and a "
-            f"tenth of the usual rate would move {name} by {largest['moves'].iloc[0]:.2g} of its "
-            "standard deviations."
+            f"It holds if nothing that is missing on {worst['acts_on']} is proportional to "
+            f"{worst['state']}: {name} would take its place, and move by {worst['moves']:.2g} of "
+            "its standard deviations for a tenth of the usual rate."
         )
 
     def canvas(self, result: xr.Dataset) -> np.ndarray:

@@ -36,12 +36,27 @@ class Linear:
     places: np.ndarray
 
 
-@torch.no_grad()
-def linear_of(context: Context) -> tuple[Linear, np.ndarray]:
-    """The model near the posteriors of some observations, and their stated widths.
+@dataclass(frozen=True)
+class Near:
+    """Some of the observations: ``batch``, and the middles ``at`` (n, latent) of their posteriors.
+
+    ``physics`` (draw, n, physics): normal scores of their draws, by ``scores``.
+    """
+
+    batch: Batch
+    scores: list[NormalScore]
+    at: Tensor
+    physics: Tensor
+
+    def __getitem__(self, rows: slice) -> Near:
+        return Near(self.batch[rows], self.scores, self.at[rows], self.physics[:, rows])
+
+
+def near_posteriors(context: Context) -> Near:
+    """Some observations, and where their posteriors are.
 
     Raises:
-        LeftOutError: the observations are too large, or their latents are not at hand.
+        LeftOutError: the observations are too large.
 
     """
     data, model = context.inference_data, context.run.model
@@ -63,26 +78,32 @@ def linear_of(context: Context) -> tuple[Linear, np.ndarray]:
         group = WEIGHTS if WEIGHTS in data else "posterior"
         weights = np.concatenate(data[group][AUXILIARY].values)[:, picked].mean(0)
         centre.append(torch.as_tensor(weights).to(like).reshape(len(picked), -1))
-    at = torch.cat(centre, -1)
     batch = context.batch[torch.as_tensor(picked)]
-    parts = [
-        _near(context, scores, at[i : i + CHUNK], batch[i : i + CHUNK])
-        for i in range(0, len(at), CHUNK)
-    ]
+    return Near(batch, scores, torch.cat(centre, -1), physics)
+
+
+@torch.no_grad()
+def linear_of(context: Context) -> tuple[Linear, np.ndarray]:
+    """The model near the posteriors of some observations, and their stated widths.
+
+    Raises:
+        LeftOutError: the observations are too large, or their latents are not at hand.
+
+    """
+    near = near_posteriors(context)
+    parts = [_linear(context, near[i : i + CHUNK]) for i in range(0, len(near.at), CHUNK)]
     jacobian, residual = (np.concatenate(both) for both in zip(*parts, strict=True))
     usable = np.isfinite(jacobian).all((1, 2)) & np.isfinite(residual).all(1)
-    usable &= torch.isfinite(physics).all(0).all(-1).numpy()
+    usable &= torch.isfinite(near.physics).all(0).all(-1).numpy()
     if not usable.any():
         raise LeftOutError("no posterior has a finite linearization")
-    near = Linear(jacobian[usable], residual[usable], at.numpy()[usable], _places(context))
-    return near, physics.std(0).numpy()[usable]
+    found = Linear(jacobian[usable], residual[usable], near.at.numpy()[usable], _places(context))
+    return found, near.physics.std(0).numpy()[usable]
 
 
-def _near(
-    context: Context, scores: list[NormalScore], at: Tensor, batch: Batch
-) -> tuple[np.ndarray, np.ndarray]:
-    model, times = context.run.model, batch.inputs.get("t")
-    found = linearize(model, scores, at, batch)
+def _linear(context: Context, near: Near) -> tuple[np.ndarray, np.ndarray]:
+    model, batch, times = context.run.model, near.batch, near.batch.inputs.get("t")
+    found = linearize(model, near.scores, near.at, batch)
     noise = model.noise.given(batch).linearize(batch.x, found.mean, batch.observed, times=times)
     return noise.whiten(found.jacobian).double().numpy(), noise.residual.double().numpy()
 

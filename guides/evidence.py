@@ -21,7 +21,7 @@ from groundvae.guides.lifted import approached
 from groundvae.guides.phase import Fitting
 from groundvae.guides.search import POINT, Search
 from groundvae.guides.state import State
-from groundvae.models.residuals.population import Imitation, PopulationResidual
+from groundvae.models.residuals.linear import LinearResidual
 from groundvae.models.sensitivity import states_of
 
 RESTARTS = (10, 20, 35)  # rounds at which failed searches begin anew
@@ -166,7 +166,7 @@ def admit_states(search: Search, parts: Sequence[Part]) -> None:
     for part in parts:
         kept = search.at[:, part.auxiliary].clone()
         raw, own = part.residual.weights(kept), part.residual.own(kept)
-        scales, rates = _sizes(search, part.residual)
+        scales, rates = usual_sizes(search, part.residual)
         part.residual.admit(scales, rates)
         search.at[:, part.auxiliary] = part.residual.whitened(raw, own)
         search.renew()
@@ -185,7 +185,7 @@ def trim(search: Search, parts: Sequence[Part], linear: LinearGaussian, usual: T
     search.at, search.jacobian = search.at[:, kept], search.jacobian[..., kept]
 
 
-def _sizes(search: Search, residual: PopulationResidual) -> tuple[Tensor, Tensor]:
+def usual_sizes(search: Search, residual: LinearResidual) -> tuple[Tensor, Tensor]:
     """Usual sizes of the states that a residual sees, and of how fast those it acts on change."""
     named = states_of(search.model, search.scores, search.at, search.batch)
     alive, grid = search.alive, search.model.system.on_grid
@@ -208,11 +208,11 @@ def effects(search: Search, part: Part) -> Tensor:
     return columns.square().mean(1).median(0).values.sqrt()
 
 
-def imitation(linear: LinearGaussian, columns: Tensor, physics: int) -> Imitation:
-    """How far the physics latents could do what each weight does.
+def imitation(linear: LinearGaussian, columns: Tensor, physics: int) -> Tensor:
+    """How much of what each weight does the physics latents could do, (weight,), within 0 .. 1.
 
     The share of its information that is lost when the physics latents are to be inferred too,
-    given all else that is unknown, and where they would go if the weight were left out.
+    given all else that is unknown.
     """
     told = linear.information(torch.cat([torch.arange(physics), columns]))
     unit = torch.eye(physics).to(told)
@@ -220,12 +220,9 @@ def imitation(linear: LinearGaussian, columns: Tensor, physics: int) -> Imitatio
         linear.left(told[:, :physics, :physics]), told[:, :physics, physics:]
     )
     posterior = torch.linalg.inv(unit + linear.alone(physics))
-    moved = posterior @ cross
-    lost = (cross * moved).sum(1)
+    lost = (cross * (posterior @ cross)).sum(1)
     kept = told[:, physics:, physics:].diagonal(dim1=1, dim2=2)
-    share = lost.sum(0) / (lost + kept).sum(0).clamp(min=1e-300)
-    square = (moved**2 / posterior.diagonal(dim1=1, dim2=2).unsqueeze(-1)).mean(0)
-    return Imitation(share, square.sqrt().mT)
+    return lost.sum(0) / (lost + kept).sum(0).clamp(min=1e-300)
 
 
 def _usual(search: Search, linear: LinearGaussian) -> Tensor:

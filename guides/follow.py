@@ -16,7 +16,7 @@ from torch import Tensor
 from groundvae.guides.gaussian import LinearGaussian
 from groundvae.guides.search import Search
 from groundvae.models.greybox import GreyBox
-from groundvae.models.residuals.population import Imitation, PopulationResidual, Statistics
+from groundvae.models.residuals.population import PopulationResidual, Statistics
 
 LOOSE = (1e6, 1e6, 1e5, 1e4, 1e3, 1e2, 1e1)  # times the push's variance, one step each
 CALM = 0.1  # most damping that is carried from one to the next
@@ -53,7 +53,7 @@ class Part:
         search: Search,
         linear: LinearGaussian,
         usual: Tensor | None = None,
-        imitation: Imitation | None = None,
+        imitation: Tensor | None = None,
     ) -> Statistics:
         """What the posteriors at a search's points say of the weights."""
         first = self.weights.start

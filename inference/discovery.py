@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,14 +17,13 @@ from groundvae.inference.reaching import reaching
 from groundvae.inference.run import Run
 from groundvae.models.greybox import AUXILIARY
 from groundvae.models.residuals.spectrum import STRETCH
-from groundvae.models.residuals.unknown import IMITATES, Unknown
+from groundvae.models.residuals.unknown import Unknown
 from groundvae.models.values import Values
 
 POINTS = 81  # of a function of a state
 TINY = 0.01  # of the scale, a mean that is none
 COLUMNS = ["acts_on", "feature", "mean", "scale", "imitated", "alive"]
 ALIVE = 0.01  # of the largest effect on a rate, below which a term counts as absent
-SMALL = 0.1  # of the usual rate, a term that nobody sees where the physics imitates it
 
 
 @dataclass(frozen=True)
@@ -41,9 +39,6 @@ class Discovery:
             ``mean`` and ``scale`` over the population of what it adds to the rate. None of fields.
         spectrum: a row for each state acted on and each frequency (per unit of time): the standard
             deviation ``amplitude`` of a cosine's weight, in the units of the rate.
-        imitations: a row for each physics latent and each feature that acts as the physics does, so
-            that no data tell them apart: by how many of its standard deviations the latent
-            ``moves`` where a tenth of the usual rate is such a term.
         own_spread: standard deviation of the log of how much stronger one observation's push is
             than another's.
         time_unit: of the system's times.
@@ -53,7 +48,6 @@ class Discovery:
     terms: pd.DataFrame
     functions: pd.DataFrame
     spectrum: pd.DataFrame
-    imitations: pd.DataFrame
     own_spread: float
     time_unit: str = "s"
 
@@ -104,16 +98,10 @@ def discovered(run: Run) -> Discovery:
     if not found:
         raise InputError(f"{run.config.system} was fitted without an unknown residual")
     terms, functions, spectra = zip(*(_found(residual) for residual in found), strict=True)
-    imitations = pd.concat([_imitations(r, run.model.latents.names) for r in found])
     spread = float(found[0].own_spread.detach())
     unit = run.model.system.time_unit
     return Discovery(
-        pd.concat(terms, ignore_index=True),
-        pd.concat(functions),
-        pd.concat(spectra),
-        imitations,
-        spread,
-        unit,
+        pd.concat(terms, ignore_index=True), pd.concat(functions), pd.concat(spectra), spread, unit
     )
 
 
@@ -176,23 +164,6 @@ def _functions(residual: Unknown) -> pd.DataFrame:
             numbers = {k: v.numpy() for k, v in told.items()}
             rows.append(pd.DataFrame({"acts_on": acted, "state": name, **numbers}))
     return pd.concat(rows) if rows else pd.DataFrame(columns=columns)
-
-
-def _imitations(residual: Unknown, latents: Sequence[str]) -> pd.DataFrame:
-    """What a tenth of the usual rate, as each feature that the physics imitates, moves."""
-    rows = [
-        {
-            "acts_on": acted,
-            "feature": feature,
-            "latent": latent,
-            "moves": SMALL * float(residual.shift[i, j, k]),
-        }
-        for i, acted in enumerate(residual.acts_on)
-        for j, feature in enumerate(residual.names)
-        for k, latent in enumerate(latents)
-        if residual.imitated[i, j] > IMITATES
-    ]
-    return pd.DataFrame(rows, columns=["acts_on", "feature", "latent", "moves"])
 
 
 def _found(residual: Unknown) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:

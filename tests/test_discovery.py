@@ -1,7 +1,6 @@
 """What is said of an unknown residual: its terms, functions, spectrum, and what they confound."""
 
 from copy import deepcopy
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +9,6 @@ import torch
 
 import groundvae as gv
 from groundvae.data.errors import InputError
-from groundvae.diagnostics.answers import answer
 from groundvae.diagnostics.context import Context
 from groundvae.diagnostics.discovery import Discovered
 from groundvae.inference import arviz as az
@@ -105,24 +103,6 @@ def test_weights_of_observations_and_what_they_confound(run: gv.Run) -> None:
     assert {"push_taken", "thrown_taken"} <= finding.metrics.keys()
     assert all(0 <= value <= 1 for value in finding.metrics.values())
     assert finding.drawings[0].name == "discovery"
-
-
-def test_what_no_data_can_tell_from_a_latent_is_what_its_use_depends_on(run: gv.Run) -> None:
-    """The first function of the speed is made one that the steady push could do."""
-    told = deepcopy(run)
-    (residual,) = told.model.terms
-    assert isinstance(residual, gv.Unknown)
-    residual.imitated.zero_()
-    residual.imitated[0, 0], residual.shift[0, 0] = 1.0, torch.tensor([80.0, 2.0])
-    found = gv.discovered(told).imitations.set_index("latent")["moves"]
-    assert found.to_dict() == pytest.approx({"push": 8.0, "thrown": 0.2})
-    drawn = gv.posterior(told, thrown(25, 2), PosteriorOptions(draws=50, predictive_draws=50))
-    push, start = Discovered()(Context(told, drawn)).verdicts
-    assert "may act as speed does on speed" in push.provided
-    assert "move push by 8 of its standard deviations" in push.provided
-    assert not start.provided
-    said = answer([replace(push, check="discovery")], {})["intervals"].sentence
-    assert push.provided in said
 
 
 def test_weights_of_states_are_found_however_far_is_predicted(

@@ -186,20 +186,6 @@ def test_what_is_the_physics_by_another_name_stays_zero(spring: Run) -> None:
     assert terms.loc["position", "scale"] < 1e-2
 
 
-def test_what_imitates_a_latent_says_how_far_it_would_move_it(spring: Run) -> None:
-    """A force ``-w q / scale`` is a spring of ``omega^2 + w / scale``: omega moves by its half."""
-    data = dragged(80, 1)
-    drawn = posterior(spring, data, PosteriorOptions(draws=400, predictive_draws=2))["posterior"]
-    omega = drawn["omega"].values[0]
-    (residual,) = spring.model.terms
-    assert isinstance(residual, Unknown)
-    scale = float(residual.scale_of[residual.sees.index("position")])
-    moved = 0.1 * float(residual.rates[0]) / scale / (2 * omega.mean(0)) / omega.std(0)
-    told = discovered(spring).imitations.set_index(["feature", "latent"])["moves"]
-    assert told["position", "omega"] == pytest.approx(float((moved**2).mean() ** 0.5), rel=0.15)
-    assert told["position", "start"] < 0.05 * told["position", "omega"]
-
-
 def test_noise_is_learned(spring: Run) -> None:
     assert spring.model.noise.scale.item() == pytest.approx(NOISE, rel=0.05)
 

@@ -13,21 +13,6 @@ from groundvae.models.residuals.linear import LinearResidual
 
 
 @dataclass(frozen=True)
-class Imitation:
-    """How far the physics could do what the whitened weights of one residual do.
-
-    Attributes:
-        share: of the information on a weight, what is lost to the physics, (weight,), 0 .. 1.
-        shift: by how many of its standard deviations each physics latent would move in place of a
-            weight of one, (weight, latent); the root mean square over observations.
-
-    """
-
-    share: Tensor
-    shift: Tensor
-
-
-@dataclass(frozen=True)
 class Statistics:
     """What n observations say of the whitened weights of one residual.
 
@@ -37,7 +22,7 @@ class Statistics:
         information: of chosen weights (column,) -> (n, column, column), identity less covariance.
         auxiliary: ``z_aux`` at the points where this holds, (n, auxiliary).
         usual: which observations count (n,).
-        imitation: how far the physics could do what the weights do; None: as before.
+        imitation: how much of what a weight does the physics could do (weight,); None: as before.
 
     """
 
@@ -46,7 +31,7 @@ class Statistics:
     information: Callable[[Tensor], Tensor]
     auxiliary: Tensor
     usual: Tensor
-    imitation: Imitation | None
+    imitation: Tensor | None
 
 
 class PopulationResidual(LinearResidual):

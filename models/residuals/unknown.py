@@ -27,7 +27,7 @@ from groundvae.models.residuals.features import Dictionary
 from groundvae.models.residuals.fixedpoint import gains, log_ratio, means, own_variances
 from groundvae.models.residuals.ownweights import OwnWeights
 from groundvae.models.residuals.patterns import Patterns
-from groundvae.models.residuals.population import Imitation, Statistics
+from groundvae.models.residuals.population import Statistics
 from groundvae.models.residuals.residual import RESIDUALS
 from groundvae.models.residuals.spectrum import Spectrum
 from groundvae.models.system import System
@@ -64,9 +64,7 @@ class Unknown(OwnWeights):
 
     scale_of: Tensor
     asked: Tensor  # (group,) of functions of time that the data ask for: constant, knots
-    imitated: Tensor  # (state, feature), how much of what it does the physics could do
-    shift: Tensor  # (state, feature, latent) of the latents' own sd, in place of a feature
-    rates: Tensor  # (state,), how fast states that are acted on usually change
+    imitated: Tensor
     admitted: Tensor
     stretch = spectrum.STRETCH  # of the window over the data
 
@@ -90,7 +88,6 @@ class Unknown(OwnWeights):
         if not self.given:
             self.sees = tuple(name for name in system.pushable() if name != "observation")
         super().attach(system)
-        self.latents = len(system.latents)
         seen = getattr(system, "observed", ())
         direct = set(self.acts_on) & set((seen,) if isinstance(seen, str) else seen)
         self.top = spectrum.DIRECT if direct else spectrum.TOP
@@ -124,8 +121,6 @@ class Unknown(OwnWeights):
         self.mean = nn.Parameter(torch.zeros(targets, len(self.names)))
         self.mean_variance = nn.Parameter(torch.ones(targets, len(self.names)))
         self.register_buffer("imitated", torch.ones(targets, len(self.names)))
-        self.register_buffer("shift", torch.zeros(targets, len(self.names), self.latents))
-        self.register_buffer("rates", torch.ones(targets))
         self.register_buffer("admitted", torch.tensor(0.0))
         self.register_buffer("settled", torch.tensor(0.0))
         size = targets * len(self.names)
@@ -140,8 +135,7 @@ class Unknown(OwnWeights):
     def _load_from_state_dict(self, state: dict[str, Tensor], prefix: str, *rest: Any) -> None:
         """Of a run that was fitted before any were dropped, all are asked for."""
         if hasattr(self, "asked"):
-            for name in ("asked", "shift", "rates"):  # which older runs do not have
-                state.setdefault(f"{prefix}{name}", getattr(self, name).clone())
+            state.setdefault(f"{prefix}asked", torch.ones_like(self.asked))
         super()._load_from_state_dict(state, prefix, *rest)
         if hasattr(self, "asked"):
             self._resize()
@@ -205,7 +199,6 @@ class Unknown(OwnWeights):
 
     def admit(self, scales: Tensor, rates: Tensor) -> None:
         self.scale_of.copy_(scales)
-        self.rates.copy_(rates)
         self.log_variance.data.zero_()
         self.mean_variance.data.copy_((WIDE * rates.unsqueeze(-1)).square().expand_as(self.mean))
         self.admitted.fill_(1.0)
@@ -218,7 +211,8 @@ class Unknown(OwnWeights):
         usual, shape = statistics.usual, (-1, len(self.acts_on), self.count)
         mean, told = statistics.mean.view(shape), statistics.told.view(shape)
         if statistics.imitation is not None:
-            self._remember(statistics.imitation)
+            found = statistics.imitation.view(shape[1:])[:, self.timed :]
+            self.imitated.copy_(found)
         scales = self.scales(statistics.auxiliary)
         if self.admitted:
             self._refit_means(statistics, scales)
@@ -231,14 +225,6 @@ class Unknown(OwnWeights):
             square = (torch.log(found) ** 2 + uncertain)[usual].mean()
             self.log_own_spread.data.copy_(0.5 * torch.log(square)).clamp_(*SPREADS)
         return found
-
-    def _remember(self, imitation: Imitation) -> None:
-        """Keep what the physics could do of what each feature of the states does."""
-        shape = (len(self.acts_on), self.count, -1)
-        share, shift = (each.view(shape)[:, self.timed :] for each in vars(imitation).values())
-        self.imitated.copy_(share.squeeze(-1))
-        usual = self.rates.unsqueeze(-1) * torch.exp(-0.5 * self.log_variance)
-        self.shift.copy_(shift * usual.unsqueeze(-1))
 
     def refit_own(self, statistics: Statistics) -> tuple[Tensor, Tensor]:
         shape = (-1, len(self.acts_on), self.count)
