@@ -31,6 +31,7 @@ from groundvae.data.dataset import Dataset
 from groundvae.data.galaxy import SIDE, coordinates
 from groundvae.diagnostics.evidence import compute_evidence
 from groundvae.diagnostics.metrics import compute_metrics
+from groundvae.guides.phase import Ending
 from groundvae.inference.fit import fit
 from groundvae.inference.posterior import PosteriorOptions, posterior
 from groundvae.inference.run import Run, load_run
@@ -204,14 +205,19 @@ def whitening_seconds(run: Run, data: Dataset) -> dict[str, float]:
         }
 
 
+def fitted(train: Dataset, valid: Dataset, asked: argparse.Namespace) -> Run:
+    """A fit of the default that went to its end, saved."""
+    run = fit("galaxy", train, valid=valid, seed=asked.seed)
+    run.save(asked.out)
+    if run.fit.ending in (Ending.INTERRUPTED, Ending.DIVERGED):
+        raise SystemExit(f"the fit ended early ({run.fit.stop}): no figures")
+    return run
+
+
 def measured(asked: argparse.Namespace) -> dict[str, float]:
     splits = default_splits(find_system("galaxy"), asked.root)
     begin = time.process_time()
-    if asked.run is None:
-        run = fit("galaxy", splits.train, valid=splits.valid, seed=asked.seed)
-        run.save(asked.out)
-    else:
-        run = load_run(asked.run)
+    run = load_run(asked.run) if asked.run else fitted(splits.train, splits.valid, asked)
     figures = {"fit_seconds": run.fit.seconds, "fit_cpu_seconds": time.process_time() - begin}
     for name, data in (("valid", splits.valid), ("test", splits.test)):
         figures |= {f"{name}_{k}": v for k, v in intervals(run, data).items()}
@@ -229,8 +235,7 @@ def rendered(asked: argparse.Namespace) -> dict[str, float]:
     first = 10 * asked.set
     train, valid = (render(n, first + i, hosts) for n, i in ((400, 1), (50, 2)))
     unseen = render(200, first + 3, Hosts.of(known, joined([splits.valid, splits.test])))
-    run = fit("galaxy", train, valid=valid, seed=asked.seed)
-    run.save(asked.out)
+    run = fitted(train, valid, asked)
     return {"fit_seconds": run.fit.seconds} | intervals(run, unseen)
 
 

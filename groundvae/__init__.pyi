@@ -13,6 +13,7 @@ from groundvae.inference.citation import citation as citation
 from groundvae.inference.discovery import discovered as discovered
 from groundvae.inference.fit import fit as fit
 from groundvae.inference.generation import generate as generate
+from groundvae.inference.posterior import PosteriorOptions as PosteriorOptions
 from groundvae.inference.posterior import posterior as posterior
 from groundvae.inference.run import Run as Run
 from groundvae.inference.run import load_run as load_run
