@@ -12,9 +12,9 @@ import tyro
 import groundvae
 from groundvae.cli.commands import Command
 from groundvae.cli.console import note, say
-from groundvae.cli.heap import keep_freed
 from groundvae.cli.output import lasting_output
 from groundvae.cli.usage import one_sentence, refuse_repeats
+from groundvae.inference.heap import keep_freed
 from groundvae.inference.interruption import Stopped, stopping
 from groundvae.physics.errors import InputError, NonFiniteError
 

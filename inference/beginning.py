@@ -8,12 +8,16 @@ from pathlib import Path
 
 from distributed import Worker, WorkerPlugin
 
+from groundvae.inference.heap import keep_freed
 from groundvae.inference.interruption import NAMES
 from groundvae.models.ownfile import load
 
 
 class Beginning(WorkerPlugin):
     """Read users' own files, so that tasks find their classes; leave signals to who asks.
+
+    Memory that a task frees is kept for the next: Dask's workers give it back to the system page by
+    page, which took a tenth of the time of a sweep.
 
     Args:
         files: that were read where the tasks are made; the workers see them as well.
@@ -28,6 +32,7 @@ class Beginning(WorkerPlugin):
         self.files, self.local = files, local
 
     def setup(self, worker: Worker) -> None:
+        keep_freed()
         for file in self.files:
             load(file)
         for name in NAMES if self.local else ():

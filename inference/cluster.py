@@ -29,6 +29,12 @@ LOCAL = re.compile(r"local:([1-9]\d{0,3})")
 ADDRESS = re.compile(r"(tcp|tls)://.+:\d+")
 EXPECTED = "expected local:N, tcp://HOST:PORT or none"
 AHEAD = 2  # tasks of each worker that are on their way or at work
+SELDOM_WATCHED = {
+    "distributed.worker.profile.enabled": False,
+    "distributed.worker.memory.monitor-interval": "2s",
+    "distributed.admin.system-monitor.interval": "10s",
+}
+"""Of workers here: to look at them every few milliseconds took a sixth of their time."""
 TIMEOUT = 30.0  # s that a cluster has to answer
 
 T = TypeVar("T")
@@ -112,12 +118,14 @@ def workers(where: str) -> Iterator[Workers]:
     if where == NONE:
         yield HERE
         return
+    import dask
     from distributed import Client, LocalCluster
 
     for name in ("distributed", "tornado", "asyncio"):  # of workers that end; tasks tell by result
         logging.getLogger(name).setLevel(logging.CRITICAL)
     if local := LOCAL.fullmatch(where):
         with (
+            dask.config.set(SELDOM_WATCHED),
             LocalCluster(
                 n_workers=int(local[1]),
                 threads_per_worker=1,

@@ -1,4 +1,4 @@
-"""The memory that a command has freed, kept for its next array.
+"""The memory that a process has freed, kept for its next array.
 
 The C library hands large arrays back to the system at once, and the system clears each page that
 is asked for again: a third of the processor time of a fit of fields went there. Source:
