@@ -206,11 +206,11 @@ class ModeGuide(ReadingGuide):
         best = self.start(batch)
         lifts = liftable(best, parts)
         ascend(best, parts, lifts=lifts)
+        if lifts:  # what its lifted path did not reach, along a solved one
+            self._again(best, torch.zeros(1, dtype=torch.long), lifts=False)
         for wave in WAVES:
             if not self._again(best, torch.tensor(wave, device=batch.x.device), lifts=lifts):
                 break
-        if lifts:  # what no lifted path reached, along solved ones
-            self._again(best, torch.zeros(1, dtype=torch.long), lifts=False)
         return about(best, parts, room=ROOM)
 
     def _again(self, best: Search, places: Tensor, *, lifts: bool) -> bool:

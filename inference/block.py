@@ -12,14 +12,14 @@ from groundvae.inference.options import PosteriorOptions
 
 Groups = dict[str, dict[str, Tensor]]
 """Arrays (draw, observation, ...) by group and name."""
-VALUES, MOST = 4_000_000, 1000  # decoded samples, and observations, held at once
+VALUES, MOST = 8_000_000, 1000  # decoded samples, and observations, held at once
 
 
 def block_size(values: int, options: PosteriorOptions) -> int:
     """How many observations of so many ``values`` are drawn for together.
 
     >>> block_size(50, PosteriorOptions())
-    640
+    1000
     """
     if options.block is not None:
         return options.block
@@ -30,7 +30,7 @@ def block_size(values: int, options: PosteriorOptions) -> int:
 def block_seed(seed: int, first: int) -> int:
     """The seed of the block that begins with observation ``first`` of all.
 
-    >>> block_seed(0, 0) == block_seed(0, 320)
+    >>> block_seed(0, 0) == block_seed(0, 500)
     False
     """
     return int(np.random.SeedSequence([seed, first]).generate_state(1, np.uint64)[0] >> 1)
