@@ -40,15 +40,28 @@ JUMP = 3.0  # most that the noise scale may change at once
 
 
 class EvidenceRounds:
-    """The rounds of one fit."""
+    """The rounds of one fit.
 
-    def __init__(self, fitting: Fitting, search: Search, rounds: int) -> None:
-        self.rounds = rounds
+    Args:
+        fitting: the fit.
+        search: the observations, not searched yet.
+        rounds: how many at most.
+        before: how many others of the same population there were; without any it begins anew.
+
+    """
+
+    def __init__(self, fitting: Fitting, search: Search, rounds: int, before: int = 0) -> None:
+        self.rounds, self.before = rounds, before
         self.model, self.search = fitting.model, search
         self.history: list[float] = []
         self.done = False
-        begin(self.search, self.parts)
-        self.search.spread(approached)
+        if before:
+            for part in self.parts:
+                part.residual.settle(known=False)
+            self.search.renew()
+        else:
+            begin(self.search, self.parts)
+        self.search.spread(partial(approached, own=before > 0))
 
     @property
     def parts(self) -> list[Part]:
@@ -58,7 +71,7 @@ class EvidenceRounds:
     @torch.no_grad()
     def step(self, number: int) -> dict[str, float]:
         """One round: the population's fixed points, then a step of every mode."""
-        if number == STATES_FROM + 1:
+        if not self.before and number == STATES_FROM + 1:
             admit_states(self.search, self.parts)
         if number in RESTARTS:
             self._restart()
@@ -66,7 +79,7 @@ class EvidenceRounds:
         for inner in range(INNER):
             linear = self.search.linear(FLAT)
             usual = _usual(self.search, linear)
-            own, fresh = number > OWN_FROM, inner == 0
+            own, fresh = self.before + number > OWN_FROM, inner == 0
             refit = partial(self._refit, linear, usual, own=own, fresh=fresh)
             carry(self.search, self.parts, refit)
         if number >= TRIM_FROM and self._steady(STEADY) and usual.double().mean() > MOST:

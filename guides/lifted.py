@@ -33,14 +33,14 @@ def liftable(search: Search, parts: Sequence[Part]) -> bool:
 
 
 @torch.no_grad()
-def approach(search: Search, parts: Sequence[Part]) -> None:
-    """Bring every point near a mode, own variances as they are; in place.
+def approach(search: Search, parts: Sequence[Part], *, own: bool) -> None:
+    """Bring every point near a mode, ``own`` variances too or as they are; in place.
 
     What is not lifted follows the data along solved paths.
     """
     arrived = torch.zeros_like(search.alive)
     if liftable(search, parts):
-        arrived = lift(search, parts, own=False)
+        arrived = lift(search, parts, own=own)
     left = (~arrived).nonzero().squeeze(-1)
     if len(left):
         some = search.pick(left)
@@ -48,9 +48,9 @@ def approach(search: Search, parts: Sequence[Part]) -> None:
         search.put(some, left)
 
 
-def approached(search: Search) -> Search:
+def approached(search: Search, *, own: bool = False) -> Search:
     """The same search, moved by ``approach``."""
-    approach(search, parts_of(search.model))
+    approach(search, parts_of(search.model), own=own)
     return search
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import pyro
 import pyro.distributions as dist
@@ -38,12 +39,13 @@ from groundvae.models.normalscore import CircleScore, NormalScore
 
 MODE = "mode_standard"
 TAKEN = "information_taken"
-SERIES = 250  # observations that a population is learned from at most
+SERIES, MORE = 250, 1000  # observations that a population is learned from; means and noise, at last
+LATE = 5  # rounds of these
 LEARNED = 10_000_000  # numbers of their Jacobians at most: a field tells more than a series
 HELD, MOST = 10_000_000, 1000  # numbers of a Jacobian held at once; observations searched at once
 WAVES = ((1, 2), (3, 4, 5, 6, 7))  # of further starts, each for what is not found by then
 STEPS, LEAST_STEPS = 30, 3  # of a search, once it is held to its prior
-PATIENT, STUCK = 20, 1e3  # steps after which one is given up that still promises so many nats
+STUCK = ((10, 1e5), (20, 1e3))  # steps after which one is given up that still promises so many nats
 ROOM = 1.15  # times its widths given the push, what is left to all that is not the push: curved as
 # a model is there, a normal that is just as wide has too short tails to be weighted (k-hat)
 LITTLE = 0.01  # nats by which another mode has to be better
@@ -64,14 +66,27 @@ class ModeGuide(ReadingGuide):
         self.auxiliary = model.auxiliary  # while it is fitted, the model may leave weights out
 
     def phases(self, fitting: Fitting) -> tuple[Phase, ...]:
-        """One: rounds of evidence, on so many observations that more would tell little."""
-        return (Phase("evidence", fitting.options.steps, self, self._begin),)
+        """Rounds of evidence on some observations; then, where there are many more, a few on these.
 
-    def _begin(self, fitting: Fitting) -> EvidenceRounds:
-        most = min(SERIES, max(1, LEARNED // self._numbers(fitting.train)))
+        Scales are known from some. Means are what all observations have in common: they are as
+        uncertain as the root of the number says, and so is how far all latents are off alike.
+        """
+        steps = fitting.options.steps
+        some, more = (self._most(fitting, count) for count in (SERIES, MORE))
+        first = Phase("evidence", steps, self, partial(self._begin, some, steps, before=0))
+        if more <= some:
+            return (first,)
+        return first, Phase("more", LATE, self, partial(self._begin, more, LATE, before=steps))
+
+    def _most(self, fitting: Fitting, count: int) -> int:
+        """Of so many observations those that can be held at once."""
+        held = max(1, LEARNED // self._numbers(fitting.train))
+        return min(count, held, len(fitting.train))
+
+    def _begin(self, most: int, rounds: int, fitting: Fitting, *, before: int) -> EvidenceRounds:
         order = torch.randperm(len(fitting.train))[:most]
         search = self.start(fitting.train[order.sort().values])
-        return EvidenceRounds(fitting, search, fitting.options.steps)
+        return EvidenceRounds(fitting, search, rounds, before)
 
     def start(self, batch: Batch, places: Tensor | None = None) -> Search:
         """A search that has not moved: from the middle of the prior, or ``places`` (n,) in it."""
@@ -261,7 +276,8 @@ def climb(search: Search, parts: Sequence[Part], moving: Tensor) -> None:
             owned |= (some.at - before)[:, part.first].abs() > OWN_STILL
         gain = linear.gain()
         still = (gain < STILL) & ~owned & (step >= LEAST_STEPS)
-        still |= (gain > STUCK) & (step >= PATIENT)
+        for patience, nats in STUCK:
+            still |= (gain > nats) & (step >= patience)
         some.move(linear=linear)
         search.put(some, moving)
         moving = moving[~still]

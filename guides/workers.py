@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 ALIGNED = 16  # observations: chunks of multiples meet vector instructions as the whole does
-TOGETHER = 128  # observations that are searched as one, where others may be elsewhere
+TOGETHER = 256  # observations that are searched as one, where others may be elsewhere
 
 T = TypeVar("T")
 R = TypeVar("R")

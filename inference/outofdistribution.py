@@ -33,7 +33,7 @@ RATE = 0.01
 FEWEST = 20
 """Validation observations below which nothing is marked."""
 DRAWS = 20
-CHUNK = 200  # observations decoded at once
+MOST, VALUES = 1000, 2_000_000  # observations, and samples, searched and decoded at once
 RIDGE = 1e-3  # of the mean variance: features that hardly vary must not decide
 
 
@@ -103,7 +103,8 @@ def features(guide: Guide, batch: Batch) -> Tensor:
 
 def measure_surprise(model: GreyBox, guide: Guide, batch: Batch) -> Tensor:
     """``surprise_of`` some observations at a time, (observation,)."""
-    chunks = [batch[i : i + CHUNK] for i in range(0, len(batch), CHUNK)]
+    size = max(1, min(MOST, VALUES // batch.x[0].numel()))
+    chunks = [batch[i : i + size] for i in range(0, len(batch), size)]
     return torch.cat([surprise_of(model, guide, c, guide.examine(c)) for c in chunks])
 
 

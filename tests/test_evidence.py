@@ -17,6 +17,7 @@ from groundvae.data.batch import Batch
 from groundvae.data.dataset import Dataset
 from groundvae.guides import modes
 from groundvae.guides.catalogue import build_guide
+from groundvae.guides.evidence import EvidenceRounds
 from groundvae.guides.follow import parts_of
 from groundvae.guides.gaussian import LinearGaussian
 from groundvae.guides.modes import ModeGuide
@@ -200,6 +201,28 @@ def test_intervals_hold_where_nothing_was_told(spring: Run) -> None:
 def test_a_prior_that_the_data_contradict_moves_no_mean() -> None:
     run = learned(dragged(80, 1), StifferPrior)
     assert 0.82 < covered(run, dragged(200, 2)) < 0.99
+
+
+def test_what_all_have_in_common_is_learned_from_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Scales from some; then a few rounds on all, in which no feature comes in or goes."""
+    monkeypatch.setattr(modes, "SERIES", 40)
+    seen: list[tuple[int, float]] = []
+
+    def step(self: EvidenceRounds, number: int) -> dict[str, float]:
+        record = step_as_usual(self, number)
+        seen.append((len(self.search.at), record["noise"]))
+        return record
+
+    step_as_usual = EvidenceRounds.step
+    monkeypatch.setattr(EvidenceRounds, "step", step)
+    run = learned(dragged(80, 1))
+    some = sum(n == 40 for n, _ in seen)
+    assert [n for n, _ in seen] == [40] * some + [80] * modes.LATE
+    assert max(noise for n, noise in seen if n == 80) < 1.2 * NOISE  # it does not begin anew
+    (residual,) = run.model.terms
+    assert isinstance(residual, Unknown)
+    assert residual.settled
+    assert covered(run, dragged(40, 2)) > 0.75
 
 
 def test_a_spoiled_series_does_not_set_the_noise() -> None:

@@ -61,8 +61,11 @@ class PopulationResidual(LinearResidual):
         """First variances of the features of states, from the same (weight,) and spread."""
 
     @abstractmethod
-    def settle(self) -> None:
-        """From here on, what is not known of the population counts as the observations' own."""
+    def settle(self, *, known: bool = True) -> None:
+        """From here on, what is not known of the population counts as the observations' own.
+
+        Not while it is learned: then it is not ``known`` yet.
+        """
 
     @abstractmethod
     def trim(self, statistics: Statistics) -> Tensor:

@@ -185,8 +185,8 @@ class Unknown(OwnWeights):
         for flag in (self.admitted, self.settled, self.uncertainty):
             flag.zero_()
 
-    def settle(self) -> None:
-        self.settled.fill_(1.0)
+    def settle(self, *, known: bool = True) -> None:
+        self.settled.fill_(float(known))
 
     def begin(self, effects: Tensor, spread: float) -> None:
         square = effects.view(len(self.acts_on), self.count).square()
