@@ -82,7 +82,7 @@ def fitted(law: str, variant: str, seed: int, options: Options) -> gv.Run:
     if folder.is_dir():
         return gv.load_run(folder)
     sizes = (options.series, options.series // 2)
-    train, valid = (data_of(law, n, 1000 * seed + 10 + i) for i, n in enumerate(sizes))
+    train, valid = (data_of(law, n, 1000 * seed + 10 + i)[0] for i, n in enumerate(sizes))
     model, recipe = planned(law, variant)
     run = gv.fit(model, train, valid=valid, recipe=recipe, seed=seed)
     run.save(folder)
@@ -94,7 +94,7 @@ def measure(law: str, variant: str, seed: int, options: Options) -> dict[str, st
     start = time.perf_counter()
     run = fitted(law, variant, seed, options)
     seconds = time.perf_counter() - start
-    test = data_of(law, options.test, 1000 * seed + 12)
+    test, _ = data_of(law, options.test, 1000 * seed + 12)
     drawn = gv.posterior(run, test, PosteriorOptions(draws=300, predictive_draws=60))
     held = [
         coverage(drawn["posterior"][name].values[0].astype(float), test.truth[name], 0.9)
