@@ -35,6 +35,7 @@ TRIM_FROM = 10  # round from which on functions are left out that the data do no
 STEADY, MOST = 0.5, 0.97  # where three rounds change so little, and so many are followed
 SETTLED, LEAST = 0.02, 17  # nats an observation in three rounds that are none; rounds before
 STRAY = 9.0  # times the usual mean square, beyond which an observation does not set the noise
+PUSHED = 4.0  # standard deviations of its own scale, beyond which it does not set the population
 FREE = 0.1  # of an observation's samples, that are left to the noise at least
 JUMP = 3.0  # most that the noise scale may change at once
 
@@ -78,7 +79,7 @@ class EvidenceRounds:
         usual = self.search.alive
         for inner in range(INNER):
             linear = self.search.linear(FLAT)
-            usual = _usual(self.search, linear)
+            usual = _usual(self.search, linear, self.parts)
             own, fresh = self.before + number > OWN_FROM, inner == 0
             refit = partial(self._refit, linear, usual, own=own, fresh=fresh)
             carry(self.search, self.parts, refit)
@@ -120,7 +121,7 @@ class EvidenceRounds:
     def _restart(self) -> None:
         """Search anew for the observations that are far off, and keep what is better."""
         linear = self.search.linear()
-        rows = (~_usual(self.search, linear)).nonzero().squeeze(-1)
+        rows = (~_usual(self.search, linear, self.parts)).nonzero().squeeze(-1)
         if not len(rows):
             return
         at = torch.zeros_like(self.search.at[rows])
@@ -238,7 +239,14 @@ def imitation(linear: LinearGaussian, columns: Tensor, physics: int) -> Tensor:
     return lost.sum(0) / (lost + kept).sum(0).clamp(min=1e-300)
 
 
-def _usual(search: Search, linear: LinearGaussian) -> Tensor:
-    """The observations that are fitted about as well as others: a failed search sets no noise."""
+def _usual(search: Search, linear: LinearGaussian, parts: Sequence[Part]) -> Tensor:
+    """The observations that are fitted about as well as others, and pushed about as hard.
+
+    A failed search sets no noise; nor does it bring in a push that no other observation has: where
+    it has stopped, a push that is strong enough takes the place of the right latents.
+    """
     size = (linear.residual**2).sum(1) / (search.batch.samples - linear.told.sum(1)).clamp(min=1)
-    return search.alive & (size <= STRAY * size[search.alive].median())
+    usual = search.alive & (size <= STRAY * size[search.alive].median())
+    for part in parts:
+        usual &= search.at[:, part.first] <= PUSHED
+    return usual

@@ -65,11 +65,16 @@ def pushing(parts: Sequence[Part]) -> list[Part]:
 def about(search: Search, parts: Sequence[Part], widened: float = 1.0, room: float = 1.0) -> Mode:
     """The normal about the points of a search, its widths up to so many times as large.
 
-    Beside a push by itself (``own_scale``) what is not the push has ``room`` besides.
+    Beside a push by itself (``own_scale``) what is not the push has ``room`` besides. A mode that
+    is further off than ``STRAY`` says less than its curvature: as if its noise were as much larger.
     """
     linear = search.linear()
-    if widened != 1.0:
-        linear = LinearGaussian(linear.jacobian / widened, linear.residual / widened, search.at)
+    found, evidence = reached(search, linear), search.evidence(linear)
+    misfit = (linear.residual**2).mean(1)
+    wider = widened * (misfit / STRAY).clamp(min=1.0).sqrt().unsqueeze(-1)
+    if bool((wider != 1).any()):
+        jacobian, residual = linear.jacobian / wider.unsqueeze(-1), linear.residual / wider
+        linear = LinearGaussian(jacobian, residual, search.at)
     covariance = linear.covariance()
     centre = linear.mean.clone()
     for part in parts:  # nothing in the data moves with an own variance but through its weights
@@ -85,7 +90,6 @@ def about(search: Search, parts: Sequence[Part], widened: float = 1.0, room: flo
     taken = linear.taken(len(search.scores))
     pushes = pushing(parts)
     own = own_scale(linear, pushes[0], lost, room) if len(pushes) == 1 else None
-    found, evidence = reached(search, linear), search.evidence(linear)
     circles = [score.heading for score in search.scores if isinstance(score, CircleScore)]
     heading = torch.stack(circles, -1) if circles else centre[:, :0]
     return Mode(centre, factor, found, evidence, taken, search.at, heading, own)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,6 +11,7 @@ import pytest
 import torch
 from scipy.integrate import solve_ivp
 from scipy.special import logsumexp
+from scipy.stats import chisquare
 from torch import Tensor
 
 from groundvae.data.batch import Batch
@@ -233,6 +234,18 @@ def test_a_spoiled_series_does_not_set_the_noise() -> None:
     assert noises[1] == pytest.approx(noises[0], rel=0.05)
 
 
+def test_a_mode_that_does_not_follow_its_data_says_less(spring: Run) -> None:
+    """Noise that is 20 times what was learned: intervals are wider by about as much."""
+    data = dragged(6, 3)
+    noise = 20 * NOISE * np.random.default_rng(0).standard_normal(data.x.shape)
+    both = replace(data, x=np.concatenate([data.x, data.x + noise]), truth={})
+    mode = mode_guide(spring).mode(Batch.of(both, dtype=torch.float64))
+    clean, spoiled = mode.factor[:, 0].norm(dim=-1).log().view(2, -1).exp()
+    assert mode.found[:6].all()
+    assert not mode.found[6:].any()
+    assert float((spoiled / clean).median()) > 5
+
+
 def test_order_and_chunks_do_not_matter(spring: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     guide, batch = mode_guide(spring), Batch.of(dragged(6, 3), dtype=torch.float64)
     whole = guide.mode(batch)
@@ -317,11 +330,12 @@ class Pushed:
 
     model: GreyBox
     batch: Batch
+    latents: Mapping[str, Tensor]
 
 
-def pushed(n: int) -> Pushed:
+def pushed(n: int, seed: int = 0) -> Pushed:
     """Springs braked by ``(-0.5 +- 0.3) v``, drawn from the program itself."""
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     residual = Unknown("velocity", ("velocity",), span=4.5, frequencies=6, degree=1)
     model = GreyBox(Spring(), residual, Gaussian(NOISE)).double().requires_grad_(False)
     residual.blank()
@@ -337,7 +351,7 @@ def pushed(n: int) -> Pushed:
     }
     z = torch.randn(n, model.auxiliary).double()
     path = model.decode(latents, z, blank.inputs, reduced=False).full
-    return Pushed(model, blank.with_x(path + NOISE * torch.randn_like(path)))
+    return Pushed(model, blank.with_x(path + NOISE * torch.randn_like(path)), latents)
 
 
 def test_scales_of_a_population_are_recovered() -> None:
@@ -351,6 +365,21 @@ def test_scales_of_a_population_are_recovered() -> None:
     terms = discovered(run).terms.set_index("feature")
     assert terms.loc["velocity", "mean"] / size == pytest.approx(-0.5, abs=0.1)
     assert terms.loc["velocity", "scale"] / size == pytest.approx(0.3, abs=0.08)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_ranks_are_uniform_where_data_come_from_such_a_population(seed: int) -> None:
+    """Simulation-based calibration of all that is done: a population learned, then posteriors."""
+    made = pushed(400, seed)
+    data = Dataset(made.batch.x.numpy(), {"t": TIMES})
+    model = GreyBox(Spring(), Unknown("velocity", ("velocity",), degree=1), Gaussian())
+    run = fit(model, data.subset(slice(0, 150)), valid=dragged(8, 9), recipe=EVIDENCE, seed=seed)
+    drawn = posterior(run, data.subset(slice(150, 400)), PosteriorOptions(99, 2))["posterior"]
+    for name, truth in made.latents.items():
+        ranks = (drawn[name].values[0] < truth[150:].numpy()).sum(0)  # 0 .. 99
+        counts = np.bincount(ranks // 10, minlength=10)
+        assert chisquare(counts).pvalue > 1e-3
 
 
 def test_a_search_that_is_told_where_to_go_stays(spring: Run) -> None:
