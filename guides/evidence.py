@@ -10,7 +10,9 @@ Sources: MacKay (1992), Bayesian interpolation; Tipping (2001), Sparse Bayesian 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import deepcopy
 from functools import partial
+from operator import itemgetter
 
 import torch
 from torch import Tensor
@@ -28,7 +30,7 @@ RESTARTS = (10, 20, 35)  # rounds at which failed searches begin anew
 MOVES = 6  # of these, before they are judged
 FLAT = 30.0  # times their width, physics priors say nothing of a population
 INNER = 3  # fixed points at each linearization
-NOISE = 0.1  # of the data's spread, where the noise begins
+NOISES, TRIED = (0.1, 0.01), 3  # of the data's spread, where the noise begins; rounds from each
 QUIET = 1e-4  # of the data's spread, the least noise: a push may follow samples to the last digit
 STATES_FROM, OWN_FROM = 4, 3  # rounds after which features of states, and own scales, come in
 TRIM_FROM = 10  # round from which on functions are left out that the data do not ask for,
@@ -60,9 +62,24 @@ class EvidenceRounds:
             for part in self.parts:
                 part.residual.settle(known=False)
             self.search.renew()
+            self.search.spread(partial(approached, own=True))
         else:
-            begin(self.search, self.parts)
-        self.search.spread(partial(approached, own=before > 0))
+            self._begin()
+
+    def _begin(self) -> None:
+        """From the better of a few noises: what a push does may be taken for noise, and stay so."""
+        starts = []
+        for noise in NOISES:
+            begin(self.search, self.parts, noise)
+            self.search.spread(approached)
+            for number in range(1, TRIED + 1):
+                evidence = self.step(number)["evidence"]
+            every = torch.arange(len(self.search.at), device=self.search.at.device)
+            learned = deepcopy(self.model.state_dict())
+            starts.append((evidence, learned, self.search.pick(every)))
+        _, learned, self.search = max(starts, key=itemgetter(0))
+        self.model.load_state_dict(learned)
+        self.history = []
 
     @property
     def parts(self) -> list[Part]:
@@ -162,11 +179,11 @@ class EvidenceRounds:
 
 
 @torch.no_grad()
-def begin(search: Search, parts: Sequence[Part]) -> None:
-    """Noise a tenth of the data's spread, pushes of that size in what is observed, no states."""
+def begin(search: Search, parts: Sequence[Part], share: float = NOISES[0]) -> None:
+    """Noise a ``share`` of the data's spread, pushes of a tenth in what is observed, no states."""
     spread = float(search.batch.x.std())
     noise = search.model.noise
-    noise.sharpen(NOISE * spread / float(noise.scale.mean()))
+    noise.sharpen(share * spread / float(noise.scale.mean()))
     for part in parts:
         part.residual.blank()
     search.renew()

@@ -14,7 +14,7 @@ from torch import Tensor
 
 STRETCH = 1.5  # of the window over the data's span
 TOP = 1.25  # highest frequency over that of Nyquist: jumps have harmonics beyond it
-DIRECT = 0.4  # likewise, of a push on what is observed: faster ones could follow the noise itself
+DIRECT = 0.8  # likewise, of a push on what is observed: faster ones could follow the noise itself
 MOST = 96  # frequencies, where data are long
 KNOT = 3  # frequencies from one knot of the spectrum to the next
 
