@@ -62,7 +62,8 @@ def beforehand(run: Run, data: Dataset) -> list[Finding]:
                 DOUBTFUL,
                 f"{len(data)} observations are few for a guide and a residual that are networks: "
                 f"with fewer than {LEARNERS} their intervals can be far too narrow; in a law of "
-                "motion take gv.Unknown, or look at the report's calibration before use",
+                "motion take gv.Unknown, beside a formula no residual but noise=gv.Matern(None), "
+                "or look at the report's calibration before use",
             )
         )
     if model.system.physics and len(model.latents):

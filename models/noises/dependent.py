@@ -18,6 +18,7 @@ from groundvae.models.noises.gaussian import Gaussian
 from groundvae.models.noises.independent import Independent
 from groundvae.models.noises.noise import Linearized, Noise
 from groundvae.models.noises.ownscales import OwnScales
+from groundvae.models.recipe import EVIDENCE
 
 Shape = torch.Size | list[int] | tuple[int, ...]
 
@@ -43,6 +44,7 @@ class Dependent(Noise):
     """
 
     axes: ClassVar[tuple[str, ...]]
+    recipe = EVIDENCE
 
     fitted: Tensor
 
