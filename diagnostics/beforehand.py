@@ -72,7 +72,7 @@ def beforehand(run: Run, data: Dataset) -> list[Finding]:
         if isinstance(model.system, Dynamics):
             found += pace(model.system, trial)
             found += fineness(model.system, trial)
-        found += _told(model, batch[:FEW])
+        found += _told(model, batch[:FEW], len(batch))
         if isinstance(run.guide, ModeGuide) and parts_of(model):
             kept = deepcopy(model.state_dict())
             found += _taken(run.guide, model, batch[:FEW])
@@ -124,8 +124,11 @@ def _draws(run: Run, trial: Trial, batch: Batch) -> Iterator[Finding]:
         yield Finding(DOUBTFUL, "draws of the prior hardly move at all: look at units of time")
 
 
-def _told(model: GreyBox, batch: Batch) -> Iterator[Finding]:
-    """Which latents, or combinations, the data could not tell with nothing unknown at all."""
+def _told(model: GreyBox, batch: Batch, count: int) -> Iterator[Finding]:
+    """Which latents, or combinations, the data could not tell with nothing unknown at all.
+
+    What is shared all ``count`` observations tell.
+    """
     linear = _near(model, batch)
     if linear is None:
         yield Finding(BAD, "the law runs away from the middle of the prior: move it, or narrow it")
@@ -135,6 +138,9 @@ def _told(model: GreyBox, batch: Batch) -> Iterator[Finding]:
         if silent:
             yield Finding(BAD, f"nothing observed depends on {name}: leave it out, or observe more")
     told = linear.jacobian.mT @ linear.jacobian
+    shared = torch.tensor([z.shared for z in model.latents])
+    if shared.any():
+        told[:, shared[:, None] & shared] += _agreed(told, shared, count - 1)
     values, vectors = torch.linalg.eigh(told)  # ascending: what the data tell least comes first
     row = int(values[:, 0].argsort()[len(values) // 2])
     for value, vector in zip(values[row], vectors[row].unbind(-1), strict=True):
@@ -149,7 +155,8 @@ def _told(model: GreyBox, batch: Batch) -> Iterator[Finding]:
                 DOUBTFUL,
                 f"{', '.join(names[i] for i in parts)} cannot be told apart: the data leave "
                 f"{100 * left**0.5:.0f} % of the prior's width of {mix} (in widths of the priors): "
-                "fix one, give it a narrower prior, share it, or observe what depends on one alone",
+                "fix one, give it a narrower prior, share what is the same in all observations, or "
+                "observe what depends on one alone",
             )
         elif not _silent(linear)[parts[0]]:
             yield Finding(
@@ -157,6 +164,18 @@ def _told(model: GreyBox, batch: Batch) -> Iterator[Finding]:
                 f"the data leave {100 * left**0.5:.0f} % of the prior's width of "
                 f"{names[parts[0]]}: its posterior will be about its prior",
             )
+
+
+def _agreed(told: Tensor, shared: Tensor, others: int) -> Tensor:
+    """What so many ``others`` tell of the ``shared`` latents, as a row, their own being unknown.
+
+    From the information (n, latent, latent) of some observations, on average.
+    """
+    own = ~shared
+    unit = torch.eye(int(own.sum())).to(told)
+    cross = told[:, own][:, :, shared]
+    taken = cross.mT @ torch.linalg.solve(unit + told[:, own][:, :, own], cross)
+    return others * (told[:, shared][:, :, shared] - taken).mean(0).flatten()
 
 
 def _has(vector: Tensor, place: int) -> bool:

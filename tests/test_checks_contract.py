@@ -33,7 +33,7 @@ from groundvae.inference.run import Run, RunConfig, new_run
 
 pytestmark = pytest.mark.usefixtures("few_simulations")
 
-UNJUDGED = ("standin", "discovery", "generation", "population")  # left out of few, or never judged
+UNJUDGED = ("standin", "discovery", "leaning", "generation", "population")  # of few, or never
 OPTIONS = PosteriorOptions(draws=60, predictive_draws=30)
 
 OWN = '''
