@@ -412,12 +412,21 @@ def test_parquet_says_what_it_needs(tmp_path: Path) -> None:
 
 
 def test_parquet_round_trip(tmp_path: Path) -> None:
+    """Columns of every kind that tables keep: categories, missing values, names as an index."""
     pytest.importorskip("pyarrow")
-    frame = pd.DataFrame({"observation": ["a", "a", "b"], "time": [0, 1, 0], "value": [1.0, 2, 3]})
-    frame.to_parquet(tmp_path / "d.parquet")
-    found, expected = read(tmp_path / "d.parquet"), read(frame)
-    np.testing.assert_array_equal(found.x, expected.x)
-    assert found.labels == expected.labels
+    names = ["a", "a", "a", "b", "b"]
+    times, values = [0.0, 1.0, 3.0, 0.0, 2.0], [1.0, 2.0, np.nan, 3.0, 4.0]
+    frame = pd.DataFrame({"observation": names, "time": times, "value": values, "dose": 0.5})
+    expected = read(frame, inputs=["dose"])
+    kinds = {"observation": "category", "time": "float32", "value": "Float64", "dose": "float32"}
+    tables = (frame, frame.astype(kinds), frame.set_index("observation"))
+    for i, table in enumerate(tables):
+        table.to_parquet(tmp_path / f"{i}.parquet")
+        found = read(tmp_path / f"{i}.parquet", inputs=["dose"])
+        np.testing.assert_array_equal(found.x, expected.x)
+        np.testing.assert_array_equal(found.coordinates["t"], expected.coordinates["t"])
+        np.testing.assert_array_equal(found.inputs["dose"], [0.5, 0.5])
+        assert found.labels == expected.labels
 
 
 @pytest.mark.skipif(not MEASURED.is_dir(), reason="needs the measured records")
