@@ -76,6 +76,10 @@ class Dependent(Noise):
         return len(self.axes) + 1
 
     @property
+    def knows_neighbours(self) -> bool:
+        return not self.independent
+
+    @property
     def working(self) -> Noise:
         if not self.independent:
             return self

@@ -90,6 +90,11 @@ class Noise(nn.Module, Written, ABC):
         """The noise under which modes are searched: itself, where its details are to be trusted."""
         return self
 
+    @property
+    def knows_neighbours(self) -> bool:
+        """Whether what latents take of one sample says something of others, in a fit by evidence."""
+        return False
+
     def learned(self) -> list[nn.Parameter]:
         """What ``refit`` moves."""
         return [each for each in self.parameters() if each.requires_grad]
