@@ -92,7 +92,7 @@ class Noise(nn.Module, Written, ABC):
 
     @property
     def knows_neighbours(self) -> bool:
-        """Whether what latents take of one sample says something of others, in a fit by evidence."""
+        """Whether, in a fit by evidence, what latents take of a sample concerns others too."""
         return False
 
     def learned(self) -> list[nn.Parameter]:
