@@ -52,6 +52,7 @@ SOUND = (Ground("outofdistribution"), Ground("observations", "doubtful"))
 LEARNED = (Ground("contraction", without="not enough data"),)
 MODEL = (Ground("discrepancy", without="doubtful"), Ground("against"))
 TOLD = Ground("discovery", "doubtful")
+LEANING = Ground("leaning", "doubtful")
 GUIDE = (Ground("calibration"), Ground("guide_vs_nuts"))
 
 QUESTIONS: Mapping[str, Question] = {
@@ -63,6 +64,7 @@ QUESTIONS: Mapping[str, Question] = {
             Ground("precision", without="doubtful"),
             Ground("against", "doubtful"),
             TOLD,
+            LEANING,
             Ground("reconstruction"),
         ),
     ),
@@ -70,7 +72,7 @@ QUESTIONS: Mapping[str, Question] = {
         "the intervals",
         (Ground("outofdistribution"),),
         (Ground("coverage"), Ground("rank"), Ground("zscore")),
-        (*MODEL, *GUIDE, Ground("discovery", "good")),
+        (*MODEL, *GUIDE, LEANING, Ground("discovery", "good")),
     ),
     "inside": Question(
         "the predictions inside the window",
@@ -91,7 +93,7 @@ QUESTIONS: Mapping[str, Question] = {
         "the counterfactuals",
         (Ground("independence"), Ground("decomposition"), *LEARNED, *SOUND),
         (Ground("coverage"), Ground("recovery"), Ground("zscore")),
-        (*MODEL, *GUIDE, Ground("precision"), TOLD, Ground("forecast", "doubtful")),
+        (*MODEL, *GUIDE, Ground("precision"), TOLD, LEANING, Ground("forecast", "doubtful")),
     ),
 }
 """By name, in the order of a report."""

@@ -37,6 +37,7 @@ from groundvae.physics.errors import tolerant
 FEW = 16  # observations that are looked at
 MOVES, STILL = 15, 0.1  # of a search near the data; nats that are worth no further step
 LEARNERS = 200  # observations, of which networks learn at least
+LEFT = 0.2  # of the observations, that may still move
 SOME = 0.25  # of the draws, that may run away before a fit is in danger
 NOISE = 0.05  # of the data's spread, at which latents are to be told
 TOLD = 0.5  # of the prior's variance, that is left of what the data tell
@@ -62,7 +63,8 @@ def beforehand(run: Run, data: Dataset) -> list[Finding]:
                 DOUBTFUL,
                 f"{len(data)} observations are few for a guide and a residual that are networks: "
                 f"with fewer than {LEARNERS} their intervals can be far too narrow; in a law of "
-                "motion take gv.Unknown, or look at the report's calibration before use",
+                "motion take gv.Unknown, beside a formula no residual but noise=gv.Matern(None), "
+                "or look at the report's calibration before use",
             )
         )
     if model.system.physics and len(model.latents):
@@ -71,7 +73,7 @@ def beforehand(run: Run, data: Dataset) -> list[Finding]:
         if isinstance(model.system, Dynamics):
             found += pace(model.system, trial)
             found += fineness(model.system, trial)
-        found += _told(model, batch[:FEW])
+        found += _told(model, batch[:FEW], len(batch))
         if isinstance(run.guide, ModeGuide) and parts_of(model):
             kept = deepcopy(model.state_dict())
             found += _taken(run.guide, model, batch[:FEW])
@@ -123,8 +125,11 @@ def _draws(run: Run, trial: Trial, batch: Batch) -> Iterator[Finding]:
         yield Finding(DOUBTFUL, "draws of the prior hardly move at all: look at units of time")
 
 
-def _told(model: GreyBox, batch: Batch) -> Iterator[Finding]:
-    """Which latents, or combinations, the data could not tell with nothing unknown at all."""
+def _told(model: GreyBox, batch: Batch, count: int) -> Iterator[Finding]:
+    """Which latents, or combinations, the data could not tell with nothing unknown at all.
+
+    What is shared all ``count`` observations tell.
+    """
     linear = _near(model, batch)
     if linear is None:
         yield Finding(BAD, "the law runs away from the middle of the prior: move it, or narrow it")
@@ -134,6 +139,9 @@ def _told(model: GreyBox, batch: Batch) -> Iterator[Finding]:
         if silent:
             yield Finding(BAD, f"nothing observed depends on {name}: leave it out, or observe more")
     told = linear.jacobian.mT @ linear.jacobian
+    shared = torch.tensor([z.shared for z in model.latents])
+    if shared.any():
+        told[:, shared[:, None] & shared] += _agreed(told, shared, count - 1)
     values, vectors = torch.linalg.eigh(told)  # ascending: what the data tell least comes first
     row = int(values[:, 0].argsort()[len(values) // 2])
     for value, vector in zip(values[row], vectors[row].unbind(-1), strict=True):
@@ -148,7 +156,8 @@ def _told(model: GreyBox, batch: Batch) -> Iterator[Finding]:
                 DOUBTFUL,
                 f"{', '.join(names[i] for i in parts)} cannot be told apart: the data leave "
                 f"{100 * left**0.5:.0f} % of the prior's width of {mix} (in widths of the priors): "
-                "fix one, give it a narrower prior, share it, or observe what depends on one alone",
+                "fix one, give it a narrower prior, share what is the same in all observations, or "
+                "observe what depends on one alone",
             )
         elif not _silent(linear)[parts[0]]:
             yield Finding(
@@ -156,6 +165,18 @@ def _told(model: GreyBox, batch: Batch) -> Iterator[Finding]:
                 f"the data leave {100 * left**0.5:.0f} % of the prior's width of "
                 f"{names[parts[0]]}: its posterior will be about its prior",
             )
+
+
+def _agreed(told: Tensor, shared: Tensor, others: int) -> Tensor:
+    """What so many ``others`` tell of the ``shared`` latents, as a row, their own being unknown.
+
+    From the information (n, latent, latent) of some observations, on average.
+    """
+    own = ~shared
+    unit = torch.eye(int(own.sum())).to(told)
+    cross = told[:, own][:, :, shared]
+    taken = cross.mT @ torch.linalg.solve(unit + told[:, own][:, :, own], cross)
+    return others * (told[:, shared][:, :, shared] - taken).mean(0).flatten()
 
 
 def _has(vector: Tensor, place: int) -> bool:
@@ -194,13 +215,15 @@ def _search(model: GreyBox, scores: list[NormalScore], batch: Batch) -> Search:
 
 
 def _settle(search: Search) -> None:
-    """A few steps, until nobody gains by another."""
+    """A few steps of those that gain by them, until most do not: what is told is the usual."""
     for _ in range(MOVES):
-        linear = search.linear()
-        gains = linear.gain()[search.alive]
-        if len(gains) and bool((gains < STILL).all()):
+        moving = ~search.alive | (search.linear().gain() >= STILL)
+        if float(moving.double().mean()) <= LEFT:
             return
-        search.move(linear=linear)
+        rows = moving.nonzero().squeeze(-1)
+        some = search.pick(rows)
+        some.move()
+        search.put(some, rows)
 
 
 def _centres(model: GreyBox) -> dict[str, Tensor]:

@@ -25,19 +25,23 @@ from groundvae.diagnostics.uniformity import (
 from groundvae.diagnostics.verdict import FEWEST, Level
 from groundvae.inference import arviz as az
 from groundvae.inference.prediction import RESIDUALS
+from groundvae.models.noises.dependent import Dependent
 
 WIDE = 0.15  # departure to the wide side that is forgiven: it harms no decision by much
 MOST_USED = 0.9  # share of an observation's samples that its latents use up at most
 ROUGH = 0.6  # of that share, above which what is allowed for is no more than a guess
 
 
-def compute_predictive(inference_data: az.InferenceData) -> xr.Dataset:
+def compute_predictive(
+    inference_data: az.InferenceData, variance: np.ndarray | None = None
+) -> xr.Dataset:
     """Share of samples inside the central bands of 20 levels, and each observation's at 90 %.
 
     The data are used twice, to infer and to check, so that the bands of an exact posterior hold
     more than they claim: of a normal model in which an observation's latents use up the share h of
     its samples, what is left is ``sqrt((1 - h) / (1 + h))`` times as wide as what is predicted.
-    That much is allowed for, where ``double_use`` is known.
+    That much is allowed for, where ``double_use`` is known; of a noise that knows its neighbours,
+    whose samples are used up together, by its ``variance`` of a sample, () or (channel,).
     """
     x = inference_data["observed_data"]["x"].values
     draws = np.concatenate(inference_data["posterior_predictive"]["x"].values)
@@ -45,7 +49,7 @@ def compute_predictive(inference_data: az.InferenceData) -> xr.Dataset:
         [placement(draws[:, i : i + 100], x[i : i + 100]) for i in range(0, len(x), 100)]
     )
     credibility = np.where(np.isfinite(x), np.abs(2 * shares - 1), np.nan)
-    used = double_use(inference_data)
+    used = double_use(inference_data) if variance is None else used_up(draws, variance)
     if used is not None:
         widened = np.sqrt((1 + used) / (1 - used)).reshape(-1, *[1] * (x.ndim - 1))
         inside = np.clip(0.5 + 0.5 * credibility, None, 1 - 0.5 / (len(draws) + 1))
@@ -57,6 +61,19 @@ def compute_predictive(inference_data: az.InferenceData) -> xr.Dataset:
     excess = float((result["ecdf"] - result["level"]).mean())
     share = 0.0 if used is None else float(np.median(used))
     return result.assign_attrs(excess=excess, cov90=float(np.nanmean(inside)), used=share)
+
+
+def used_up(draws: np.ndarray, variance: np.ndarray) -> np.ndarray:
+    """How much wider predictions (draw, observation, *event) are than their noise, (observation,).
+
+    In units of the noise's variance, the mean over all: the share h of a linear model.
+
+    >>> noise = np.random.default_rng(0).normal(size=(500, 3, 40))
+    >>> used_up(np.sqrt(1.2) * noise, np.array(1.0)).round(1)
+    array([0.2, 0.2, 0.2])
+    """
+    share = float(np.nanmean(draws.var(0, ddof=1) / variance)) - 1.0
+    return np.full(draws.shape[1], np.clip(share, 0.0, MOST_USED))
 
 
 def double_use(inference_data: az.InferenceData) -> np.ndarray | None:
@@ -105,7 +122,12 @@ class Predictive(Uniformity, Check):
     }
 
     def compute(self, context: Context) -> xr.Dataset:
-        return compute_predictive(context.inference_data)
+        noise = context.run.model.noise
+        if not isinstance(noise, Dependent) or noise.independent:
+            return compute_predictive(context.inference_data)
+        variance = noise.channel_scale.detach().square().cpu().numpy()
+        alone = variance if noise.has_channels else variance[0]
+        return compute_predictive(context.inference_data, alone)
 
     def level(self, part: xr.Dataset, value: float) -> Level:
         level = uniform_level(part)

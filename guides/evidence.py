@@ -22,6 +22,7 @@ from groundvae.guides.gaussian import LinearGaussian
 from groundvae.guides.lifted import approached
 from groundvae.guides.phase import Fitting
 from groundvae.guides.search import POINT, Search
+from groundvae.guides.spread import either_way
 from groundvae.guides.state import State
 from groundvae.models.residuals.linear import LinearResidual
 from groundvae.models.sensitivity import states_of
@@ -169,8 +170,14 @@ class EvidenceRounds:
         off = search.batch.x - search.mean - moved
         samples = search.batch.samples
         freedom = torch.maximum(samples - linear.told.sum(1), FREE * samples)
-        before = float(noise.scale.mean())
-        noise.refit(off, freedom, search.batch.observed, usual, times=search.batch.inputs.get("t"))
+        before, times = float(noise.scale.mean()), search.batch.inputs.get("t")
+        observed = search.batch.observed
+        if noise.knows_neighbours:
+            off = either_way(off, search.jacobian, linear)
+            freedom, usual = samples.repeat(2), usual.repeat(2)
+            observed = None if observed is None else torch.cat([observed, observed])
+            times = torch.cat([times, times]) if times is not None and times.dim() > 1 else times
+        noise.refit(off, freedom, observed, usual, times=times)
         ratio = float(noise.scale.mean()) / before
         least = QUIET * float(search.batch.x.std()) / before
         held = min(max(ratio, 1 / JUMP, least), JUMP)

@@ -9,7 +9,12 @@ from groundvae.data.errors import InputError
 
 @dataclass(frozen=True)
 class PosteriorOptions:
-    """How much to draw."""
+    """How much to draw.
+
+    Raises:
+        InputError: a number out of its range.
+
+    """
 
     draws: int = 500
     """Draws of the latents for each observation."""

@@ -11,8 +11,7 @@ from groundvae.data.dataset import Dataset
 from groundvae.data.source import Source
 from groundvae.models.catalogue import SYSTEMS, Entry, Variant
 from groundvae.models.greybox import GreyBox
-from groundvae.models.noises import Noise
-from groundvae.models.noises.gaussian import Gaussian
+from groundvae.models.noises import Gaussian, Matern, Noise
 from groundvae.models.recipe import EVIDENCE, USUAL, Recipe
 from groundvae.models.residuals import Network, Residual, Unknown
 from groundvae.models.system import OBSERVATION, System
@@ -38,7 +37,9 @@ def register(
         name: on the command line.
         system: its class.
         residual: what may be missing, and where it acts.
-        noise: of what is observed; Gaussian, learned, where nothing is said.
+        noise: of what is observed; Gaussian, learned, where nothing is said. A formula without a
+            residual is fitted by evidence: over time its noise is then ``Matern``, which knows
+            its neighbours and takes up what is missing.
         simulate: ``(n, seed)`` -> a data set, where there is a simulator.
         references: latents and others that data files may carry, to compare with.
         recipe: how ``hybrid-reg`` is fitted.
@@ -72,22 +73,27 @@ def entry_of(
 ) -> Entry:
     """The variants that any declared system has."""
     doc = (inspect.getdoc(system) or name).splitlines()[0]
+    alone = residual is None and not system.sizes  # a formula, and nothing beside it but noise
     given = residual or default_residual(system)
-    told = given if given.recipe is not EVIDENCE else _network(given)
+    by_evidence = given is not None and given.recipe is EVIDENCE
+    told = _network(given) if given is not None and by_evidence else given
+    missed = noise or (default_noise(system) if alone else Gaussian(0.1))
     exact = replace(USUAL, loss="exact")
 
-    def model(*residuals: Residual) -> GreyBox:
-        return GreyBox(system(), [again(r) for r in residuals], again(noise or Gaussian(0.1)))
+    def model(beside: Residual | None = None) -> GreyBox:
+        residuals = [] if beside is None else [again(beside)]
+        return GreyBox(system(), residuals, again(missed))
 
-    variants = {
-        "physics-only": Variant(lambda: model(), exact),
-        "hybrid": Variant(lambda: model(told), exact),
-        "hybrid-reg": Variant(lambda: model(told), recipe or USUAL),
-    }
-    usual = "hybrid-reg"
-    if given.recipe is EVIDENCE:
+    variants, usual = {"physics-only": Variant(model, exact)}, "hybrid-reg"
+    if told is not None:
+        variants["hybrid"] = Variant(lambda: model(told), exact)
+        variants["hybrid-reg"] = Variant(lambda: model(told), recipe or USUAL)
+    if by_evidence:
         usual = "hybrid-evidence"
         variants[usual] = Variant(lambda: model(given), EVIDENCE)
+    elif alone:
+        usual = "physics-evidence"
+        variants[usual] = Variant(model, EVIDENCE)
     model(given)  # what cannot be put together is refused by the line that says it
     return Entry(
         name,
@@ -100,12 +106,23 @@ def entry_of(
     )
 
 
-def default_residual(system: type[System]) -> Residual:
-    """Something of unknown shape on the last state, a velocity most often; else a network."""
-    inner = [name for name in system().pushable() if name != OBSERVATION]
-    if not inner or system.on_grid:
-        return Network(inner[-1] if inner else OBSERVATION, ("t",))
-    return Unknown(inner[-1])
+def default_residual(system: type[System]) -> Residual | None:
+    """Something of unknown shape on the last state, a velocity most often; else a network of time.
+
+    A formula without time has none.
+    """
+    if not system.sizes:
+        return Network(OBSERVATION, ("t",)) if "t" in system.coordinates else None
+    last = list(system.sizes)[-1]
+    return Network(last, ("t",)) if system.on_grid else Unknown(last)
+
+
+def default_noise(system: type[System]) -> Noise:
+    """Of a formula with nothing beside it: over time, noise that knows its neighbours."""
+    first, *rest = system.axes
+    if first != "time" or any(axis not in system.labels for axis in rest):
+        return Gaussian(0.1)
+    return Matern(len(system.labels[rest[0]]) if rest else None)
 
 
 def _network(unknown: Residual) -> Network:

@@ -26,7 +26,7 @@ from groundvae.models.noises import NOISES
 from groundvae.models.noises.gaussian import Gaussian
 from groundvae.models.noises.noise import Noise
 from groundvae.models.precision import like
-from groundvae.models.recipe import USUAL, Recipe
+from groundvae.models.recipe import Recipe
 from groundvae.models.residuals.residual import RESIDUALS, Residual, Seen
 from groundvae.models.system import KINDS, Outcome, Push, System
 from groundvae.models.trial import Trial
@@ -96,6 +96,7 @@ class GreyBox(nn.Module):
         """
         self._known(batch.inputs)
         self.system.attempt(Trial(self.latents, batch, self.noise.log_scale.dtype))
+        self.noise.prepare(batch)
         for each in self.terms:
             each.prepare(batch)
 
@@ -263,7 +264,7 @@ class GreyBox(nn.Module):
 
     def recipe(self) -> Recipe:
         """How this model is fitted where nothing else is said."""
-        return self.terms[0].recipe if self.terms else USUAL
+        return self.terms[0].recipe if self.terms else self.noise.recipe
 
     def written(self) -> dict[str, Any]:
         """The whole model as plain values, from which ``rebuilt`` makes it again."""

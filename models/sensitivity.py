@@ -25,6 +25,8 @@ from groundvae.physics.errors import tolerant
 from groundvae.physics.rungekutta import FixedStep
 from groundvae.physics.solver import stepped
 
+MANY = 64  # states, beyond which a law alone is not solved by maps of each step
+
 
 @torch.no_grad()
 def linearize(
@@ -45,8 +47,8 @@ def fixed_step(model: GreyBox) -> FixedStep | None:
     system = model.system
     if not isinstance(system, Dynamics):
         return None
-    if not model.auxiliary and len(model.latents) <= sum(system.sizes.values()):
-        return None  # a pass for each latent is then less than one for each state
+    if not model.auxiliary and sum(system.sizes.values()) > MANY:
+        return None  # a pass for each latent is then less than maps from all states to all
     if not all(isinstance(r, LinearResidual) and not r.outside for r in model.residuals):
         return None
     solver = stepped(system.method)

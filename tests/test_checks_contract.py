@@ -33,7 +33,7 @@ from groundvae.inference.run import Run, RunConfig, new_run
 
 pytestmark = pytest.mark.usefixtures("few_simulations")
 
-UNJUDGED = ("standin", "discovery", "generation", "population")  # left out of few, or never judged
+UNJUDGED = ("standin", "discovery", "leaning", "generation", "population")  # of few, or never
 OPTIONS = PosteriorOptions(draws=60, predictive_draws=30)
 
 OWN = '''
@@ -130,7 +130,13 @@ def test_a_check_finds_or_says_why_not(name: str, data: str, contexts: dict[str,
     check = CHECKS[name]()
     finding = found_by(check, contexts[data])
     if finding is None:
-        assert data != "ordinary" or name in ("energy", "discovery", "generation", "population")
+        assert data != "ordinary" or name in (
+            "energy",
+            "discovery",
+            "leaning",
+            "generation",
+            "population",
+        )
         return
     assert {v.level for v in finding.verdicts} <= set(LEVELS)
     assert all(v.meaning and "{" not in v.meaning for v in finding.verdicts)

@@ -14,11 +14,14 @@ import groundvae as gv
 from groundvae.cli.commands import New
 from groundvae.cli.new import run as write_new
 from groundvae.data.errors import InputError
-from groundvae.diagnostics.beforehand import BAD, DOUBTFUL, Finding, beforehand
+from groundvae.diagnostics.beforehand import BAD, DOUBTFUL, Finding, _agreed, beforehand
+from groundvae.guides.phase import Fitting
+from groundvae.guides.simulation import Simulator
 from groundvae.inference.fit import apart, prepare
 from groundvae.models.catalogue import SYSTEMS
 from groundvae.models.ownfile import find_system
 from groundvae.models.prior import format_prior, parse_prior
+from groundvae.models.recipe import FitOptions
 from groundvae.physics.rungekutta import RK4
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -149,6 +152,39 @@ def test_latents_that_only_act_together_are_found() -> None:
     assert told[0].level == DOUBTFUL
     assert "rate_, twin" in told[0].sentence or "twin, rate_" in told[0].sentence
     assert "-0.71" in told[0].sentence  # of one, against +0.71 of the other
+
+
+def test_what_is_shared_is_told_by_all_observations() -> None:
+    """As in one regression on all of them, in which each other's own latents are unknown."""
+    torch.manual_seed(0)
+    design = torch.randn(7, 3, dtype=torch.float64)
+    told, shared, n = design.T @ design, torch.tensor([False, True, False]), 5
+    found = told.clone()
+    found[1, 1] += _agreed(told.expand(n, 3, 3), shared, n - 1).squeeze()
+    own = design[:, [0, 2]]
+    joint = torch.zeros(7 * n, 1 + 2 * n, dtype=torch.float64)
+    joint[:, 0] = design[:, 1].repeat(n)
+    for i in range(n):
+        joint[7 * i : 7 * (i + 1), 1 + 2 * i : 3 + 2 * i] = own
+    precision = joint.T @ joint + torch.diag(torch.tensor([0.0, 0, 0] + [1.0] * (2 * n - 2)))
+    expected = torch.linalg.inv(precision)[:3, :3]
+    order = torch.tensor([1, 0, 2])
+    assert torch.allclose(torch.linalg.inv(found)[order][:, order], expected)
+
+
+def test_a_second_fit_may_use_what_the_first_has_left_out() -> None:
+    """With shared latents a run is fitted several times, each time from the beginning."""
+    run = prepare(gv.GreyBox(Swing(), gv.Unknown("velocity", sees=())), swings())
+    (residual,) = run.model.residuals
+    whole = run.model.auxiliary
+    residual.asked[2:] = False
+    residual._resize()
+    assert run.model.auxiliary < whole
+    batch = run.batch(swings())
+    options = FitOptions(steps=1)
+    fitting = Fitting(run.model, run.loss(), batch, options, Simulator(run.model))
+    (phase,) = run.guide.phases(fitting)
+    assert phase.begin(fitting).search.at.shape[1] == 2 + whole  # type: ignore[attr-defined]
 
 
 def test_a_latent_that_does_nothing_is_found() -> None:

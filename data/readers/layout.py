@@ -190,9 +190,11 @@ def _refuse_falling(
     rows = order[1:][wrong]
     row = int(rows.min())
     before = order[int(np.flatnonzero(order == row)[0]) - 1]
-    what = "stands there twice" if time[before] == time[row] else f"comes after {time[before]:g} s"
+    twice = time[before] == time[row]
+    what = "stands there twice" if twice else f"comes after {time[before]:g}"
+    advice = " (of what was measured twice keep the mean)" if twice else ""
     channels = (int(series.max()) + 1) // max(len(names), 1) or 1
     where = f" of observation {names[int(series[row]) // channels]}" if names else ""
     raise InputError(
-        f"{table.place(row)}: time {time[row]:g} s{where} {what}, expected increasing times"
+        f"{table.place(row)}: time {time[row]:g}{where} {what}, expected increasing times{advice}"
     )

@@ -18,6 +18,7 @@ from groundvae.models.noises.gaussian import Gaussian
 from groundvae.models.noises.independent import Independent
 from groundvae.models.noises.noise import Linearized, Noise
 from groundvae.models.noises.ownscales import OwnScales
+from groundvae.models.recipe import EVIDENCE
 
 Shape = torch.Size | list[int] | tuple[int, ...]
 
@@ -43,6 +44,7 @@ class Dependent(Noise):
     """
 
     axes: ClassVar[tuple[str, ...]]
+    recipe = EVIDENCE
 
     fitted: Tensor
 
@@ -72,6 +74,10 @@ class Dependent(Noise):
     def depth(self) -> int:
         """Axes of an observation that is ``folded``."""
         return len(self.axes) + 1
+
+    @property
+    def knows_neighbours(self) -> bool:
+        return not self.independent
 
     @property
     def working(self) -> Noise:

@@ -8,21 +8,26 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from groundvae.data.batch import Batch
 from groundvae.data.errors import InputError
 from groundvae.models.noises.chain import Chain
 from groundvae.models.noises.covariance import Covariance
 from groundvae.models.noises.dependent import Dependent
 from groundvae.models.noises.evidence import maximize
+from groundvae.models.residuals.spectrum import duration
 
 SMOOTHNESS = (0.5, 1.5)
+STEPS = 5.0  # the first length where nothing is known of the times
+PART = 0.1  # of the data's span: far from it, in another unit of time, nothing is learned of it
 
 
 class Matern(Dependent):
     """Gaussian noise of series (time,) or, with ``channels``, (time, channel): Matern, and white.
 
     The correlation over a time d is ``exp(-d / length)`` for ``smoothness`` 1/2 and
-    ``(1 + a) exp(-a)``, ``a = sqrt(3) d / length``, for 3/2; ``length`` is in the unit of the
-    times, which may be uneven (None: steps of 1). Work is linear in the number of samples.
+    ``(1 + a) exp(-a)``, ``a = sqrt(3) d / length``, for 3/2. Times may be uneven (None: steps of
+    1). ``length``, where it is learned from, is in their unit; None: a tenth of the data's span.
+    Work is linear in the number of samples.
     Source: Hartikainen & Sarkka (2010), Kalman filtering and smoothing solutions to temporal
     Gaussian process regression models.
 
@@ -43,7 +48,7 @@ class Matern(Dependent):
         scale: float = 0.1,
         *,
         smoothness: float = 1.5,
-        length: float = 5.0,
+        length: float | None = None,
         share: float = 0.5,
         rate_multiplier: float = 1.0,
         independent: bool = False,
@@ -51,11 +56,18 @@ class Matern(Dependent):
         super().__init__(channels, scale, share, rate_multiplier, independent)
         if smoothness not in SMOOTHNESS:
             raise InputError(f"smoothness of a Matern noise must be 0.5 or 1.5, not {smoothness}")
-        if not 0 < length < math.inf:
+        if length is not None and not 0 < length < math.inf:
             raise InputError(f"length of a Matern noise must be above 0, not {length}")
-        self.smoothness = smoothness
-        self.log_length = nn.Parameter(torch.tensor(math.log(length)))
+        self.smoothness, self.given_length = smoothness, length
+        self.log_length = nn.Parameter(torch.tensor(math.log(length or STEPS)))
         self._hold_shape()
+
+    @torch.no_grad()
+    def prepare(self, batch: Batch) -> None:
+        """Take the first length from the times, where it was not given."""
+        times = batch.inputs.get("t")
+        if self.given_length is None and times is not None and duration(times) > 0:
+            self.log_length.fill_(math.log(PART * duration(times)))
 
     @property
     def length(self) -> Tensor:

@@ -6,6 +6,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from pyro.distributions import TorchDistribution
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 
 from groundvae.data.batch import Batch
 from groundvae.data.errors import InputError
+from groundvae.models.recipe import USUAL, Recipe
 from groundvae.models.written import Written
 
 
@@ -46,6 +48,8 @@ class Noise(nn.Module, Written, ABC):
     """
 
     log_scale: Tensor
+    recipe: ClassVar[Recipe] = USUAL
+    """How a model is fitted that has no residual, where nothing else is said."""
 
     def __init__(self, rate_multiplier: float = 1.0) -> None:
         super().__init__()
@@ -63,6 +67,9 @@ class Noise(nn.Module, Written, ABC):
     def scale(self) -> Tensor:
         """A typical standard deviation in the data's units, () or (channel,)."""
         return (self.rate_multiplier * self.log_scale).exp()
+
+    def prepare(self, batch: Batch) -> None:
+        """Take scales from the data, before a guide is built."""
 
     def given(self, batch: Batch) -> Noise:
         """The noise as these observations meet it: beside stated errors, of censored values.
@@ -82,6 +89,11 @@ class Noise(nn.Module, Written, ABC):
     def working(self) -> Noise:
         """The noise under which modes are searched: itself, where its details are to be trusted."""
         return self
+
+    @property
+    def knows_neighbours(self) -> bool:
+        """Whether, in a fit by evidence, what latents take of a sample concerns others too."""
+        return False
 
     def learned(self) -> list[nn.Parameter]:
         """What ``refit`` moves."""

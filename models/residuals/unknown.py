@@ -184,6 +184,8 @@ class Unknown(OwnWeights):
             parameter.data.zero_()
         for flag in (self.admitted, self.settled, self.uncertainty):
             flag.zero_()
+        self.asked.fill_(value=True)  # also of what another fit has left out
+        self._resize()
 
     def settle(self, *, known: bool = True) -> None:
         self.settled.fill_(float(known))

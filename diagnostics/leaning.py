@@ -1,0 +1,57 @@
+"""Leaning: do pushes that are taken to differ from one observation to the next lean one way?
+
+A push as a function of time is centred at nothing in the population. Where most observations are
+pushed alike, that is seen, and so is how far the latents would move if it were granted. Misleads:
+what the latents have made up for leaves little to be seen, so a bias can be larger than is said.
+"""
+
+from __future__ import annotations
+
+import math
+
+import xarray as xr
+
+from groundvae.diagnostics.check import Check, Condition, registered
+from groundvae.diagnostics.context import Context
+from groundvae.diagnostics.nearby import near_posteriors
+from groundvae.guides.follow import parts_of
+from groundvae.inference.leaning import leaning
+
+LOOKED_AT = 50  # observations
+CHANCE = 1e-3  # as of bands: a report holds some thirty checks
+
+PUSHED = Condition(lambda c: any(part.residual.timed for part in parts_of(c.run.model)))
+
+
+@registered
+class OneSided(Check):
+    """How far a latent would move if the push had the mean over observations that it seems to."""
+
+    name, title, subject = "leaning", "A push that leans one way", "a push that leans, and {of}"
+    needs = (PUSHED,)
+    good, doubtful = (
+        0.4,
+        math.inf,
+    )  # of a standard deviation, as shifts are judged; never bad by itself
+    measured = "moves"
+    sentences = {
+        "good": "What pushes in common in all observations would move this latent by {value:.2g} "
+        "of its standard deviations at most.",
+        "doubtful": "Most observations are pushed alike, but a push over time is taken to be up in "
+        "one and down in another: with a mean of its own this latent would move by {value:.2g} of "
+        "its standard deviations or more. Let the unknown see a state that the push goes with (its "
+        "mean over observations is then learned), or put it into the law.",
+        "bad": "Most observations are pushed alike.",
+    }
+    metric_words = {
+        "{latent}_leans": "standard deviations that it would move if the push had a mean"
+    }
+
+    def compute(self, context: Context) -> xr.Dataset:
+        near = near_posteriors(context)[:LOOKED_AT]
+        count = len(context.x)
+        found = leaning(context.run.model, near.scores, near.at, near.batch, count)
+        moves = list(found.moves.values()) if found.chance < CHANCE else [0.0] * len(found.moves)
+        values = xr.DataArray(moves, {"latent": list(found.moves)}, "latent")
+        attrs = {"observations": len(near.at)}
+        return xr.Dataset({"moves": values, "leans": values}, attrs=attrs)

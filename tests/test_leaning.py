@@ -1,0 +1,102 @@
+"""Pushes that lean one way in all observations, and what hangs on it: exact answers."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+import xarray as xr
+
+import groundvae as gv
+from groundvae.data.batch import Batch
+from groundvae.diagnostics.answers import answer
+from groundvae.diagnostics.leaning import CHANCE, OneSided
+from groundvae.diagnostics.verdict import Level
+from groundvae.guides.follow import parts_of
+from groundvae.guides.search import Search
+from groundvae.inference.leaning import leaning
+from groundvae.models.normalscore import NormalScore
+
+TIMES = np.linspace(0.0, 4.0, 21)
+NOISE, COUNT = 0.2, 40
+OTHERS = ("contraction", "discrepancy", "precision")  # without which nothing is good
+
+
+class Tank(gv.Dynamics):
+    """A tank that drains at a known rate: linear in all that is not known."""
+
+    start = gv.Latent(gv.Normal(0.0, 1.0), unit="m", meaning="level at first")
+    states = ("level",)
+    observed = "level"
+
+    def initial(self, z, inputs):  # type: ignore[no-untyped-def]
+        return {"level": z.start}
+
+    def rate(self, t, state, z, inputs):  # type: ignore[no-untyped-def]
+        return {"level": -0.5 * state.level}
+
+
+class Together(Tank):
+    start = gv.Latent(gv.Normal(0.0, 1.0), unit="m", meaning="level at first", shared=True)
+
+
+def tanks(kind: type[Tank], mean: float) -> tuple[gv.GreyBox, Search]:
+    """Forty tanks whose weights of time are N(mean, 1), searched from where nothing pushes."""
+    torch.manual_seed(0)
+    model = gv.GreyBox(kind(), gv.Unknown("level", sees=()), gv.Gaussian(NOISE)).double()
+    inputs = {"t": torch.as_tensor(TIMES)}
+    model.prepare(Batch(torch.zeros(COUNT, len(TIMES), dtype=torch.float64), inputs))
+    model.double()
+    (part,) = parts_of(model)
+    part.residual.blank()
+    at = torch.zeros(COUNT, 1 + model.auxiliary, dtype=torch.float64)
+    truth = torch.randn_like(at)
+    truth[:, part.first] = 0.0  # how strongly each is pushed
+    truth[:, part.push] += mean
+    x = model.decode({"start": truth[:, 0]}, truth[:, 1:], inputs).full.detach()
+    batch = Batch(x + NOISE * torch.randn_like(x), inputs)
+    scores = [NormalScore(z.prior) for z in model.latents]
+    return model, Search(model, scores, batch, at)
+
+
+def test_pushes_that_differ_in_sign_do_not_lean() -> None:
+    model, search = tanks(Tank, 0.0)
+    found = leaning(model, search.scores, search.at, search.batch, COUNT)
+    assert found.chance > 10 * CHANCE
+
+
+@pytest.mark.parametrize("kind", [Tank, Together])
+def test_the_mean_of_a_push_and_what_it_moves_are_those_of_least_squares(kind: type[Tank]) -> None:
+    """All tanks in one regression: the mean is a latent more, of standard normal prior."""
+    model, search = tanks(kind, 1.0)
+    found = leaning(model, search.scores, search.at, search.batch, COUNT)
+    assert found.chance < 1e-9
+    (part,) = parts_of(model)
+    a = search.jacobian[0].detach().numpy() / NOISE  # the same of all tanks
+    x = search.batch.x.numpy() / NOISE
+    pushed = part.push.numpy()
+    inverse = np.linalg.inv(np.eye(len(TIMES)) + a @ a.T)
+    design = a[:, pushed]
+    weighted = design.T @ inverse
+    told = np.eye(len(pushed)) + COUNT * weighted @ design
+    mean = np.linalg.solve(told, (weighted @ x.T).sum(1))
+    gain = a[:, 0] @ inverse  # of the start
+    shift = -gain @ design @ mean / math.sqrt(1 - gain @ a[:, 0])
+    expected = abs(shift) * (COUNT if kind is Together else 1)
+    assert found.moves == {"start": pytest.approx(expected, rel=1e-6)}
+    assert expected > 0.4
+
+
+@pytest.mark.parametrize(("moves", "level"), [(0.3, "good"), (2.0, "doubtful")])
+def test_answers_rest_on_it(moves: float, level: Level) -> None:
+    values = {"moves": ("latent", [moves])}
+    result = xr.Dataset(values, {"latent": ["start"]}, {"observations": COUNT})
+    (verdict,) = (replace(v, check="leaning") for v in OneSided().verdicts(result))
+    assert verdict.level == level
+    assert ("Let the unknown see a state" in verdict.meaning) == (level == "doubtful")
+    others = [replace(verdict, check=name, level="good") for name in OTHERS]
+    answers = answer([verdict, *others], {})
+    assert {answers[name].level for name in ("estimates", "intervals")} == {level}
