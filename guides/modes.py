@@ -85,8 +85,9 @@ class ModeGuide(ReadingGuide):
 
     def _begin(self, most: int, rounds: int, fitting: Fitting, *, before: int) -> EvidenceRounds:
         order = torch.randperm(len(fitting.train))[:most]
-        for part in parts_of(self._model[0]):
-            part.residual.blank()
+        if not before:
+            for part in parts_of(self._model[0]):
+                part.residual.blank()
         search = self.start(fitting.train[order.sort().values])
         return EvidenceRounds(fitting, search, rounds, before)
 
