@@ -74,13 +74,17 @@ class EvidenceRounds:
             begin(self.search, self.parts, noise)
             self.search.spread(approached)
             for number in range(1, TRIED + 1):
-                evidence = self.step(number)["evidence"]
+                told = self.step(number)
+            followed = told["failed"] < len(self.search.at)
+            evidence = told["evidence"] if followed else -torch.inf
             every = torch.arange(len(self.search.at), device=self.search.at.device)
             learned = deepcopy(self.model.state_dict())
             starts.append((evidence, learned, self.search.pick(every)))
         _, learned, self.search = max(starts, key=itemgetter(0))
         self.model.load_state_dict(learned)
         self.history = []
+        for part in self.parts:  # of fits of fewer rounds than were tried
+            part.residual.settle(known=False)
 
     @property
     def parts(self) -> list[Part]:
