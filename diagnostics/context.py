@@ -9,7 +9,7 @@ import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
-from typing import cast
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import pyro.distributions as dist
@@ -38,6 +38,8 @@ SIMULATIONS = 200  # of the self-test: enough to see a width that is off by a ha
 DECODED = 20  # draws of each latent whose ablations are averaged
 CHUNK = 100  # observations decoded at once
 
+T = TypeVar("T")
+
 
 @dataclass
 class Context:
@@ -54,13 +56,14 @@ class Context:
     looked_at: KnownLatent | None = None
     against: Run | None = None
     show: Sequence[int] = ()
-    found: dict[Callable[[Context], xr.Dataset], xr.Dataset] = field(default_factory=dict)
+    found: dict[Callable[[Context], Any], Any] = field(default_factory=dict)
 
-    def once(self, compute: Callable[[Context], xr.Dataset]) -> xr.Dataset:
+    def once(self, compute: Callable[[Context], T]) -> T:
         """What ``compute`` gives of this context, for all checks that ask for it."""
         if compute not in self.found:
             self.found[compute] = compute(self)
-        return self.found[compute]
+        found: T = self.found[compute]
+        return found
 
     def of(self, latent: KnownLatent) -> Context:
         """The same, looked at for one latent."""

@@ -58,7 +58,7 @@ def compute_confounding(latents: xr.Dataset, weights: xr.DataArray) -> xr.DataAr
 def _imitations(context: Context) -> pd.DataFrame:
     """``imitations`` near some posteriors; none where these are too large to be looked at."""
     try:
-        near = near_posteriors(context)[:LOOKED_AT]
+        near = context.once(near_posteriors)[:LOOKED_AT]
     except LeftOutError:
         return pd.DataFrame(columns=COLUMNS)
     return imitations(context.run.model, near.scores, near.at, near.batch)

@@ -29,10 +29,7 @@ class OneSided(Check):
 
     name, title, subject = "leaning", "A push that leans one way", "a push that leans, and {of}"
     needs = (PUSHED,)
-    good, doubtful = (
-        0.4,
-        math.inf,
-    )  # of a standard deviation, as shifts are judged; never bad by itself
+    good, doubtful = 0.4, math.inf  # standard deviations, as shifts are judged; never bad by itself
     measured = "moves"
     sentences = {
         "good": "What pushes in common in all observations would move this latent by {value:.2g} "
@@ -48,7 +45,7 @@ class OneSided(Check):
     }
 
     def compute(self, context: Context) -> xr.Dataset:
-        near = near_posteriors(context)[:LOOKED_AT]
+        near = context.once(near_posteriors)[:LOOKED_AT]
         count = len(context.x)
         found = leaning(context.run.model, near.scores, near.at, near.batch, count)
         moves = list(found.moves.values()) if found.chance < CHANCE else [0.0] * len(found.moves)

@@ -90,7 +90,7 @@ def linear_of(context: Context) -> tuple[Linear, np.ndarray]:
         LeftOutError: the observations are too large, or their latents are not at hand.
 
     """
-    near = near_posteriors(context)
+    near = context.once(near_posteriors)
     parts = [_linear(context, near[i : i + CHUNK]) for i in range(0, len(near.at), CHUNK)]
     jacobian, residual = (np.concatenate(both) for both in zip(*parts, strict=True))
     usable = np.isfinite(jacobian).all((1, 2)) & np.isfinite(residual).all(1)
