@@ -5,9 +5,10 @@
     python benchmarks/cluster.py --sweep --clusters none local:2
     python benchmarks/cluster.py --fit pendulum --clusters none local:2
 
-RUN is any run of the pendulum. Every row is a process of its own, its start included. What one
-block takes is printed as the start, and for each size what an observation takes beyond it, in
-seconds of the clock, relative to the smallest size: 1 is linear. The last column is a hash of all
+RUN is any run of the pendulum. Every row is a process of its own, its start included. What a block
+for every worker takes is printed as the start (a worker's first is its slowest), and for each size
+what an observation takes beyond it, in seconds of the clock, relative to the smallest size: 1 is
+linear. The last column is a hash of all
 bytes written: whoever does the work, it is the same. Paths are of at most 10,000 different
 pendulums, each series with noise of its own.
 """
@@ -91,18 +92,25 @@ def simulated(size: int, folder: Path) -> Path:
     return data
 
 
+def workers_of(cluster: str) -> int:
+    """How many share the work; of a scheduler's address it is not known, and one is taken."""
+    kind, _, count = cluster.partition(":")
+    return int(count) if kind == "local" else 1
+
+
 def posteriors(asked: argparse.Namespace, folder: Path) -> None:
     """Rows of sizes and clusters, and what an observation of each takes beyond the start."""
-    sizes = [asked.block, *asked.sizes]
-    files = {size: simulated(size, folder) for size in sizes}
     for cluster in asked.clusters:
+        first = asked.block * workers_of(cluster)
+        sizes = [first, *asked.sizes]
+        files = {size: simulated(size, folder) for size in sizes}
         rows = []
-        for size in [asked.block, *sizes]:  # the first fills the caches of files, and is left out
+        for size in [first, *sizes]:  # the first fills the caches of files, and is left out
             data, out = files[size], folder / f"{size}-{cluster[:5]}.zarr"
             command = ["posterior", asked.run, "--data", str(data), "--out", str(out)]
             command += ["--draws", str(asked.draws), "--block", str(asked.block)]
             command += ["--predictive-draws", str(asked.predictive_draws), "--cluster", cluster]
-            row = timed(command, kill=asked.kill and cluster != "none" and size > asked.block)
+            row = timed(command, kill=asked.kill and cluster != "none" and size > first)
             rows.append(row)
             print(
                 f"{size:>8} {cluster:>8}  {row.seconds:8.1f} s  {row.processor:8.1f} s of processor"
@@ -110,7 +118,7 @@ def posteriors(asked: argparse.Namespace, folder: Path) -> None:
                 flush=True,
             )
             shutil.rmtree(out)
-        beyond = [(n - asked.block, row) for n, row in zip(sizes, rows[1:], strict=True)][1:]
+        beyond = [(n - first, row) for n, row in zip(sizes, rows[1:], strict=True)][1:]
         start = rows[1]
         each = [(row.seconds - start.seconds) / n for n, row in beyond]
         of_processor = [(row.processor - start.processor) / n for n, row in beyond]
