@@ -62,7 +62,6 @@ class EvidenceRounds:
         if before:
             for part in self.parts:
                 part.residual.settle(known=False)
-            self.search.renew()
             self.search.spread(partial(approached, own=True))
         else:
             self._begin()
@@ -148,7 +147,8 @@ class EvidenceRounds:
             return
         at = torch.zeros_like(self.search.at[rows])
         scores = [score[rows] for score in self.search.scores]
-        again = Search(self.model, scores, self.search.batch[rows], at, self.search.workers)
+        batch, workers = self.search.batch[rows], self.search.workers
+        again = Search(self.model, scores, batch, at, workers, asked=False)
         again.spread(approached)
         for _ in range(MOVES):
             again.move()
@@ -200,7 +200,6 @@ def begin(search: Search, parts: Sequence[Part], share: float = NOISES[0]) -> No
     search.renew()
     for part in parts:
         part.residual.begin(effects(search, part), spread)
-    search.renew()
 
 
 def admit_states(search: Search, parts: Sequence[Part]) -> None:

@@ -41,6 +41,8 @@ def approach(search: Search, parts: Sequence[Part], *, own: bool) -> None:
     arrived = torch.zeros_like(search.alive)
     if liftable(search, parts):
         arrived = lift(search, parts, own=own)
+    else:
+        search.renew()
     left = (~arrived).nonzero().squeeze(-1)
     if len(left):
         some = search.pick(left)

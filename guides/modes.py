@@ -92,7 +92,7 @@ class ModeGuide(ReadingGuide):
         return EvidenceRounds(fitting, search, rounds, before)
 
     def start(self, batch: Batch, places: Tensor | None = None) -> Search:
-        """A search that has not moved: from the middle of the prior, or ``places`` (n,) in it."""
+        """A search not begun: in the middle of the prior, or at ``places`` (n,) of its starts."""
         count = len(self.latents)
         if places is None:
             places = torch.zeros(len(batch), dtype=torch.long)
@@ -100,9 +100,8 @@ class ModeGuide(ReadingGuide):
         at = starts(1 + WAVES[-1][-1], count, size, batch.x)[places]
         heading = self._heading(batch, places, at)
         at[:, self.circular] = 0.0
-        return Search(
-            self._model[0], self.scores(batch.x, heading), batch, at, self.workers or HERE
-        )
+        scores, workers = self.scores(batch.x, heading), self.workers or HERE
+        return Search(self._model[0], scores, batch, at, workers, asked=False)
 
     def _heading(self, batch: Batch, places: Tensor, at: Tensor) -> Tensor:
         """Angles (n, circle) where a search begins, opposite to which their circles are cut.
@@ -259,6 +258,7 @@ def ascend(search: Search, parts: Sequence[Part], *, lifts: bool) -> None:
     Where the model ``lifts``, those that cannot be lifted to one stay.
     """
     if not lifts:
+        search.renew()
         follow(search, parts)
         climb(search, parts, torch.arange(len(search.at), device=search.at.device))
         return

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import InitVar, dataclass
 from functools import partial
 
 import torch
@@ -35,7 +35,8 @@ class Search:
 
     ``at`` (n, latent): normal scores of the physics, then ``z_aux``; ``mean`` (n, *event) and
     ``jacobian`` (n, value, latent) there; ``alive`` (n,): where the model is finite; ``damping``
-    (n,). The model is asked in chunks, by ``workers``.
+    (n,). The model is asked in chunks, by ``workers``; at first only if it is to be ``asked``: what
+    is lifted to a mode needs no answer where it begins.
     """
 
     model: GreyBox
@@ -43,10 +44,14 @@ class Search:
     batch: Batch
     at: Tensor
     workers: Workers = HERE
+    asked: InitVar[bool] = True
 
-    def __post_init__(self) -> None:
+    def __post_init__(self, asked: bool) -> None:
         self.damping = torch.full_like(self.at[:, 0], FIRST)
-        self.renew()
+        if asked:
+            self.renew()
+        else:
+            self.take(Linearization.blank(self.at, self.batch.x))
 
     @torch.no_grad()
     def renew(self) -> None:

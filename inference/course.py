@@ -63,6 +63,7 @@ class Course:
         self.result, self.place = Fit(), Place()
         self.start = time.perf_counter()
         self.best = copied(self.both.state_dict())
+        self.found: object = None  # by the last validation
         self.begun: State = {}  # parameters and random numbers before the phase began
 
     def run(self, phases: Sequence[Phase], interrupted: Callable[[], int]) -> None:
@@ -85,8 +86,12 @@ class Course:
         self.begun = joined(both=self.best, random=random_state())
         self._leave()
         steps = phase.begin(self.fitting)
-        self.best = copied(self.both.state_dict())
+        self._keep(None)
         return steps
+
+    def _keep(self, found: object) -> None:
+        """The state is the best so far; ``found`` of the validation data in it, where at hand."""
+        self.best, self.result.found = copied(self.both.state_dict()), found
 
     def _again(self, phase: Phase, resumed: Checkpoint) -> Steps:
         """A phase that was begun before: as it began, then as it was."""
@@ -95,7 +100,7 @@ class Course:
         steps = phase.begin(self.fitting)
         now = part(resumed.tensors, "now")
         if not now:
-            self.best = copied(self.both.state_dict())
+            self._keep(None)
             return steps
         self.both.load_state_dict(part(now, "both"))
         steps.restore(part(now, "steps"))
@@ -149,7 +154,8 @@ class Course:
         elbo = self._validate(phase, last=last)
         better = not place.failed and (not phase.validated or elbo > place.best)
         if better:
-            place.best, self.best = elbo, copied(self.both.state_dict())
+            place.best = elbo
+            self._keep(self.found)
             if phase.validated or stop:
                 self.result.best_elbo = max(self.result.best_elbo, elbo)
         place.stale = 0 if better or place.taken < phase.rising else place.stale + 1
@@ -160,7 +166,7 @@ class Course:
         Asleep, every state is better than the one before: the ELBO does not judge it.
         """
         row = {"step": float(self.result.steps), "seconds": self.seconds, **self.place.record}
-        elbo = -float("inf")
+        elbo, self.found = -float("inf"), None
         if phase.validated or last:
             elbo = row["valid_elbo"] = self.validate(phase.guide)
         self.result.history.append(row)
@@ -176,8 +182,8 @@ class Course:
             model = self.fitting.model
             try:
                 with torch.no_grad():  # once: a search costs as much as all else
-                    found = guide.examine(self.valid)
-                draws = [-self.exact.loss(model, guide, self.valid, found) for _ in range(2)]
+                    self.found = guide.examine(self.valid)
+                draws = [-self.exact.loss(model, guide, self.valid, self.found) for _ in range(2)]
             except FAILURES:  # of one draw of one observation: no reason to end a fit
                 return -float("inf")
         return sum(draws) / len(draws)

@@ -28,9 +28,12 @@ class Fit:
     """Highest validation ELBO; calibration then trades some of it for intervals that are as wide
     as they should be."""
 
+    def __post_init__(self) -> None:
+        self.found: object = None  # of the validation data in the best state; nobody stores it
+
     def facts(self) -> dict[str, Any]:
         """All but the history, as JSON holds it: without infinities."""
-        facts = {k: v for k, v in vars(self).items() if k != "history"}
+        facts = {k: v for k, v in vars(self).items() if k not in ("history", "found")}
         facts["ending"] = self.ending.value
         for name in ("best_elbo", "peak_memory_mb"):
             facts[name] = facts[name] if math.isfinite(facts[name]) else None

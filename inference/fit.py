@@ -207,7 +207,8 @@ def _execute(
         agree(run, fitted)
     run.fit = optimize(run.model, run.guide, loss, fitted, held, options, report, checkpoints)
     if run.fit.ending is not Ending.DIVERGED:
-        run.ood_reference = learn_reference(run.model, run.guide, fitted, held)
+        found, run.fit.found = run.fit.found, None
+        run.ood_reference = learn_reference(run.model, run.guide, fitted, held, found)
     both.cpu()
     if run.fit.ending is not Ending.DIVERGED:
         run.population = learn_population(run, run.batch(train))

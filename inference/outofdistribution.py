@@ -56,16 +56,15 @@ class OutOfDistributionReference:
 
 
 def learn_reference(
-    model: GreyBox, guide: Guide, train: Batch, valid: Batch
+    model: GreyBox, guide: Guide, train: Batch, valid: Batch, found: object = None
 ) -> OutOfDistributionReference:
-    """Learn what is ordinary, after a fit."""
+    """Learn what is ordinary, after a fit; ``found``: of ``valid`` by the guide, where at hand."""
     seen = features(guide, train)
     complete = ~seen.isnan().any(1)
     centre, whitening = _moments(seen[complete] if complete.any() else seen.nan_to_num())
     distance = _distance(features(guide, valid), centre, whitening)
-    return OutOfDistributionReference(
-        centre, whitening, measure_surprise(model, guide, valid), distance
-    )
+    surprise = measure_surprise(model, guide, valid, found)
+    return OutOfDistributionReference(centre, whitening, surprise, distance)
 
 
 def score_observations(
@@ -101,9 +100,11 @@ def features(guide: Guide, batch: Batch) -> Tensor:
     return found.cpu()
 
 
-def measure_surprise(model: GreyBox, guide: Guide, batch: Batch) -> Tensor:
-    """``surprise_of`` some observations at a time, (observation,)."""
+def measure_surprise(model: GreyBox, guide: Guide, batch: Batch, found: object = None) -> Tensor:
+    """``surprise_of`` some observations at a time, (observation,); ``found``: of all of them."""
     size = max(1, min(MOST, VALUES // batch.x[0].numel()))
+    if found is not None and len(batch) <= size:
+        return surprise_of(model, guide, batch, found)
     chunks = [batch[i : i + size] for i in range(0, len(batch), size)]
     return torch.cat([surprise_of(model, guide, c, guide.examine(c)) for c in chunks])
 

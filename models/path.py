@@ -39,6 +39,12 @@ class Linearization:
     jacobian: Tensor
 
     @classmethod
+    def blank(cls, at: Tensor, like: Tensor) -> Linearization:
+        """Of nothing asked yet at points ``at`` (n, latent); ``like`` the data (n, *event)."""
+        values = like[:1].numel()
+        return cls(torch.zeros_like(like), at.new_zeros(len(at), values, at.shape[1]))
+
+    @classmethod
     def join(cls, parts: Sequence[Linearization]) -> Linearization:
         """That of the observations of all ``parts``."""
         if len(parts) == 1:
