@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 FILE, FACTS = "population.safetensors", "population.json"
 OBSERVATIONS = 1000
 """That a population is learned from at most: of fewer, what is made is as far off as they are."""
-NUMBERS = 200_000  # that these have together at most, since each may take a search
+NUMBERS = 500_000  # that these have together at most, since each may take a search
 SEVERAL = 200  # observations that are never too many
 FEWEST = 8  # of which there is none
 DRAWS, LEAST = 4, 120  # of each posterior, for each place; in all

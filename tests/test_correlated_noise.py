@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.distributions import MultivariateNormal
 
 from groundvae.data.errors import InputError
-from groundvae.models.noises import Correlated, Gaussian, Matern, Noise, Spectral
+from groundvae.models.noises import Correlated, Gaussian, Matern, Noise, Spectral, incomplete
 from groundvae.models.noises import cosine as transform
 from groundvae.models.noises.dependent import Dependent
 from groundvae.models.noises.spectrum import BEND, HIGHEST
@@ -133,9 +133,13 @@ def test_whitening_and_draws_are_those_of_the_dense_covariance(name: str) -> Non
     torch.testing.assert_close(factor @ factor.mT, dense.expand(3, -1, -1), rtol=0, atol=1e-8)
 
 
+@pytest.mark.parametrize("small", [0, incomplete.SMALL])  # in rounds, and by a factor
 @pytest.mark.parametrize("masked", [False, True])
 @pytest.mark.parametrize("name", CASES)
-def test_density_is_the_multivariate_normal_of_what_is_there(name: str, masked: bool) -> None:
+def test_density_is_the_multivariate_normal_of_what_is_there(
+    name: str, masked: bool, small: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(incomplete, "SMALL", small)
     noise, shape, times, dense = case(name)
     torch.manual_seed(2)
     x, mean = torch.randn(2, 3, *shape, dtype=DOUBLE)
