@@ -1,11 +1,12 @@
 """How good generation is: the model beside a normal in principal components, and the training set.
 
-``python benchmarks/generation.py gait galaxy --seeds 0 1 2 [--root DIR] [--run RUN]``. One line of
-JSON a fit: each set is compared with observations that nobody fitted, in 20 components of the
-training set; ``energy_ratio`` is the energy distance of what was made over that of the training
-set, both means over a few unseen sets (one, of measured data), each beside observations made anew;
-``seconds_10000`` is what ten thousand samples take. ``toy`` and ``bimodal`` are no systems: numbers
-of a known population, and pendulums of a known one of omega, learned from noisy observations.
+``python benchmarks/generation.py gait galaxy --seeds 0 1 2 [--root DIR] [--run RUN] [--variants
+nn-only physics-only]``. One line of JSON a fit, of the default variant unless others are named.
+Each set is compared with observations that nobody fitted, in 20 components of the training set;
+``energy_ratio`` is the energy distance of what was made over that of the training set, both means
+over unseen sets (one, of measured data), each beside observations made anew; ``seconds_10000`` is
+what ten thousand samples take. ``toy`` and ``bimodal`` are no systems: numbers of a known
+population, and pendulums of a known one of omega, learned from noisy observations.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -135,14 +137,23 @@ def judged(run: Run, train: np.ndarray, unseen: list[np.ndarray], seed: int) -> 
 
 
 def measure(
-    name: str, seed: int, root: Path | None, folder: Path | None, *, choosing: bool = False
+    name: str,
+    seed: int,
+    root: Path | None,
+    folder: Path | None,
+    *,
+    variant: str = "",
+    choosing: bool = False,
 ) -> dict[str, float]:
-    """Fit one system at its defaults, or take a run, and judge what it makes."""
+    """Fit one system's ``variant`` at its defaults, or take a run, and judge what it makes."""
     if name in KNOWN:
         return KNOWN[name](seed)
     entry = find_system(name)
     splits = default_splits(entry, root if entry.source.splits else None)
-    run = load_run(folder) if folder else fit(name, splits.train, valid=splits.valid, seed=seed)
+    if folder:
+        run = load_run(folder)
+    else:
+        run = fit(name, splits.train, valid=splits.valid, variant=variant, seed=seed)
     found = judged(run, splits.train.x, unseen_sets(entry, splits, choosing=choosing), seed)
     for latent, (values, measured) in control(run, seed).items():
         period = next(z.period for z in run.model.latents if z.name == latent)
@@ -163,11 +174,13 @@ if __name__ == "__main__":
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--root", type=Path, default=None)
     parser.add_argument("--run", type=Path, default=None)
+    parser.add_argument("--variants", nargs="+", default=[""])
     parser.add_argument("--choosing", action="store_true", help="judge on validation data")
     chosen = parser.parse_args()
     torch.set_num_threads(1)
     for system in chosen.systems:
-        for seed in chosen.seeds:
+        for variant, seed in product(chosen.variants, chosen.seeds):
             asked = system, seed, chosen.root, chosen.run
-            figures = measure(*asked, choosing=chosen.choosing)
-            print(json.dumps({"system": system, "seed": seed} | figures), flush=True)
+            figures = measure(*asked, variant=variant, choosing=chosen.choosing)
+            told = {"system": system, "variant": variant, "seed": seed}
+            print(json.dumps(told | figures), flush=True)
