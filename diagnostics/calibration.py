@@ -28,6 +28,7 @@ from groundvae.diagnostics.uniformity import (
     uniform_level,
 )
 from groundvae.diagnostics.verdict import Level
+from groundvae.models.greybox import AUXILIARY
 
 UNINFORMED = 0.1  # contraction below which calibration means nothing
 KEYS = ("deviation", "outside", "mean", "spread", "limit")  # of each latent
@@ -121,10 +122,16 @@ class Calibration(Uniformity, Check):
         draw_band(left, one_latent(result, names[0]))
         for color, name in zip(colors, names, strict=True):
             first = not is_auxiliary(name) or name.endswith("[0]")
-            draw_line(left, one_latent(result, name), color, name.split("[")[0] * first)
+            label, faint = name.split("[")[0] * first, is_auxiliary(name)
+            draw_line(left, one_latent(result, name), color, label, faint=faint)
         left.set(xlabel="rank of the simulated latent", ylabel="ECDF - uniform")
         median = result["contraction"].median("observation").values
-        right.barh(names, np.clip(median, -0.5, 1), color=colors)
+        shown = np.clip(median, -0.5, 1)
+        for color, name, value in zip(colors, names, shown, strict=True):
+            if is_auxiliary(name):  # however many, in one row
+                right.plot(value, AUXILIARY, "o", ms=3, alpha=0.6, color=color)
+            else:
+                right.barh(name, value, color=color)
         right.invert_yaxis()
         right.set_xlim(min(0.0, float(median.min())), 1)
         right.set_xlabel("contraction (0: the prior)")

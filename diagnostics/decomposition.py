@@ -67,7 +67,8 @@ class Decomposition(Check):
     )
     caption = (
         "Each is credited with what it adds to the one before. A large residual is not wrong, but "
-        "then the physics latents depend on how the work is shared."
+        "then the physics latents depend on how the work is shared. Right: each observation, in "
+        "the colours of the left; shares beyond -1 and 1.5 lie at these edges."
     )
     needs = (GROUNDED, RESIDUAL)
     good, doubtful = 0.5, 0.0
@@ -121,7 +122,7 @@ class Decomposition(Check):
         for name, color in zip(names, colors, strict=True):
             values = np.clip(result["share"].sel(part=name).values[order], -1, 1.5)
             right.plot(percent, values, ".", ms=2, color=color)
-        right.set_xlabel(f"observations by the share of {WORDS[names[0]]} (%)")
+        right.set_xlabel(f"observations, by {WORDS[names[0]]} (%)")
         right.set_ylabel("share of its variance")
         pooled = 100 * float(result["pooled"].isel(part=0))
         return f"{WORDS[names[0]].capitalize()} explains {pooled:.0f} % of the variance"

@@ -15,6 +15,8 @@ from groundvae.diagnostics.context import Context
 from groundvae.diagnostics.style import FULL
 from groundvae.inference.importance import iwae
 
+FAR = 10.0  # times the spread of the middle half, below which all share a bin
+
 
 def compute_evidence(log_weight: xr.DataArray) -> xr.Dataset:
     """ELBO, IWAE bound of log p(x) and their gap of each observation, nats, (observation,).
@@ -58,7 +60,8 @@ class Evidence(Check):
     def draw(self, result: xr.Dataset, grid: np.ndarray) -> str:
         bound = result["iwae"].values
         worst = int(np.argmin(bound))
-        low = np.quantile(bound, 0.005)
+        first, middle, third = np.quantile(bound, (0.25, 0.5, 0.75))
+        low = max(bound.min(), middle - FAR * max(third - first, 1.0))
         axes = grid[0, 0]
         axes.hist(np.maximum(bound, low), bins=40, color=FULL)
         axes.axvline(np.median(bound), color="black", lw=1, ls="--", label="median")

@@ -182,8 +182,8 @@ class Observations(Check):
     measured = "share"
     sentences = {
         "good": "Of all observations {percent:.1f} % are bad; the table names them.",
-        "bad": "Of all observations {percent:.0f} % are bad, most of them because {why}: leave "
-        "them out, the table names them; if they are too many for that, the model is wrong.",
+        "bad": "Of all observations {percent:.0f} % are bad, most of them for this: {why}. "
+        "Leave them out, the table names them; if they are too many for that, the model is wrong.",
     }
     metric_words = {"bad_observations": "share of observations whose own verdict is bad"}
 

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
+from matplotlib.ticker import FixedLocator, ScalarFormatter
 
 from groundvae.diagnostics.check import (
     ENOUGH_DRAWS,
@@ -32,6 +33,7 @@ from groundvae.inference import arviz as az
 OBSERVATIONS = 40  # each takes two weightings
 SENSITIVE = 0.05  # of Kallioinen et al.
 COMPONENTS = ("prior", "likelihood")
+TICKS = (0, 2, 5, 10, 30, 100, 300, 1000, 3000)  # standard deviations
 NEAR = 2.0
 """Standard deviations from a posterior's mean within which a bound is felt: cut off there, a
 normal distribution has its mean moved by 0.05 of them, about what ``SENSITIVE`` stands for."""
@@ -179,4 +181,7 @@ def _draw_one(axes: Axes, one: xr.Dataset) -> None:
     axes.axhline(SENSITIVE, color=PHYSICS, ls="--", lw=1)
     if uniform:
         axes.set_xscale("symlog", linthresh=10)
+        axes.set_xlim(left=0)
+        axes.xaxis.set_major_locator(FixedLocator(TICKS))
+        axes.xaxis.set_major_formatter(ScalarFormatter())
     axes.set_xlabel("nearest bound (posterior sd away)" if uniform else "sensitivity to the prior")

@@ -81,7 +81,9 @@ class Reconstruction(Check):
     )
     caption = (
         "From the best to the worst reconstructed observation. Where physics alone is far from "
-        "the data, the residual explains the difference; trust the physics latents less there."
+        "the data, the residual explains the difference; trust the physics latents less there. "
+        "These data were used to predict themselves, so their bands hold more than they would "
+        "elsewhere; what that adds is taken off where predictive bands are judged."
     )
     needs = (PREDICTIVE, SAME_SHAPE)
     always = True

@@ -132,18 +132,21 @@ def draw_band(axes: Axes, result: xr.Dataset) -> None:
     axes.set_xlim(0, 1)
 
 
-def draw_line(axes: Axes, result: xr.Dataset, color: str = FULL, label: str = "") -> None:
-    """The ECDF less the uniform's."""
+def draw_line(
+    axes: Axes, result: xr.Dataset, color: str = FULL, label: str = "", *, faint: bool = False
+) -> None:
+    """The ECDF less the uniform's; ``faint``: one of many, behind the others."""
     level = result["level"].values
     axes.plot(
         _edges(level, 1.0),
         _edges(result["ecdf"].values - level),
-        "o-",
+        "-" if faint else "o-",
         ms=2.5,
-        lw=1.3,
+        lw=0.6 if faint else 1.3,
+        alpha=0.6 if faint else 1.0,
         color=color,
         label=label or None,
-        zorder=3,
+        zorder=2 if faint else 3,
     )
 
 

@@ -155,8 +155,8 @@ class Whiteness(Check):
     sentences = {
         "good": "What the model leaves is white: samples count for what the likelihood takes them.",
         "white": "White noise is refuted: neighbours share {share:.0f} % of what the model leaves, "
-        "so samples are worth {worth:.2g} of their number and intervals are about {narrow:.1f} "
-        "times too narrow; fit with noise={advice}.",
+        "so samples are worth {worth:.2g} of their number and intervals are up to {narrow:.1f} "
+        "times too narrow, where nothing else widens them; fit with noise={advice}.",
         "dependent": "The whitened residual is not white: neighbours still share {share:.0f} % of "
         "it, so the noise's shape does not fit; fit it longer or with more knots, or look for "
         "what the model misses in the worst reconstructions.",
