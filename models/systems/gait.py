@@ -32,8 +32,9 @@ STRIDE = 2.0  # s, of the time axis on which a stride is laid out
 
 
 def _start(what: str, i: int) -> Latent:
-    meaning = f"generalized {what} {i} at the start of the stride"
-    return Latent(Normal(0.0, 1.0), unit="1", meaning=meaning)
+    return Latent(
+        Normal(0.0, 1.0), unit="1", meaning=f"generalized {what} {i} when a stride begins"
+    )
 
 
 class Walk(Dynamics):
@@ -103,8 +104,7 @@ OPTIONS = FitOptions(
 )
 EXACT = Recipe(guide="laplace-normal", options=OPTIONS)
 # 400 strides are few for a guide.
-# The weight of ppc makes mechanics explain two thirds of the variance, and not one (docs/gait.md).
-WEIGHTS = {"hybrid_simulation": 5.0, "ppc": 1e-3}
+WEIGHTS = {"hybrid_simulation": 5.0, "ppc": 1e-3}  # of ppc: how much the mechanics explain
 REGULARIZED = Recipe("regularized", WEIGHTS, "laplace-normal", options=OPTIONS)
 
 enter(
