@@ -32,9 +32,8 @@ STRIDE = 2.0  # s, of the time axis on which a stride is laid out
 
 
 def _start(what: str, i: int) -> Latent:
-    return Latent(
-        Normal(0.0, 1.0), unit="1", meaning=f"generalized {what} {i} when a stride begins"
-    )
+    meaning = f"generalized {what} {i} at the start of the stride"
+    return Latent(Normal(0.0, 1.0), unit="1", meaning=meaning)
 
 
 class Walk(Dynamics):
@@ -102,8 +101,7 @@ def nn_solver() -> GreyBox:
 OPTIONS = FitOptions(
     steps=1000, batch_size=100, learning_rate=4e-3, warmup=0.3, sleep=0.0, calibrate=0.0
 )
-EXACT = Recipe(guide="laplace-normal", options=OPTIONS)
-# 400 strides are few for a guide.
+EXACT = Recipe(guide="laplace-normal", options=OPTIONS)  # 400 strides are few for a network
 WEIGHTS = {"hybrid_simulation": 5.0, "ppc": 1e-3}  # of ppc: how much the mechanics explain
 REGULARIZED = Recipe("regularized", WEIGHTS, "laplace-normal", options=OPTIONS)
 
