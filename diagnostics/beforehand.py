@@ -239,9 +239,11 @@ def _centres(model: GreyBox) -> dict[str, Tensor]:
 def _taken(guide: ModeGuide, model: GreyBox, batch: Batch) -> Iterator[Finding]:
     """The share of the information on each latent that a push takes away, of a tenth's effect."""
     search, parts = guide.start(batch), parts_of(model)
+    search.renew()
     if not search.alive.any():
         return
     begin(search, parts)
+    search.renew()
     _settle(search)
     kappa = search.linear().taken(len(search.scores))[search.alive]
     if not len(kappa):

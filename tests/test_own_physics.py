@@ -308,6 +308,7 @@ def test_twenty_states_and_twenty_latents() -> None:
     data = gv.Dataset(x[:4], {"t": times})
     run = prepare(gv.GreyBox(many(), unknown), data)
     search = run.guide.start(run.batch(data))  # type: ignore[operator]
+    search.renew()
     search.move()
     assert search.alive.all()
     assert search.jacobian[..., :20].square().sum(1).sqrt().median() > 0.1
