@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +21,7 @@ from groundvae.guides.phase import Fitting
 from groundvae.guides.simulation import Simulator
 from groundvae.inference.fit import apart, prepare
 from groundvae.models.catalogue import SYSTEMS
-from groundvae.models.ownfile import find_system
+from groundvae.models.ownfile import PREFIX, find_system
 from groundvae.models.prior import format_prior, parse_prior
 from groundvae.models.recipe import FitOptions
 from groundvae.physics.rungekutta import RK4
@@ -30,9 +32,14 @@ EXAMPLES = ("cooling", "rlc", "lotka_volterra", "reaction_diffusion")
 
 
 @pytest.fixture(autouse=True)
-def own_names(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Systems that a test's own files register are forgotten after it."""
+def own_names(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Systems that a test's own files register are forgotten after it, and the files with them."""
     monkeypatch.setattr(SYSTEMS, "_known", dict(SYSTEMS._known))
+    before = set(sys.modules)
+    yield
+    for name in set(sys.modules) - before:
+        if name.startswith(PREFIX):  # else the next that reads the file finds it read already
+            del sys.modules[name]
 
 
 class Swing(gv.Dynamics):
