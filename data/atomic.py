@@ -63,12 +63,12 @@ def write_together(folder: Path, files: Mapping[str, bytes], index: str) -> None
         folder.mkdir(parents=True, exist_ok=True)
         try:
             for name, content in files.items():
-                _waiting(folder, name).write_bytes(content)
-                _to_disk(_waiting(folder, name))
-            _waiting(folder, index).replace(folder / index)
+                waiting(folder, name).write_bytes(content)
+                _to_disk(waiting(folder, name))
+            waiting(folder, index).replace(folder / index)
         except BaseException:
             for name in files:
-                _waiting(folder, name).unlink(missing_ok=True)
+                waiting(folder, name).unlink(missing_ok=True)
             raise
         try:
             _rename(folder, files)
@@ -82,7 +82,7 @@ def _rename(folder: Path, names: Iterable[str]) -> None:
     """Give waiting files their names."""
     for name in names:
         with suppress(FileNotFoundError):
-            _waiting(folder, name).replace(folder / name)
+            waiting(folder, name).replace(folder / name)
 
 
 def read_together(folder: Path, name: str, digest: str) -> bytes:
@@ -92,7 +92,7 @@ def read_together(folder: Path, name: str, digest: str) -> bytes:
         InputError: it is not what was written.
 
     """
-    for path in (folder / name, _waiting(folder, name)):
+    for path in (folder / name, waiting(folder, name)):
         with suppress(FileNotFoundError):
             content = path.read_bytes()
             if digest_of(content) == digest:
@@ -160,7 +160,8 @@ def free_name(folder: Path) -> Path:
             return beside
 
 
-def _waiting(folder: Path, name: str) -> Path:
+def waiting(folder: Path, name: str) -> Path:
+    """Where ``write_together`` has a file before it is renamed."""
     return folder / f".{name}.new"
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from groundvae.data.atomic import check_writable, free_name
+from groundvae.data.atomic import check_writable, free_name, waiting
 from groundvae.data.errors import InputError
 from groundvae.inference.checkpoint import FILE
 
@@ -25,7 +25,8 @@ def check_folder(folder: Path, *, overwrite: bool) -> None:
     if folder.is_symlink() and not folder.exists():
         raise InputError(f"{folder}: is a link to nothing, expected a folder")
     check_writable(folder / RUN)
-    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+    unfinished = waiting(folder, FILE)  # what a fit that was killed at its first checkpoint leaves
+    if not folder.exists() or (folder.is_dir() and not set(folder.iterdir()) - {unfinished}):
         return
     known = [name for name in (RUN, FILE) if (folder / name).is_file()]
     if not overwrite and known == [FILE]:

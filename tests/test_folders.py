@@ -13,8 +13,9 @@ from groundvae.cli.main import main
 from groundvae.data.atomic import digest_of, read_together, replacing, write_together
 from groundvae.data.errors import InputError
 from groundvae.inference import keeping
+from groundvae.inference.checkpoint import FILE as CHECKPOINT
 from groundvae.inference.checkpoint import Checkpoint
-from groundvae.inference.folder import alone_in
+from groundvae.inference.folder import alone_in, check_folder
 from groundvae.inference.run import Run, load_run
 
 if TYPE_CHECKING:
@@ -78,6 +79,14 @@ def test_a_folder_that_another_fit_writes_to_is_refused(
 
 def no_space(*arguments: object) -> None:
     raise InputError("run: cannot be written (No space left on device)")
+
+
+def test_a_fit_killed_at_its_first_checkpoint_leaves_a_folder_that_is_free(tmp_path: Path) -> None:
+    (tmp_path / f".{CHECKPOINT}.new").write_bytes(b"half of one")
+    check_folder(tmp_path, overwrite=False)
+    (tmp_path / "notes.txt").touch()
+    with pytest.raises(InputError, match="exists already"):
+        check_folder(tmp_path, overwrite=False)
 
 
 def test_a_full_disk_is_found_out_before_the_fit(
