@@ -220,6 +220,11 @@ def _duffing(t: float, q: Array, v: Array, z: Mapping[str, Array]) -> Array:
     return -z["cubic"] * q**3 - z["friction"] * v
 
 
+def _detent(t: float, q: Array, v: Array, z: Mapping[str, Array]) -> Array:
+    """A push at one place: outside what polynomials follow."""
+    return z["height"] * np.exp(-0.5 * ((q - 0.4) / 0.15) ** 2) - z["friction"] * v
+
+
 def _diode(t: float, q: Array, v: Array, z: Mapping[str, Array]) -> Array:
     """A conductor that saturates: voltage over inductance, with the current v."""
     return -z["knee"] * np.tanh(3 * v) - z["knee"] * 0.3 * v * v
@@ -319,6 +324,7 @@ LAWS: dict[str, Law] = {
         _law("spring_drag", "spring", {"drag": (0, 1)}, _drag),
         _law("spring_dry", "spring", {"friction": (0, 0.8)}, _dry),
         _law("duffing", "spring", {"cubic": (0, 1.5), "friction": (0, 0.4)}, _duffing),
+        _law("detent", "spring", {"height": (0.5, 2.5), "friction": (0, 0.2)}, _detent),
         _law("diode", "oscillator", {"knee": (0, 0.8)}, _diode),
         _law(
             "drive",

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from groundvae.guides.follow import Part, carry, parts_of
+from groundvae.guides.functions import move_functions, place_functions
 from groundvae.guides.gaussian import LinearGaussian
 from groundvae.guides.lifted import approached
 from groundvae.guides.phase import Fitting
@@ -35,6 +36,7 @@ NOISES, TRIED = (0.1, 0.01), 3  # of the data's spread, where the noise begins; 
 QUIET = 1e-4  # of the data's spread, the least noise: a push may follow samples to the last digit
 STATES_FROM, OWN_FROM = 4, 3  # rounds after which features of states, and own scales, come in
 TRIM_FROM = 10  # round from which on functions are left out that the data do not ask for,
+PLACE_FROM, PLACE_EACH, PLACE_TO = 8, 6, 30  # rounds in which functions of states are learned
 STEADY, MOST = 0.5, 0.97  # where three rounds change so little, and so many are followed
 SETTLED, LEAST = 0.02, 35  # nats an observation in three rounds that are none; rounds before
 STRAY = 9.0  # times the usual mean square, beyond which an observation does not set the noise
@@ -58,7 +60,7 @@ class EvidenceRounds:
         self.rounds, self.before = rounds, before
         self.model, self.search = fitting.model, search
         self.history: list[float] = []
-        self.done = False
+        self.done = self.moving = False
         if before:
             for part in self.parts:
                 part.residual.settle(known=False)
@@ -106,6 +108,8 @@ class EvidenceRounds:
             carry(self.search, self.parts, refit)
         if number >= TRIM_FROM and self._steady(STEADY) and usual.double().mean() > MOST:
             trim(self.search, self.parts, linear, usual)
+        if not self.before:
+            self._learn(number, usual)
         linear = self.search.linear()
         total = float(self.search.evidence(linear)[usual].sum())
         self.history.append(total)
@@ -121,17 +125,26 @@ class EvidenceRounds:
             "failed": float(n - int(usual.sum())),
         }
 
+    def _learn(self, number: int, usual: Tensor) -> None:
+        """Place functions of the states, and move them for as long as the evidence rises."""
+        if PLACE_FROM <= number <= PLACE_TO and (number - PLACE_FROM) % PLACE_EACH == 0:
+            self.moving |= place_functions(self.search, self.parts, usual, FLAT)
+        if self.moving:
+            self.moving = move_functions(self.search, self.parts, usual, FLAT)
+
     def state(self) -> State:
         """The points of the search, which no other search would find to the last bit."""
         points = {name: getattr(self.search, name) for name in (*POINT, "damping")}
         evidence = torch.tensor(self.history, dtype=torch.double)
-        return points | {"evidence": evidence, "done": torch.tensor(self.done)}
+        flags = {"done": torch.tensor(self.done), "moving": torch.tensor(self.moving)}
+        return points | {"evidence": evidence} | flags
 
     def restore(self, state: State) -> None:
         """Go on from a ``state``."""
         for name in (*POINT, "damping"):
             setattr(self.search, name, state[name].to(self.search.at.device, copy=True))
         self.history, self.done = state["evidence"].tolist(), bool(state["done"])
+        self.moving = bool(state["moving"])
 
     def _steady(self, change: float) -> bool:
         """Whether the last three rounds changed the evidence by less, nats an observation."""

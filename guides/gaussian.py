@@ -80,6 +80,17 @@ class LinearGaussian:
         """Laplace's approximation of log p(x) at the point (n,), less the noise's own constants."""
         return self.joint - 0.5 * self.log_det
 
+    def unexplained(self) -> Tensor:
+        """Whitened data less what the middle of the prior says of them, (n, value)."""
+        return self.residual + (self.jacobian @ self.now.unsqueeze(-1)).squeeze(-1)
+
+    def weighed(self, values: Tensor) -> Tensor:
+        """``C^-1`` times values (n, value, column)."""
+        if self.wide:
+            return torch.cholesky_solve(values, self.factor)
+        a = self.jacobian
+        return values - a @ torch.cholesky_solve(a.mT @ values, self.factor)
+
     def information(self, columns: Tensor) -> Tensor:
         """``A^T C^-1 A`` of some latents, (n, column, column): identity less their covariance."""
         some = self.half[:, :, columns]

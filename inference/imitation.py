@@ -21,8 +21,9 @@ from groundvae.guides.search import Search
 from groundvae.models.dynamics import Dynamics
 from groundvae.models.greybox import GreyBox
 from groundvae.models.normalscore import NormalScore
+from groundvae.models.residuals.learnedweights import IMITATES
 from groundvae.models.residuals.proportional import Proportional
-from groundvae.models.residuals.unknown import IMITATES, Unknown
+from groundvae.models.residuals.unknown import Unknown
 
 SMALL = 0.1  # of the usual rate, the term that is missing
 COLUMNS = ["acts_on", "state", "latent", "moves"]

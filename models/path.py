@@ -74,6 +74,11 @@ class Path:
             grid, requested = grid[:, rows], requested[rows]
         return replace(self, states=self.states[:, rows], grid=grid, requested=requested)
 
+    @property
+    def times(self) -> Tensor:
+        """Those of the grid (step + 1, 1 or n)."""
+        return self.grid.view(len(self.states), -1)
+
     def sampled(self, values: Tensor, slopes: Callable[[], Tensor], count: int) -> Tensor:
         """Of ``values`` (step + 1, n, ...) those at the last ``count`` times, (n, time, ...).
 
@@ -163,9 +168,8 @@ def along(
         rates.timed(),
         start,
     )
-    times = path.grid.view(len(states), -1)
     size = batch.inputs["t"].shape[-1]
-    there = path.sampled(states, lambda: rates.field(times, states), size)
+    there = path.sampled(states, lambda: rates.field(path.times, states), size)
     mean, rows, by_latent = _observed(rates, there)
     jacobian = _seen(path, states, rates, moved, rows)
     if by_latent.any():  # a gain, a volume: what no state moves with
@@ -187,6 +191,12 @@ def latents_of(scores: Sequence[NormalScore], u: Tensor) -> tuple[Tensor, Tensor
     found = torch.stack([s.value(c) for s, c in zip(scores, leaf.unbind(-1), strict=True)], -1)
     (slope,) = torch.autograd.grad(found.sum(), leaf)
     return found.detach(), slope
+
+
+def seen_of(path: Path, rates: Rates, moved: Tensor, size: int) -> Tensor:
+    """How what is observed at ``size`` times moves (n, value, parameter) with what moves states."""
+    there = path.sampled(path.states, lambda: rates.field(path.times, path.states), size)
+    return _seen(path, path.states, rates, moved, _observed(rates, there)[1])
 
 
 def _seen(path: Path, states: Tensor, rates: Rates, moved: Tensor, rows: Tensor) -> Tensor:

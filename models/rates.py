@@ -54,7 +54,7 @@ class Rates:
     def timed(self) -> Timed | None:
         """The features of time alone, in the rows that they act on."""
         blocks = [
-            (residual, self._rows_of(name))
+            (residual, self.components(name))
             for residual in self.residuals
             for name in residual.acts_on
             if residual.timed
@@ -72,7 +72,7 @@ class Rates:
 
         return Timed(torch.cat([rows for _, rows in blocks]), features)
 
-    def _rows_of(self, name: str) -> Tensor:
+    def components(self, name: str) -> Tensor:
         """The components of the state that a named state is."""
         sizes = self.system.sizes
         first = sum(_before(sizes, name))
@@ -120,7 +120,7 @@ class Rates:
             value = value if self.system.on_grid else value.unsqueeze(-2)  # (step, n, size, J)
             for name in residual.acts_on:
                 block = states.new_zeros(*states.shape, value.shape[-1])
-                block[..., self._rows_of(name), :] = value
+                block[..., self.components(name), :] = value
                 columns.append(block)
         return torch.cat(columns, -1) if columns else states.new_zeros(*states.shape, 0)
 

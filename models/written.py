@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from groundvae.data.errors import InputError
 from groundvae.models.kinds import kind_named, written_name
@@ -28,6 +28,9 @@ class Written:
     {'a': 1, 'b': 2.0}
 
     """
+
+    EARLIER: ClassVar[Mapping[str, Any]] = {}
+    """Arguments that came later than some runs, with what stands for them in such a run."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -99,7 +102,7 @@ def build(values: Mapping[str, Any], kinds: Iterable[type[B]]) -> B:
     given = dict(values)
     kind = kind_named(given.pop("kind", ""), kinds)
     try:
-        return kind(**given)
+        return kind(**{**getattr(kind, "EARLIER", {}), **given})
     except TypeError as error:
         name = kind.__name__
         raise InputError(f"{name} cannot be built from {sorted(given)} ({error})") from error

@@ -3,10 +3,11 @@
 ``push = sum_k w_k phi_k(t) + sum_j d_j psi_j(states)`` with weights that belong to the observation:
 ``w_k ~ N(0, own * scale_k^2)``, ``d_j ~ N(mean_j, scale_j^2)``. ``phi`` are a constant, cosines and
 sines over a window longer than the data, so that they do not repeat in it: a Gaussian process
-in time whose spectrum is not known; ``psi`` are polynomials of the states and what they
-cannot follow. Scales and means belong to the population and are learned by evidence
-(``guides.evidence``); what the data do not ask for goes to zero by itself. ``own`` is a scale of
-the observation's own, log-normal: one is pushed hard, another hardly.
+in time whose spectrum is not known; ``psi`` are polynomials of the states, what they cannot
+follow, and radial functions that the data place (``guides.functions``). Scales and means belong to
+the population and are learned by evidence (``guides.evidence``); what the data do not ask for goes
+to zero by itself. ``own`` is a scale of the observation's own, log-normal: one is pushed hard,
+another hardly.
 
 Sources: Alvarez, Luengo & Lawrence (2013), Linear latent force models using Gaussian processes;
 MacKay (1992), Bayesian interpolation; Tipping (2001), Sparse Bayesian learning.
@@ -15,38 +16,31 @@ MacKay (1992), Bayesian interpolation; Tipping (2001), Sparse Bayesian learning.
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from groundvae.data.batch import Batch
 from groundvae.data.errors import InputError
 from groundvae.models.residuals import spectrum
 from groundvae.models.residuals.features import Dictionary
-from groundvae.models.residuals.fixedpoint import gains, log_ratio, means, own_variances
-from groundvae.models.residuals.ownweights import OwnWeights
+from groundvae.models.residuals.learnedweights import SILENT, LearnedWeights
 from groundvae.models.residuals.patterns import Patterns
 from groundvae.models.residuals.population import Statistics
+from groundvae.models.residuals.radial import Radial
 from groundvae.models.residuals.residual import RESIDUALS
 from groundvae.models.residuals.spectrum import Spectrum
 from groundvae.models.system import System
 from groundvae.models.values import Values
 
 DEGREE = 3
-START = 0.1  # of the data's spread, the effect of each feature at first
-SILENT = -40.0  # log variance of features that are not let in yet
-WIDE = 3.0  # times the usual rate, the first prior of a mean
-IMITATES = 0.97  # share of what a feature does, above which it is the physics by another name
-HELD = 0.02  # an observation, how strongly such features are held to small scales
-GONE, FELT = 0.01, 0.05  # nats an observation, below which a group of functions does not matter
-RISING = 3.0  # standard deviations, by which what grows still differs from chance
-CHANCE = 4.0  # nats in all that chance may bring, which are no reason to keep one
-SPREADS = (-3.0, 1.5)  # least and largest log spread of these logs
+LEARNED = 2  # radial functions
 
 
 @RESIDUALS.register("unknown")
-class Unknown(OwnWeights):
+class Unknown(LearnedWeights):
     """A push whose shape is not known.
 
     Args:
@@ -56,16 +50,16 @@ class Unknown(OwnWeights):
         span: length of the window of the features of time, s; from the data where None.
         frequencies: how many; from the data where None.
         degree: of the polynomials of the states.
+        learned: how many functions of the states, beside those, the data may place
+            (``guides.functions``); of fields none.
 
     Raises:
-        InputError: a degree below 0.
+        InputError: a degree below 0, or fewer than 0 learned.
 
     """
 
-    scale_of: Tensor
-    asked: Tensor  # (group,) of functions of time that the data ask for: constant, knots
-    imitated: Tensor
-    admitted: Tensor
+    EARLIER: ClassVar[Mapping[str, Any]] = {"learned": 0}
+    radial: Radial
     stretch = spectrum.STRETCH  # of the window over the data
 
     def __init__(
@@ -76,24 +70,31 @@ class Unknown(OwnWeights):
         span: float | None = None,
         frequencies: int | None = None,
         degree: int = DEGREE,
+        learned: int = LEARNED,
     ) -> None:
         super().__init__(acts_on, tuple(sees or ()), 0)
-        self.given, self.degree = sees is not None, degree
+        self.given, self.degree, self.learned = sees is not None, degree, learned
         self.span, self.frequencies = span, frequencies
         self.finer = 1  # frequencies in place of one: the window is as much longer
         if degree < 0:
             raise InputError(f"degree of Unknown is {degree}, expected 0 or more")
+        if learned < 0:
+            raise InputError(f"learned of Unknown is {learned}, expected 0 or more")
 
     def attach(self, system: System) -> None:
         if not self.given:
             self.sees = tuple(name for name in system.pushable() if name != "observation")
         super().attach(system)
+        if system.on_grid or not self.sees:
+            self.learned = 0
+        if not hasattr(self, "radial"):
+            self.radial = Radial(len(self.sees), self.learned)
         seen = getattr(system, "observed", ())
         direct = set(self.acts_on) & set((seen,) if isinstance(seen, str) else seen)
         self.top = spectrum.DIRECT if direct else spectrum.TOP
         self.functions = Dictionary(self.sees, self.degree)
         if self.span is not None:
-            self._build()
+            self.build()
 
     def prepare(self, batch: Batch) -> None:
         """Take the window from the data, where it was not given."""
@@ -103,42 +104,8 @@ class Unknown(OwnWeights):
         if self.frequencies is None:
             self.frequencies = most
         self.remember(span=self.span, frequencies=self.frequencies)
-        self._build()
+        self.build()
         self.to(batch.x.dtype)
-
-    def _build(self) -> None:
-        """Parameters of the population; their sizes are known now."""
-        if hasattr(self, "log_power"):
-            return
-        targets, knots = len(self.acts_on), self.waves.knots
-        self.register_buffer("asked", torch.ones(1 + knots, dtype=torch.bool))
-        self.register_buffer("scale_of", torch.ones(len(self.sees)))
-        # Silent, until a fit has learned them: the log of variances, of the spectrum at its knots.
-        self.log_power = nn.Parameter(torch.full((targets, knots), SILENT))
-        self.log_own_spread = nn.Parameter(torch.tensor(0.0))
-        self.log_constant = nn.Parameter(torch.full((targets,), SILENT))
-        self.log_variance = nn.Parameter(torch.full((targets, len(self.names)), SILENT))
-        self.mean = nn.Parameter(torch.zeros(targets, len(self.names)))
-        self.mean_variance = nn.Parameter(torch.ones(targets, len(self.names)))
-        self.register_buffer("imitated", torch.ones(targets, len(self.names)))
-        self.register_buffer("admitted", torch.tensor(0.0))
-        self.register_buffer("settled", torch.tensor(0.0))
-        size = targets * len(self.names)
-        self.register_buffer("uncertainty", torch.zeros(size, size))  # covariance of the means
-        self._resize()
-
-    def _resize(self) -> None:
-        """Take the functions of time that are asked for, and as many numbers of ``z_aux``."""
-        self.chosen = (self.groups[:, self.asked.cpu()] > 0).any(1).nonzero().squeeze(-1)
-        self.auxiliary = 1 + len(self.acts_on) * self.count
-
-    def _load_from_state_dict(self, state: dict[str, Tensor], prefix: str, *rest: Any) -> None:
-        """Of a run that was fitted before any were dropped, all are asked for."""
-        if hasattr(self, "asked"):
-            state.setdefault(f"{prefix}asked", torch.ones_like(self.asked))
-        super()._load_from_state_dict(state, prefix, *rest)
-        if hasattr(self, "asked"):
-            self._resize()
 
     def reach(self, until: float) -> None:
         """Be told of a push up to a time (s) beyond the data: it must not repeat before.
@@ -147,12 +114,12 @@ class Unknown(OwnWeights):
         """
         if self.span is not None and self.frequencies:
             self.finer = max(1, math.ceil(self.stretch * until / self.span))
-            self._resize()
+            self.resize()
 
     @property
     def names(self) -> list[str]:
         """What the features of the states are, each over its state's scale."""
-        return self.functions.names
+        return [*self.functions.names, *(f"learned {i + 1}" for i in range(self.learned))]
 
     @property
     def waves(self) -> Spectrum | Patterns:
@@ -176,121 +143,51 @@ class Unknown(OwnWeights):
         assert self.span is not None
         if not self.sees:
             return times.new_ones(*next(iter(states.values())).shape, 0)
-        seen = [states[name] / s for name, s in zip(self.sees, self.scale_of, strict=True)]
-        return self.functions.of(times * (self.stretch / self.span), seen)
+        seen = self.seen(states)
+        share = times * (self.stretch / self.span)
+        told = self.functions.of(share, seen.unbind(-1))
+        return torch.cat([told, self.radial(seen)], -1) if self.learned else told
 
-    def blank(self) -> None:
-        for parameter in (self.log_power, self.log_constant, self.log_variance, self.mean):
-            parameter.data.zero_()
-        for flag in (self.admitted, self.settled, self.uncertainty):
-            flag.zero_()
-        self.asked.fill_(value=True)  # also of what another fit has left out
-        self._resize()
+    def seen(self, states: Values) -> Tensor:
+        """The states seen over their usual sizes, (..., state)."""
+        return torch.stack([states[name] for name in self.sees], -1) / self.scale_of
 
-    def settle(self, *, known: bool = True) -> None:
-        self.settled.fill_(float(known))
-
-    def begin(self, effects: Tensor, spread: float) -> None:
-        square = effects.view(len(self.acts_on), self.count).square()
-        wanted = (START * spread) ** 2
-        if self.timed:
-            level = self.waves.level(square[:, : self.timed])
-            self.log_power.data.copy_(math.log(wanted) + level)
-            self.log_constant.data.copy_(torch.log(wanted / square[:, 0]))
-        self.log_variance.data.fill_(SILENT)
-
-    def admit(self, scales: Tensor, rates: Tensor) -> None:
-        self.scale_of.copy_(scales)
-        self.log_variance.data.zero_()
-        self.mean_variance.data.copy_((WIDE * rates.unsqueeze(-1)).square().expand_as(self.mean))
-        self.admitted.fill_(1.0)
-
-    def enter(self, effects: Tensor, spread: float) -> None:
-        square = effects.view(len(self.acts_on), self.count)[:, self.timed :].square()
-        self.log_variance.data.copy_(torch.log((START * spread) ** 2 / square.clamp(min=1e-300)))
-
-    def refit(self, statistics: Statistics, *, own: bool) -> Tensor:
-        usual, shape = statistics.usual, (-1, len(self.acts_on), self.count)
-        mean, told = statistics.mean.view(shape), statistics.told.view(shape)
-        if statistics.imitation is not None:
-            found = statistics.imitation.view(shape[1:])[:, self.timed :]
-            self.imitated.copy_(found)
-        scales = self.scales(statistics.auxiliary)
-        if self.admitted:
-            self._refit_means(statistics, scales)
-        sums = (mean**2)[usual].sum(0), told[usual].sum(0)
-        self._refit_variances(*sums, int(usual.sum()))
-        if not own:
-            return self.own(statistics.auxiliary)
-        found, uncertain = self.refit_own(statistics)
-        if self.admitted:
-            square = (torch.log(found) ** 2 + uncertain)[usual].mean()
-            self.log_own_spread.data.copy_(0.5 * torch.log(square)).clamp_(*SPREADS)
+    def learned_of(self, states: Values) -> Tensor:
+        """The learned functions of states (...), (..., function)."""
+        found: Tensor = self.radial(self.seen(states))
         return found
 
-    def refit_own(self, statistics: Statistics) -> tuple[Tensor, Tensor]:
-        shape = (-1, len(self.acts_on), self.count)
-        square = statistics.mean.view(shape)[..., : self.timed].square().sum((1, 2))
-        told = statistics.told.view(shape)[..., : self.timed].sum((1, 2))
-        return own_variances(self.own(statistics.auxiliary), square, told, self.own_spread)
+    def blank(self) -> None:
+        super().blank()
+        self.radial.blank()
 
-    def _refit_variances(self, square: Tensor, told: Tensor, n: int) -> None:
-        """``variance *= sum mean^2 / sum told`` of (state, weight), frequencies pooled at knots."""
-        (up, states), (down, told_states) = self._pooled(square), self._pooled(told)
-        moved = log_ratio(up, down)
-        self.log_constant.data.add_(moved[:, 0]).clamp_(-40, 20)
-        self.log_power.data.add_(moved[:, 1:]).clamp_(-40, 20)
-        if self.admitted:
-            held = HELD * n * (self.imitated > IMITATES)
-            self.log_variance.data.add_(log_ratio(states, told_states + held)).clamp_(-25, 10)
+    def enter(self, effects: Tensor, spread: float) -> None:
+        super().enter(effects, spread)
+        self.log_variance.data[:, self._silent] = SILENT
 
-    def _pooled(self, sums: Tensor) -> tuple[Tensor, Tensor]:
-        """Sums over weights of each group of functions of time, and features of states."""
-        timed, states = sums.split([self.timed, len(self.names)], -1)
-        return timed @ self.groups[self.chosen].to(sums), states
+    def refit(self, statistics: Statistics, *, own: bool) -> Tensor:
+        if statistics.imitation is not None:  # what is not placed keeps to zero
+            found = statistics.imitation.view(len(self.acts_on), self.count)
+            found[:, self.timed :][:, self._silent] = 1.0
+        return super().refit(statistics, own=own)
 
-    def trim(self, statistics: Statistics) -> Tensor:
-        usual, shape = statistics.usual, (-1, len(self.acts_on), self.count)
-        square, told = statistics.mean[usual] ** 2, statistics.told[usual]
+    def place(self, place: Tensor, width: Tensor, mean: Tensor, variance: Tensor) -> None:
+        """Put in one more function (``Radial.put``), its weights' mean and variance (state,)."""
+        column = len(self.functions.names) + self.radial.put(place, width)
+        self.mean.data[:, column] = mean
+        self.log_variance.data[:, column] = variance.log()
+        self.mean_variance.data[:, column] = mean**2 + variance
 
-        def pooled(each: Tensor) -> Tensor:
-            return self._pooled(each.sum(0).view(shape[1:]))[0].sum(0)
+    def take_back(self) -> None:
+        """The function that was put in last is silent again."""
+        self.radial.take_back()
+        self.mean.data[:, self._silent] = 0.0
+        self.log_variance.data[:, self._silent] = SILENT
 
-        rising = pooled(square - told) > RISING * pooled(2 * told**2).sqrt()
-        before = self.chosen.clone()
-        n = int(usual.sum())
-        self.asked &= rising | (pooled(gains(square, told)) > min(max(GONE * n, CHANCE), FELT * n))
-        if not self.names:  # it has to push by something
-            self.asked[0] = True
-        self._resize()
-        timed = torch.isin(before, self.chosen)
-        weights = torch.cat([timed, timed.new_ones(len(self.names))]).repeat(len(self.acts_on))
-        return torch.cat([weights.new_ones(1), weights])
-
-    def _refit_means(self, statistics: Statistics, scales: Tensor) -> None:
-        """Means under priors of learned variance; those that the physics could be stay zero."""
-        free = (self.imitated <= IMITATES).flatten()
-        self.mean.data.masked_fill_(~free.view_as(self.mean), 0.0)
-        if not free.any():
-            return
-        places = torch.arange(len(self.acts_on)).unsqueeze(-1) * self.count + self.timed
-        columns = (places + torch.arange(len(self.names))).flatten().to(free.device)[free]
-        size = scales[0, columns]
-        pull, gram = self._told(statistics, columns)
-        pull, gram = pull / size, gram / torch.outer(size, size)
-        now = self.mean.data.flatten()[free]
-        variance = self.mean_variance.data.flatten()[free]
-        new, variance, covariance = means(pull, gram, now, variance)
-        where = free.view_as(self.mean)
-        self.mean.data[where], self.mean_variance.data[where] = new, variance
-        self.uncertainty.zero_()
-        self.uncertainty[torch.outer(free, free)] = covariance.flatten()
-
-    def _told(self, statistics: Statistics, columns: Tensor) -> tuple[Tensor, Tensor]:
-        """Gradient (weight,) and information (weight, weight) of whitened means of ``columns``."""
-        usual = statistics.usual
-        pull = statistics.mean[usual][:, columns].sum(0)
-        return pull, statistics.information(columns)[usual].sum(0)
+    @property
+    def _silent(self) -> Tensor:
+        """Places, among the functions of states, of those that are learned and not placed."""
+        return len(self.functions.names) + (self.radial.placed == 0).nonzero().squeeze(-1)
 
     def _measure(self, times: Tensor) -> tuple[float, int]:
         """Length (s) of the window for sampled times (..., sample), s, and how many frequencies."""

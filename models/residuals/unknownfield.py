@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
 import torch
 from torch import Tensor
 
@@ -34,6 +37,7 @@ class UnknownField(Unknown):
 
     """
 
+    EARLIER: ClassVar[Mapping[str, Any]] = {}
     stretch = patterns.STRETCH
 
     def __init__(
@@ -45,7 +49,7 @@ class UnknownField(Unknown):
         span: float | None = None,
         frequencies: int | None = None,
     ) -> None:
-        super().__init__(acts_on, (acts_on,), span=span, frequencies=frequencies)
+        super().__init__(acts_on, (acts_on,), span=span, frequencies=frequencies, learned=0)
         self.spacing, self.ends = spacing, ends
 
     def attach(self, system: System) -> None:

@@ -1,0 +1,208 @@
+"""Functions of states that are learned by evidence: exact answers, what is placed, what is not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyro.distributions as dist
+import pytest
+import torch
+from scipy.integrate import solve_ivp
+from torch import Tensor
+
+from groundvae.data.batch import Batch
+from groundvae.data.dataset import Dataset
+from groundvae.data.errors import InputError
+from groundvae.diagnostics.score import coverage
+from groundvae.guides.follow import parts_of
+from groundvae.guides.pushes import Pushes, candidate_gains
+from groundvae.guides.search import Search
+from groundvae.inference.discovery import discovered
+from groundvae.inference.fit import fit
+from groundvae.inference.posterior import posterior
+from groundvae.models.dynamics import Dynamics, Rate
+from groundvae.models.greybox import GreyBox
+from groundvae.models.latent import Latent
+from groundvae.models.noises.gaussian import Gaussian
+from groundvae.models.normalscore import NormalScore
+from groundvae.models.recipe import EVIDENCE
+from groundvae.models.residuals import Unknown, UnknownField
+from groundvae.models.residuals.radial import candidates, radial
+from groundvae.models.values import Values
+from groundvae.models.written import build, write
+
+TIMES = np.linspace(0.0, 5.0, 51)
+NOISE = 0.02  # m
+
+
+class Spring(Dynamics):
+    """A mass on a spring."""
+
+    omega = Latent(dist.LogNormal(0.5, 0.5), "rad/s", "sqrt(k / m)")
+    start = Latent(dist.Normal(0.0, 1.0), "m", "where the mass is let go")
+    states = ("position", "velocity")
+    observed = "position"
+
+    def initial(self, z: Values, inputs: Values) -> Rate:
+        return {"position": z.start, "velocity": 0.0}
+
+    def rate(self, t: Tensor, state: Values, z: Values, inputs: Values) -> Rate:
+        return {"position": state.velocity, "velocity": -(z.omega**2) * state.position}
+
+
+def pushed(n: int, seed: int, *, height: float = 1.5) -> Dataset:
+    """Springs that are pushed at one place, more or less ``height`` m/s^2 at 0.4 m."""
+    random = np.random.default_rng(seed)
+    omega = np.exp(0.5 + 0.3 * random.standard_normal(n))
+    start = random.standard_normal(n)
+    own = height * np.exp(0.3 * random.standard_normal(n))
+
+    def law(_: float, state: np.ndarray) -> np.ndarray:
+        q, v = state.reshape(2, n)
+        return np.concatenate([v, -(omega**2) * q + own * bump(q)])
+
+    begin = np.concatenate([start, np.zeros(n)])
+    x = solve_ivp(law, (0, 5), begin, t_eval=TIMES, rtol=1e-8, atol=1e-8).y[:n]
+    x = x + NOISE * random.standard_normal(x.shape)
+    return Dataset(x, {"t": TIMES}, {"omega": omega, "start": start})
+
+
+def bump(position: np.ndarray) -> np.ndarray:
+    """What pushes, over its height, at a position (m)."""
+    found: np.ndarray = np.exp(-0.5 * ((position - 0.4) / 0.15) ** 2)
+    return found
+
+
+@dataclass(frozen=True)
+class About:
+    """A search of some springs, at points of the prior; its residual has one function placed."""
+
+    search: Search
+    residual: Unknown
+
+
+def about(acts_on: tuple[str, ...] = ("velocity",), *, own_times: bool = False) -> About:
+    torch.manual_seed(0)
+    residual = Unknown(acts_on, degree=1, frequencies=4, span=7.0)
+    model = GreyBox(Spring(), residual, Gaussian(NOISE)).double()
+    data, n = pushed(4, 1), 4
+    batch = Batch.of(data, dtype=torch.double)
+    times = batch.inputs["t"]
+    if own_times:
+        batch = Batch(
+            batch.x, {**batch.inputs, "t": times.expand(n, -1) * (1 + 0.1 * torch.rand(n, 1))}
+        )
+    for parameter in (residual.log_power, residual.log_constant, residual.log_variance):
+        parameter.data.fill_(-3.0)
+    chosen = torch.linspace(0.5, 0.8, len(acts_on)).double()
+    residual.place(torch.tensor([0.3, 0.1]), torch.tensor([0.5, 2.0]), chosen, 0.3 * chosen)
+    scores = [NormalScore(z.prior_like(batch.x, {})) for z in model.latents]
+    at = 0.3 * torch.randn(n, len(scores) + model.auxiliary).to(batch.x)
+    return About(Search(model, scores, batch, at), residual)
+
+
+@pytest.mark.parametrize("own_times", [False, True], ids=["one grid", "own grids"])
+@pytest.mark.parametrize("acts_on", [("velocity",), ("velocity", "position")])
+def test_influence_gives_what_a_function_does(acts_on: tuple[str, ...], own_times: bool) -> None:
+    made = about(acts_on, own_times=own_times)
+    pushes = Pushes(made.search, parts_of(made.search.model)[0], made.residual, 1.0)
+    nodes = pushes.influence.unflatten(-1, (len(acts_on), -1))[:, :, -1]  # of the last state
+    found = (nodes @ pushes.first[..., :1]).squeeze(-1) * NOISE
+    scale = made.residual.root.diagonal()[-2]  # of its weight; the other function is not placed
+    columns = made.search.jacobian[..., -2] / scale
+    assert torch.allclose(found, columns, atol=0.02 * columns.abs().max().item())
+
+
+def test_evidence_of_functions_is_that_of_the_linear_model() -> None:
+    made = about(("velocity", "position"))
+    pushes = Pushes(made.search, parts_of(made.search.model)[0], made.residual, 30.0)
+    told = pushes.told(but=True)
+
+    def both() -> tuple[Tensor, Tensor]:
+        linear = pushes.linear()
+        return told.evidence(*pushes.functions()).detach(), (
+            linear.evidence + linear.gain()
+        ).detach()
+
+    first = both()
+    made.residual.radial.place.data += 0.2
+    made.residual.radial.log_width.data -= 0.3
+    second = both()
+    moved = [after - before for before, after in zip(first, second, strict=True)]
+    assert moved[0].abs().min() > 1e-3
+    assert torch.allclose(moved[0], moved[1], rtol=1e-6, atol=1e-8)
+
+
+def test_gain_of_a_candidate_is_the_ratio_of_likelihoods() -> None:
+    torch.manual_seed(1)
+    precision = torch.rand(400, 3).double() * 4 + 0.5
+    truth = torch.tensor([0.0, 0.8, 0.0]) + torch.tensor([0.0, 0.0, 1.5]) * torch.randn(400, 1)
+    found = truth + torch.randn(400, 3) / precision.sqrt()
+    gain, mean, variance = candidate_gains(found, precision)
+    wide = dist.Normal(mean, (variance + 1 / precision).sqrt()).log_prob(found)
+    none = dist.Normal(0.0, 1 / precision.sqrt()).log_prob(found)
+    assert torch.allclose(gain, (wide - none).sum(0))
+    assert gain[0] < 4.0
+    assert torch.allclose(mean, torch.tensor([0.0, 0.8, 0.0]).double(), atol=0.2)
+    assert torch.allclose(variance.sqrt()[2], torch.tensor(1.5).double(), atol=0.2)
+
+
+def test_the_best_candidate_is_the_function_that_is_missing() -> None:
+    """Along the true paths, the data alone say where a push is."""
+    residual = Unknown("velocity", degree=0, learned=1, frequencies=4, span=7.0)
+    model = GreyBox(Spring(), residual, Gaussian(NOISE)).double()
+    data = pushed(60, 3, height=0.1)
+    batch = Batch.of(data, dtype=torch.double)
+    residual.scale_of.fill_(0.8)
+    scores = [NormalScore(z.prior_like(batch.x, {})) for z in model.latents]
+    truth = torch.tensor(np.stack([data.truth[z] for z in model.latents.names], 1)).to(batch.x)
+    at = torch.cat(
+        [s.score(u).unsqueeze(-1) for s, u in zip(scores, truth.unbind(1), strict=True)], 1
+    )
+    at = torch.cat([at, at.new_zeros(len(at), model.auxiliary)], 1)
+    search = Search(model, scores, batch, at)
+    pushes = Pushes(search, parts_of(model)[0], residual, 30.0)
+    places, widths = candidates(2, at)
+    values = radial(residual.seen(pushes.states), places, widths)
+    gain, mean, _ = pushes.told().gains(values, torch.ones(len(at), dtype=torch.bool))
+    best = int(gain[0].argmax())
+    assert 0.8 * float(places[best, 0]) == pytest.approx(0.4, abs=0.11)
+    assert mean[0, best].item() == pytest.approx(0.1, abs=0.05)
+
+
+def test_what_is_not_placed_does_nothing() -> None:
+    made = about()
+    placed = made.search.jacobian[..., -2].abs().max()
+    assert placed > 0
+    assert made.search.jacobian[..., -1].abs().max() == 0
+    made.residual.take_back()
+    made.search.renew()
+    assert made.search.jacobian[..., -2:].abs().max() == 0
+
+
+def test_a_run_of_before_learns_none() -> None:
+    written = write(Unknown("velocity"))
+    assert build(written, [Unknown]).learned == 2
+    del written["learned"]
+    assert build(written, [Unknown]).learned == 0
+    assert UnknownField("y", spacing=0.1).learned == 0
+    with pytest.raises(InputError, match="expected 0 or more"):
+        Unknown("velocity", learned=-1)
+
+
+@pytest.mark.slow
+def test_a_push_at_one_place_is_found() -> None:
+    """Told nothing, its form is found, and omega's intervals hold (21 % without)."""
+    model = GreyBox(Spring(), Unknown("velocity"), Gaussian())
+    run = fit(model, pushed(150, 1), valid=pushed(50, 2), recipe=EVIDENCE, seed=0)
+    test = pushed(200, 3)
+    draws = posterior(run, test)["posterior"]["omega"].values[0]
+    assert 0.82 <= coverage(draws, test.truth["omega"], 0.9) <= 0.98
+    assert np.abs(np.median(draws, 0) - test.truth["omega"]).mean() < 0.03
+    functions = discovered(run).functions
+    some = functions[functions["state"] == "position"]
+    there = np.abs(some["value"]) < 1.5
+    expected = 1.5 * np.exp(0.045) * bump(some["value"].to_numpy())
+    off = (some["mean"] - expected)[there]
+    assert np.sqrt((off**2).mean()) < 0.1
