@@ -79,6 +79,15 @@ class Guide(nn.Module):
         return {}
 
     @property
+    def rooms(self) -> tuple[float, ...]:
+        """How much wider it can be made (``roomier``), one after the other; here not at all."""
+        return ()
+
+    def roomier(self, batch: Batch, found: object, rows: Tensor, room: float) -> object:
+        """What ``examine`` gave, of observations ``rows`` (m,), ``room`` times as wide."""
+        raise NotImplementedError
+
+    @property
     def walks(self) -> bool:
         """Whether it has a ``walk``: here not."""
         return False

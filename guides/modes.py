@@ -48,6 +48,7 @@ STEPS, LEAST_STEPS = 30, 3  # of a search, once it is held to its prior
 STUCK = ((10, 1e5), (20, 1e3))  # steps after which one is given up that still promises so many nats
 ROOM = 1.15  # times its widths given the push, what is left to all that is not the push: curved as
 # a model is there, a normal that is just as wide has too short tails to be weighted (k-hat)
+ROOMS = (1.3, 1.5)  # of observations for which that is not enough
 LITTLE = 0.01  # nats by which another mode has to be better
 
 
@@ -178,12 +179,23 @@ class ModeGuide(ReadingGuide):
         """Where several residuals push, their scales are taken as normal, and it has none."""
         return len(pushing(parts_of(self._model[0]))) <= 1
 
-    def walk(self, batch: Batch, found: object, rows: Tensor) -> Walk:
+    @property
+    def rooms(self) -> tuple[float, ...]:
+        return ROOMS if len(pushing(parts_of(self._model[0]))) == 1 else ()
+
+    def roomier(self, batch: Batch, found: object, rows: Tensor, room: float) -> Mode:
+        search = self._found(batch[rows], found, rows)
+        return about(search, parts_of(self._model[0]), room=room)
+
+    def _found(self, batch: Batch, found: object, rows: Tensor) -> Search:
+        """A search of some of the observations, ``rows`` (m,), at what was found of them."""
         assert isinstance(found, Mode)
-        parts = parts_of(self._model[0])
         scores = self.scores(batch.x, found.heading[rows])
-        search = Search(self._model[0], scores, batch, found.at[rows])
-        wide = self._line(about(search, parts, WIDENED))
+        return Search(self._model[0], scores, batch, found.at[rows])
+
+    def walk(self, batch: Batch, found: object, rows: Tensor) -> Walk:
+        search = self._found(batch, found, rows)
+        wide = self._line(about(search, parts_of(self._model[0]), WIDENED))
         assert isinstance(wide, (PushPosterior, DenseNormal))
         return ModeWalk(wide, self.latents.names, search.scores)
 

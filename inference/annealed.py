@@ -11,19 +11,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from groundvae.data.batch import Batch
-from groundvae.guides.refinement import LOWEST, Chains
+from groundvae.guides.refinement import Chains
 from groundvae.inference.coordinates import log_joint
 from groundvae.inference.importance import ANNEALED, effective_size, smooth
+from groundvae.inference.room import TRUSTED, doubted
 from groundvae.inference.run import Run
 from groundvae.physics.errors import tolerant
 
 ASKS = 0.5  # k-hat from which an observation's draws are carried on
-TRUSTED = 0.7  # k-hat of the way, above which the guide's own draws are kept
 FORGETS = 0.3  # share of a point that is kept from one kept draw of a chain to the next
 FEWEST = 50  # draws whose weights say something
 
@@ -107,7 +106,7 @@ def improve(
     )
     if not walked:
         return Improved.none(batch, log_density)
-    rows = _doubted(log_joint_of(run, batch, first) - log_density)
+    rows = doubted(log_joint_of(run, batch, first) - log_density, ASKS)
     if not len(rows):
         return Improved.none(batch, log_density, walked=True)
     some, draws = batch[rows], len(log_density)
@@ -137,12 +136,3 @@ def log_joint_of(run: Run, batch: Batch, latents: Mapping[str, Tensor]) -> Tenso
     """``log_joint`` of draws, not finite where a path runs away."""
     with tolerant():
         return log_joint(run, batch, latents, {})
-
-
-def _doubted(log_weight: Tensor) -> Tensor:
-    """Observations whose weights (draw, observation) have a long tail."""
-    values = log_weight.double().cpu().numpy()
-    known = np.isfinite(values).any(0)
-    values = np.where(np.isfinite(values), values, LOWEST)
-    asks = (smooth(values)[1] > ASKS) & known
-    return torch.as_tensor(asks.nonzero()[0], device=log_weight.device)

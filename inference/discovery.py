@@ -139,7 +139,7 @@ def _weights(part: Part, z: torch.Tensor, physics: int) -> tuple[torch.Tensor, l
     assert isinstance(residual, Unknown)
     own = z[..., part.first - physics : part.first - physics + residual.auxiliary]
     weights = residual.weights(own)[..., residual.timed :].flatten(-2)
-    return weights, [f"{acted}: {f}" for acted in residual.acts_on for f in residual.names]
+    return weights, [f"{acted}: {f}" for acted in residual.acts_on for f in residual.terms]
 
 
 @torch.no_grad()
@@ -180,7 +180,7 @@ def _found(residual: Unknown) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]
             "alive": bool(size[i, j] > ALIVE * max(size.max(), 1e-300)),
         }
         for i, name in enumerate(residual.acts_on)
-        for j, feature in enumerate(residual.names)
+        for j, feature in enumerate(residual.terms)
     ]
     power = residual.power.detach().double()
     spectra = [

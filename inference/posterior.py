@@ -17,7 +17,7 @@ from groundvae.data.errors import InputError
 from groundvae.guides.guide import log_prob_of
 from groundvae.guides.simulation import simulate
 from groundvae.inference import arviz as az
-from groundvae.inference.annealed import improve
+from groundvae.inference.annealed import improve, log_joint_of
 from groundvae.inference.bad import (
     NothingInferredError,
     each_alone,
@@ -31,12 +31,13 @@ from groundvae.inference.options import PosteriorOptions as PosteriorOptions
 from groundvae.inference.outofdistribution import mark, score_observations, surprise_of
 from groundvae.inference.prediction import RESIDUALS, predict
 from groundvae.inference.reaching import reaching
+from groundvae.inference.room import WEIGHED, make_room
 from groundvae.inference.run import Run
+from groundvae.inference.runaway import decodable
 from groundvae.inference.steps import fine_enough
 from groundvae.models.greybox import AUXILIARY, OBSERVATION, site_value
 from groundvae.models.intervention import Change
 
-RUNAWAY = 20.0  # times the largest observed value, beyond which a path has run away
 NARROW = 32  # parts of z_aux, beyond which those of decoded draws alone are kept, as weights
 AWAY, JUDGED, SURPRISE, IMPROVED = "runaway_draws", "judged", "surprise", "improved"
 APART = ("log_likelihood", "sample_stats", RESIDUALS, AWAY, JUDGED, SURPRISE)
@@ -152,9 +153,15 @@ def _chunks(
 
     def draw(rows: Tensor) -> Groups:
         part = batch[rows]
-        largest = part.x.abs().max()
-        found = run.guide.examine(part)
-        groups = _draw(run, part, found, ahead[rows], options, changes, hyper, largest)
+        largest, later = part.x.abs().max(), ahead[rows]
+        found, seed = run.guide.examine(part), int(torch.randint(2**62, ()))
+        groups = _draw(run, part, found, later, options, changes, hyper, largest)
+
+        def again(some: Tensor, room: float) -> Groups:
+            wider = run.guide.roomier(part, found, some, room)
+            return _draw(run, part[some], wider, later[some], options, changes, hyper, largest)
+
+        make_room(run.guide.rooms, groups, again, seed)
         judged = run.guide.judge(found)
         groups[JUDGED] = {k: v.unsqueeze(0) for k, v in judged.items()} | groups.pop(IMPROVED)
         groups[SURPRISE] = {}
@@ -232,12 +239,18 @@ def _draw(
     with fine_enough(run.model, batch, ahead, first, changes or {}):
         prediction = predict(run, batch, ahead, known, changes)
     groups = dict(prediction.groups)
-    if prediction.log_joint is not None:
-        log_weight = improved.log_weight(prediction.log_joint - log_density)
-        groups["sample_stats"] = {"log_weight": log_weight}
-    drawn, away = _decodable({"first": first, **groups}, largest)
+    log_joint = prediction.log_joint
+    if log_joint is not None:
+        groups["sample_stats"] = {"log_weight": improved.log_weight(log_joint - log_density)}
+    weighed = None
+    if run.guide.rooms and not run.model.latents.hyper:
+        here = log_joint_of(run, batch, first) if log_joint is None else log_joint
+        weighed = improved.log_weight(here - log_density)
+    drawn, away = decodable({"first": first, **groups}, largest)
     first = drawn.pop("first")
     drawn[AWAY] = {AWAY: away.unsqueeze(0)}
+    if weighed is not None:
+        drawn[WEIGHED] = {"log_weight": weighed}
     drawn[IMPROVED] = {k: v.unsqueeze(0) for k, v in improved.said().items()}
     latents = {name: torch.cat([first[name], more[name]]) for name in kept}
     if wide:
@@ -265,31 +278,3 @@ def _changed(
     for name, values in changed.items():
         run.model.latents.refuse_senseless(name, values)
     return {**latents, **changed}
-
-
-def _decodable(groups: Groups, largest: Tensor) -> tuple[Groups, Tensor]:
-    """Draws whose path ran away, each replaced by another of its observation, and their number.
-
-    The model's density is next to zero there, and a mean over draws would be theirs. Of an
-    observation without another draw they are NaN. ``largest``: of what was observed.
-    """
-    x = groups["posterior_predictive"][OBSERVATION]
-    reach = x.abs().nan_to_num(nan=torch.inf).flatten(2).amax(-1)
-    good = reach <= RUNAWAY * largest  # (draw, observation)
-    count = (~good).sum(0)
-    if bool(good.all()):
-        return groups, count
-    for name in ("posterior_predictive", "physics_predictive"):
-        if name in groups:
-            value = groups[name][OBSERVATION]
-            none = (~good.any(0)).view(1, -1, *[1] * (value.dim() - 2))
-            groups[name] = {OBSERVATION: value.masked_fill(none, torch.nan)}
-    spare = torch.multinomial(good.T.double() + 1e-12, len(good), replacement=True).T
-    own = torch.arange(len(good), device=good.device).unsqueeze(-1).expand_as(spare)
-    index = torch.where(good, own, spare)
-    rows = torch.arange(index.shape[1])
-    chosen = {
-        group: {name: value[index, rows] for name, value in values.items()}
-        for group, values in groups.items()
-    }
-    return chosen, count

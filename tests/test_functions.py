@@ -185,7 +185,10 @@ def test_a_run_of_before_learns_none() -> None:
     written = write(Unknown("velocity"))
     assert build(written, [Unknown]).learned == 2
     del written["learned"]
-    assert build(written, [Unknown]).learned == 0
+    before = build(written, [Unknown])
+    assert before.learned == 0
+    before.attach(Spring())
+    assert not any("radial" in name for name in before.state_dict())
     assert UnknownField("y", spacing=0.1).learned == 0
     with pytest.raises(InputError, match="expected 0 or more"):
         Unknown("velocity", learned=-1)

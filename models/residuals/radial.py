@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
 WIDE = 1e3  # of a state's usual size: a width by which a function does not depend on it
+NARROW = 10.0  # by which it does
 WIDTHS = (0.12, 0.25, 0.5, 1.0)  # of candidates, of a state's usual size
 REACH = 2.0  # usual sizes, up to which candidates lie
 
@@ -38,6 +41,19 @@ class Radial(nn.Module):
         self.place.data[number], self.log_width.data[number] = place, width.log()
         self.placed[number] = 1.0
         return number
+
+    def words(self, states: Sequence[str], scales: Tensor) -> list[str]:
+        """Where each function is, in the states' own units, and how wide; its number if nowhere."""
+        found = []
+        place, width = self.place * scales, self.log_width.exp() * scales
+        for i, placed in enumerate(self.placed.tolist()):
+            near = [
+                f"{state} near {place[i, j].item():.3g} within {width[i, j].item():.2g}"
+                for j, state in enumerate(states)
+                if width[i, j] < NARROW * scales[j]
+            ]
+            found.append(" and ".join(near) if placed and near else f"learned {i + 1}")
+        return found
 
     def take_back(self) -> None:
         """The function that was placed last is silent again."""

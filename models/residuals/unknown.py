@@ -87,7 +87,7 @@ class Unknown(LearnedWeights):
         super().attach(system)
         if system.on_grid or not self.sees:
             self.learned = 0
-        if not hasattr(self, "radial"):
+        if self.learned and not hasattr(self, "radial"):
             self.radial = Radial(len(self.sees), self.learned)
         seen = getattr(system, "observed", ())
         direct = set(self.acts_on) & set((seen,) if isinstance(seen, str) else seen)
@@ -120,6 +120,13 @@ class Unknown(LearnedWeights):
     def names(self) -> list[str]:
         """What the features of the states are, each over its state's scale."""
         return [*self.functions.names, *(f"learned {i + 1}" for i in range(self.learned))]
+
+    @property
+    def terms(self) -> list[str]:
+        """The same as a reader wants them: a function that was placed says where it is."""
+        if not self.learned:
+            return self.names
+        return [*self.names[: -self.learned], *self.radial.words(self.sees, self.scale_of)]
 
     @property
     def waves(self) -> Spectrum | Patterns:
@@ -159,7 +166,8 @@ class Unknown(LearnedWeights):
 
     def blank(self) -> None:
         super().blank()
-        self.radial.blank()
+        if self.learned:
+            self.radial.blank()
 
     def enter(self, effects: Tensor, spread: float) -> None:
         super().enter(effects, spread)
@@ -187,6 +195,8 @@ class Unknown(LearnedWeights):
     @property
     def _silent(self) -> Tensor:
         """Places, among the functions of states, of those that are learned and not placed."""
+        if not self.learned:
+            return torch.zeros(0, dtype=torch.long, device=self.mean.device)
         return len(self.functions.names) + (self.radial.placed == 0).nonzero().squeeze(-1)
 
     def _measure(self, times: Tensor) -> tuple[float, int]:
