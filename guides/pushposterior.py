@@ -15,7 +15,7 @@ from groundvae.guides.follow import Part
 from groundvae.guides.gaussian import LinearGaussian
 from groundvae.guides.ownscale import OwnScale, draw_score, log_density
 
-HELD = 8_000_000  # numbers of draws that are made at once
+HELD = 1_000_000  # numbers of draws that are made at once
 
 
 class PushPosterior(TorchDistribution):

@@ -12,14 +12,14 @@ from groundvae.inference.options import PosteriorOptions
 
 Groups = dict[str, dict[str, Tensor]]
 """Arrays (draw, observation, ...) by group and name."""
-VALUES, MOST = 8_000_000, 1000  # decoded samples, and observations, held at once
+VALUES, MOST = 8_000_000, 250  # decoded samples, and observations, held at once
 
 
 def block_size(values: int, options: PosteriorOptions) -> int:
     """How many observations of so many ``values`` are drawn for together.
 
     >>> block_size(50, PosteriorOptions())
-    1000
+    250
     """
     if options.block is not None:
         return options.block
