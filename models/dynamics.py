@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from itertools import accumulate
 from typing import Any, ClassVar
 
 import torch
@@ -18,7 +19,7 @@ from groundvae.models.known import Known
 from groundvae.models.place import place_of
 from groundvae.models.solvers import solver_of
 from groundvae.models.stepsize import step_for
-from groundvae.models.system import Outcome, Push, System, filled, joined
+from groundvae.models.system import Outcome, Push, System, filled
 from groundvae.models.trial import Trial, in_words
 from groundvae.models.values import Values
 from groundvae.physics.dense import Dense, dense_output
@@ -61,11 +62,17 @@ class Dynamics(System):
     step: Tensor
     release: ClassVar[str | None] = "the start"
     signals: ClassVar[dict[str, Interpolation]] = {}
+    places: ClassVar[dict[str, int | slice]] = {}
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         cls.on_grid = isinstance(cls.states, Mapping)
         cls.sizes = dict(cls.states) if cls.on_grid else dict.fromkeys(cls.states, 1)  # type: ignore[arg-type]
+        ends = list(accumulate(cls.sizes.values(), initial=0))
+        cls.places = {
+            k: slice(first, first + size) if cls.on_grid else first
+            for (k, size), first in zip(cls.sizes.items(), ends, strict=False)
+        }
         cls.signals = {k: v.interpolation for k, v in cls.inputs.items() if v.over}
         several = isinstance(cls.observed, tuple)
         unknown = set(cls.observed if several else [cls.observed] if cls.observed else []) - set(
@@ -165,7 +172,7 @@ class Dynamics(System):
         start = self.begin(z, inputs, lead).expand(ablations, *lead, -1)
         times = self.released(inputs["t"])
         try:
-            ablated = -1 - len(lead) - self.on_grid if ablations > 1 else None
+            ablated = -2 - len(lead) if ablations > 1 else None
             field = self.field(z, inputs, pushes, ablated=ablated)
             dense = self.dense(times)
             path = (solve if dense is None else dense.solve)(field, start, times, self.method)
@@ -229,24 +236,25 @@ class Dynamics(System):
     ) -> Callable[[Tensor, Tensor], Tensor]:
         """``d state / dt`` of a time and states (..., dimension), for latents (...).
 
-        ``ablated``: the axis of states by name where pushes act in the first ablation alone.
+        ``ablated``: the axis of the states where pushes act in the first ablation alone.
         """
-        join = torch.cat if self.on_grid else torch.stack
         z, known = self._beside_states(z, inputs)
+        joined = torch.cat if self.on_grid else torch.stack
+        places = {k: (..., place) for k, place in self.places.items()}
 
         def field(time: Tensor, states: Tensor) -> Tensor:
             named = self.named(states)
             at = time.unsqueeze(-1) if self.on_grid and time.dim() else time
             rate = self.checked(self.rate(at, named, z, known(time)))
-            total = {k: filled(rate[k], v) for k, v in named.items()}
-            pushed = named
-            if ablated is not None:
-                first = {k: v.narrow(ablated, 0, 1) for k, v in named.items()}
-                pushed = Values(first, "state")
+            total = joined([filled(rate[k], v) for k, v in named.items()], -1)
+            pushed = total
+            if ablated is not None and pushes:
+                named = self.named(states.narrow(ablated, 0, 1))
+                pushed = total.narrow(ablated, 0, 1)
             for push in pushes:
-                for name, added in push(time, pushed).items():
-                    total[name] = joined(total[name], added, ablated)
-            return join(list(total.values()), -1)
+                for name, added in push(time, named).items():
+                    pushed[places[name]].add_(added)  # which is nobody else's yet
+            return total
 
         return field
 

@@ -21,7 +21,7 @@ from groundvae.models.greybox import GreyBox
 from groundvae.models.normalscore import NormalScore
 from groundvae.models.rates import Rates, rows_of, values_of
 from groundvae.models.values import Values
-from groundvae.physics.clock import own_step_grid, step_grid
+from groundvae.physics.clock import step_grid
 from groundvae.physics.dense import Dense
 from groundvae.physics.rungekutta import FixedStep
 from groundvae.physics.tangents import sensitivities
@@ -57,7 +57,7 @@ class Path:
     """States (step + 1, n, d) of n observations on the grid of their solver.
 
     The ``grid`` is (step + 1,) and the places ``requested`` in it (time,), or (step + 1, n) and
-    (n, time) where times are of each observation's own. ``dense``: how times are reached that lie
+    (time, n) where times are of each observation's own. ``dense``: how times are reached that lie
     between those of the grid.
     """
 
@@ -71,7 +71,7 @@ class Path:
         """The paths of some observations (m,)."""
         grid, requested = self.grid, self.requested
         if grid.dim() > 1:
-            grid, requested = grid[:, rows], requested[rows]
+            grid, requested = grid[:, rows], requested[:, rows]
         return replace(self, states=self.states[:, rows], grid=grid, requested=requested)
 
     @property
@@ -86,10 +86,10 @@ class Path:
         """
         if self.dense is not None:
             return self.dense(values, slopes())[-count:].movedim(0, 1)
-        if self.requested.dim() == 1:
-            return values[self.requested[-count:]].movedim(0, 1)
-        rows = torch.arange(len(self.requested), device=self.requested.device)
-        return values[self.requested.T[-count:], rows].movedim(0, 1)
+        places = self.requested[-count:]
+        if places.dim() == 1:
+            return values[places].movedim(0, 1)
+        return values[places, torch.arange(places.shape[1], device=places.device)].movedim(0, 1)
 
 
 @dataclass(frozen=True)
@@ -124,14 +124,14 @@ def solved(
     times = system.released(known["t"])
     dense = system.dense(times)
     times = times if dense is None else dense.grid
-    z, own = values_of(model, latents_of(scores, at[:, :count])[0]), times.dim() > 1
-    stages = None if own else solver.stage_times(times)
+    z = values_of(model, latents_of(scores, at[:, :count])[0])
+    stages = None if times.dim() > 1 else solver.stage_times(times)
     bound = model.bound(z, at[:, count:], known, stages=stages)
     start = system.begin(z, known, torch.Size([len(at)])).unsqueeze(0)
     field = system.field(z, known, bound)
-    grid, requested = (own_step_grid if own else step_grid)(times, solver.step)
-    states = (solver.own_path if own else solver)(field, start, grid)
-    return Path(states.squeeze(1), grid.T if own else grid, requested, solver, dense)
+    grid, requested = step_grid(times, solver.step)
+    states = solver.path(field, start, grid)
+    return Path(states.squeeze(1), grid, requested, solver, dense)
 
 
 @torch.no_grad()

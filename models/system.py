@@ -182,11 +182,3 @@ def filled(value: Tensor | float, like: Tensor) -> Tensor:
     if isinstance(value, Tensor):
         return value if value.shape == like.shape else value.expand(like.shape)
     return torch.full_like(like, value)
-
-
-def joined(total: Tensor, added: Tensor, ablated: int | None) -> Tensor:
-    """A rate with what is ``added`` to it, to the first ablation alone along that axis."""
-    if ablated is None:
-        return total + added
-    first, *others = total.split([1, total.shape[ablated] - 1], ablated)
-    return torch.cat([first + added, *others], ablated)

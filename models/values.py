@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import ItemsView, Iterator, Mapping
 
 from torch import Tensor
 
@@ -46,6 +46,9 @@ class Values(Mapping[str, Tensor]):
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._values)
+
+    def items(self) -> ItemsView[str, Tensor]:
+        return self._values.items()
 
     def __len__(self) -> int:
         return len(self._values)

@@ -11,8 +11,7 @@ Such times are ``(observation, time)``, s, and never fall; where they repeat, no
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -25,44 +24,39 @@ SLACK = 1e-3  # keeps a gap of 0.05 stored in float32 from being cut in two by a
 
 
 def step_grid(times: Tensor, step: float) -> tuple[Tensor, Tensor]:
-    """Refine ``times`` (time,), s, so that no step is longer than ``step`` (s).
+    """Refine times, s, so that no step is longer than ``step`` (s).
 
-    Returns the grid and where in it the requested times stand.
+    Args:
+        times: (time,), or (observation, time) of each one's own.
+        step: the longest, s.
 
-    >>> step_grid(torch.tensor([0.0, 0.1, 0.15]), 0.05)
-    (tensor([0.0000, 0.0500, 0.1000, 0.1500]), tensor([0, 2, 3]))
+    Returns:
+        The grid (step + 1,) and where in it the requested times stand, (time,); or grids (step + 1,
+        observation), which end by repeating their last time, and places (time, observation).
+
+    Examples:
+        >>> step_grid(torch.tensor([0.0, 0.1, 0.15]), 0.05)
+        (tensor([0.0000, 0.0500, 0.1000, 0.1500]), tensor([0, 2, 3]))
+        >>> grid, requested = step_grid(torch.tensor([[0.0, 0.1, 0.3], [0.0, 0.1, 0.1]]), 0.1)
+        >>> grid.T
+        tensor([[0.0000, 0.1000, 0.2000, 0.3000],
+                [0.0000, 0.1000, 0.1000, 0.1000]])
+        >>> requested.T.tolist()
+        [[0, 1, 3], [0, 1, 1]]
+
     """
-    gaps = torch.diff(times).tolist()
-    counts = [max(1, math.ceil(gap / step - SLACK)) for gap in gaps]
-    pieces = [
-        start + gap * torch.arange(n, dtype=times.dtype, device=times.device) / n
-        for start, gap, n in zip(times[:-1], gaps, counts, strict=True)
-    ]
-    return torch.cat([*pieces, times[-1:]]), torch.tensor([0, *counts]).cumsum(0)
-
-
-def own_step_grid(times: Tensor, step: float) -> tuple[Tensor, Tensor]:
-    """Refine ``times`` (observation, time), s, so that no step is longer than ``step`` (s).
-
-    Returns the grids (observation, step + 1), which end by repeating their last time, and where in
-    them the requested times stand, (observation, time).
-
-    >>> grid, requested = own_step_grid(torch.tensor([[0.0, 0.1, 0.3], [0.0, 0.1, 0.1]]), 0.1)
-    >>> grid
-    tensor([[0.0000, 0.1000, 0.2000, 0.3000],
-            [0.0000, 0.1000, 0.1000, 0.1000]])
-    >>> requested.tolist()
-    [[0, 1, 3], [0, 1, 1]]
-    """
+    if times.dim() == 1:
+        grid, requested = step_grid(times.unsqueeze(0), step)
+        return grid.squeeze(1), requested.squeeze(1)
     times = times.contiguous()
     gaps = torch.diff(times)
     cut = torch.ceil(gaps.detach().double() / step - SLACK).clamp(min=1.0)
-    counts = torch.where(gaps > 0, cut, torch.zeros_like(cut)).long()
+    counts = torch.where(gaps == 0, torch.zeros_like(cut), cut).long()
     ends = counts.cumsum(-1)
-    requested = torch.cat([torch.zeros_like(ends[:, :1]), ends], -1)
+    requested = torch.nn.functional.pad(ends, (1, 0))
     most = int(requested[:, -1].max())
     if most == 0:
-        return times[:, :1], torch.zeros_like(requested)
+        return times[:, :1].T, torch.zeros_like(requested).T
     place = torch.arange(most, device=times.device).expand(len(times), most).contiguous()
     interval = torch.searchsorted(ends, place, right=True).clamp(max=ends.shape[-1] - 1)
     count = counts.gather(-1, interval)
@@ -70,62 +64,26 @@ def own_step_grid(times: Tensor, step: float) -> tuple[Tensor, Tensor]:
     within = (place - first).to(times) / count.clamp(min=1).to(times)
     grid = times.gather(-1, interval) + gaps.gather(-1, interval) * within
     grid = torch.where(place < requested[:, -1:], grid, times[:, -1:])
-    return torch.cat([grid, times[:, -1:]], -1), requested
+    return torch.cat([grid, times[:, -1:]], -1).T, requested.T
 
 
 def pick(states: Tensor, requested: Tensor) -> Tensor:
-    """States at the requested steps of each observation.
+    """States at the requested steps.
 
     Args:
         states: (step, ..., observation, dimension).
-        requested: (observation, time).
+        requested: (time,), or (time, observation) of each observation's own.
 
     Returns:
         (time, ..., observation, dimension).
 
     """
-    if bool((requested == requested[:1]).all()):
-        return states[requested[0]]
-    rows = torch.arange(len(requested), device=requested.device)
-    return states.movedim(-2, 1)[requested.T, rows].movedim(1, -2)
-
-
-def take_step(
-    field: Field,
-    state: Tensor,
-    start: Tensor,
-    end: Tensor,
-    *,
-    stages: Sequence[float],
-    couplings: Sequence[Sequence[float]],
-    weights: Sequence[float],
-) -> Tensor:
-    """One explicit Runge-Kutta step, from times ``start`` to times ``end``.
-
-    Args:
-        field: takes times and states.
-        state: (..., observation, dimension).
-        start: (..., observation), s.
-        end: (..., observation), s.
-        stages: where in the step the field is evaluated, 0 .. 1.
-        couplings: how much of each earlier slope each stage takes.
-        weights: of the slopes.
-
-    """
-    length = (end - start).unsqueeze(-1)
-    slopes: list[Tensor] = []
-    for share, row in zip(stages, couplings, strict=True):
-        at = state + length * _mix(row, slopes) if slopes else state
-        slopes.append(field(stage_time(start, end, share), at))
-    return state + length * _mix(weights, slopes)
-
-
-def _mix(weights: Sequence[float], slopes: Sequence[Tensor]) -> Tensor:
-    used = [w * s if w != 1.0 else s for w, s in zip(weights, slopes, strict=True) if w != 0.0]
-    total = used[0]
-    for each in used[1:]:
-        total = total + each
-    return total
+    if requested.dim() == 1:
+        return states[requested]
+    if bool((requested == requested[:, :1]).all()):
+        return states[requested[:, 0]]
+    rows = torch.arange(requested.shape[1], device=requested.device)
+    return states.movedim(-2, 1)[requested, rows].movedim(1, -2)
 
 
 def stage_time(start: Tensor, end: Tensor, share: float) -> Tensor:

@@ -10,7 +10,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from groundvae.physics.clock import Field, own_step_grid, pick, step_grid
+from groundvae.physics.clock import Field, pick, step_grid
 from groundvae.physics.hamiltonian import Separable, hermite
 
 
@@ -28,11 +28,8 @@ class Leapfrog:
     order: ClassVar[int] = 2
 
     def __call__(self, field: Field, state: Tensor, times: Tensor) -> Tensor:
-        if times.dim() == 2:
-            grid, requested = own_step_grid(times, self.step)
-            return pick(self._path(field, state, grid.T), requested)
         grid, requested = step_grid(times, self.step)
-        return self._path(field, state, grid)[requested]
+        return pick(self._path(field, state, grid), requested)
 
     def _path(self, field: Field, state: Tensor, grid: Tensor) -> Tensor:
         """States on a grid (step + 1,), or on grids (step + 1, observation)."""
@@ -58,8 +55,6 @@ class Leapfrog:
 
         (stage,), or for times (observation, time) (stage, observation).
         """
-        if times.dim() == 2:
-            return own_step_grid(times, self.step)[0].T
         return step_grid(times, self.step)[0]
 
 

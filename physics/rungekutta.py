@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import ClassVar
 
 import torch
 from torch import Tensor
-from torchdiffeq import odeint
 
-from groundvae.physics.clock import Field, own_step_grid, pick, stage_time, step_grid, take_step
+from groundvae.physics.clock import Field, pick, stage_time, step_grid
 
 
 @dataclass(frozen=True)
 class FixedStep:
-    """A torchdiffeq fixed-step method; ``step`` is the longest step allowed, s."""
+    """An explicit method; ``step`` is the longest step allowed, s."""
 
     step: float = 0.05
     method: ClassVar[str]
@@ -25,58 +24,69 @@ class FixedStep:
     weights: ClassVar[tuple[float, ...]]  # of the slopes
 
     def __call__(self, field: Field, state: Tensor, times: Tensor) -> Tensor:
-        if times.dim() == 2:
-            grid, requested = own_step_grid(times, self.step)
-            return pick(self.own_path(field, state, grid), requested)
-        if times.numel() == 1:
-            return state.unsqueeze(0)
-        grid, _ = step_grid(times, self.step)
-        options = {"grid_constructor": lambda *_: grid}
-        states: Tensor = odeint(field, state, times, method=self.method, options=options)
-        return states
+        grid, requested = step_grid(times, self.step)
+        return pick(self.path(field, state, grid), requested)
 
-    def own_path(self, field: Field, state: Tensor, grid: Tensor) -> Tensor:
-        """States (step + 1, ..., observation, dimension) on ``grid`` (observation, step + 1)."""
-        states = [state]
-        for start, end in pairwise(grid.unbind(-1)):
-            states.append(self.advance(field, states[-1], start, end))
+    def path(self, field: Field, state: Tensor, grid: Tensor) -> Tensor:
+        """States (step + 1, ..., dimension) on a ``grid`` (step + 1,), one step between two of it.
+
+        On grids (step + 1, observation) of each one's own, of a state (..., observation,
+        dimension).
+        """
+        grid, states = grid.to(state.dtype), [state]
+        lengths = torch.diff(grid, dim=0)
+        # A length that all share is a number: it costs no operation of its own.
+        each = lengths.tolist() if grid.dim() == 1 else lengths.unsqueeze(-1).unbind(0)
+        for length, *asked in zip(each, *self._asked(grid), strict=True):
+            states.append(self._step(field, states[-1], asked, length))
         return torch.stack(states)
 
-    def advance(self, field: Field, state: Tensor, start: Tensor, end: Tensor) -> Tensor:
-        """One step of states (..., dimension) from times ``start`` to ``end``, both (...)."""
-        return take_step(
-            field,
-            state,
-            start,
-            end,
-            stages=self.stages,
-            couplings=self.couplings,
-            weights=self.weights,
-        )
+    def advance(self, field: Field, states: Tensor, grid: Tensor) -> Tensor:
+        """Where a step from each of the ``states`` (step, ..., dimension) of a path arrives."""
+        grid = grid.reshape(len(grid), *[1] * (states.dim() - 1 - grid.dim()), *grid.shape[1:])
+        length = torch.diff(grid, dim=0).unsqueeze(-1)
+        return self._step(field, states, self._asked(grid), length)
+
+    def _step(
+        self, field: Field, state: Tensor, asked: Sequence[Tensor], length: Tensor | float
+    ) -> Tensor:
+        """One step of a ``length`` from a state; the field is ``asked`` at these times."""
+        slopes: list[Tensor] = []
+        for time, row in zip(asked, self.couplings, strict=True):
+            slopes.append(field(time, _moved(state, length, row, slopes)))
+        return _moved(state, length, self.weights, slopes)
+
+    def _asked(self, grid: Tensor) -> list[Tensor]:
+        """For each stage the times (step, ...) at which it asks the field."""
+        return [stage_time(grid[:-1], grid[1:], share) for share in self.stages]
 
     def stage_times(self, times: Tensor) -> Tensor:
         """All times at which the field will be evaluated, ascending, s.
 
         (stage,), or for times (observation, time) (stage, observation).
         """
-        if times.dim() == 2:
-            return self._own_stage_times(own_step_grid(times, self.step)[0].T)
         grid, _ = step_grid(times, self.step)
-        if grid.numel() == 1:
-            return grid
-        within = torch.tensor(self.stages, dtype=grid.dtype, device=grid.device)
-        stages = grid[:-1, None] + torch.diff(grid)[:, None] * within
-        # A step that ends where the next begins counts once.
-        inner = stages[:, within < 1].reshape(-1)
-        return torch.cat([inner, grid[-1:]]) if 1.0 in self.stages else inner
-
-    def _own_stage_times(self, grid: Tensor) -> Tensor:
-        """The same on grids (step + 1, observation)."""
         if len(grid) == 1:
             return grid
-        within = [stage_time(grid[:-1], grid[1:], share) for share in self.stages if share < 1]
-        inner = torch.stack(within, 1).flatten(0, 1)
+        # A step that ends where the next begins counts once.
+        asked = zip(self.stages, self._asked(grid), strict=True)
+        inner = torch.stack([at for share, at in asked if share < 1], 1).flatten(0, 1)
         return torch.cat([inner, grid[-1:]]) if 1.0 in self.stages else inner
+
+
+def _moved(
+    state: Tensor, length: Tensor | float, weights: Sequence[float], slopes: Sequence[Tensor]
+) -> Tensor:
+    """A state after a ``length`` of the weighted sum of slopes."""
+    used = [(w, slope) for w, slope in zip(weights, slopes, strict=True) if w]
+    if not used:
+        return state
+    (first, total), *others = used
+    for weight, slope in others:
+        total = torch.add(total, slope, alpha=weight / first)
+    if isinstance(length, Tensor):
+        return torch.addcmul(state, length, total, value=first)
+    return torch.add(state, total, alpha=length * first)
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ the end of the shorter ones, nothing moves (``clock.py``).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Protocol
 
@@ -29,7 +29,7 @@ from torch import Tensor
 from torchdiffeq import odeint
 
 from groundvae.physics.adjoint import linked
-from groundvae.physics.clock import Field, own_step_grid, pick
+from groundvae.physics.clock import Field, pick
 from groundvae.physics.clock import from_start as from_start
 from groundvae.physics.clock import step_grid as step_grid
 from groundvae.physics.errors import DivergedError, InputError, is_tolerant
@@ -110,47 +110,16 @@ class ParallelAdjoint:
     solver: FixedStep = RK4()  # noqa: RUF009, frozen
 
     def __call__(self, field: Field, state: Tensor, times: Tensor) -> Tensor:
-        solver = self.solver
-        if times.dim() == 2:
-            return self._own_path(field, state, times)
+        grid, requested = step_grid(times, self.solver.step)
         needed = torch.is_grad_enabled() and (
-            state.requires_grad or field(times[0], state).requires_grad
+            state.requires_grad or field(grid[0], state).requires_grad
         )
-        if not needed or times.numel() == 1:
-            return solver(field, state, times)
-        grid, requested = step_grid(times, solver.step)
+        if not needed or len(grid) == 1:
+            return pick(self.solver.path(field, state, grid), requested)
         with torch.no_grad():
-            path = solver(field, state, grid)
-        start, length = (
-            each.view(-1, *[1] * (state.dim() - 1)) for each in (grid[:-1], torch.diff(grid))
-        )
-
-        def one_step(share: Tensor, at: Tensor) -> Tensor:
-            return length.unsqueeze(-1) * field(start + share * length, at)
-
-        def advance(at: Tensor) -> Tensor:
-            return replace(solver, step=1.0)(one_step, at, grid.new_tensor([0.0, 1.0]))[-1]
-
-        return linked(state, path, advance)[requested]
-
-    def _own_path(self, field: Field, state: Tensor, times: Tensor) -> Tensor:
-        """The same at times (observation, time)."""
-        solver = self.solver
-        grid, requested = own_step_grid(times, solver.step)
-        needed = torch.is_grad_enabled() and (
-            state.requires_grad or field(grid[:, 0], state).requires_grad
-        )
-        if not needed or grid.shape[-1] == 1:
-            return pick(solver.own_path(field, state, grid), requested)
-        with torch.no_grad():
-            path = solver.own_path(field, state, grid)
-        # (step, 1, ..., 1, observation), against states (step, ..., observation, dimension)
-        steps = grid.T.reshape(grid.shape[-1], *[1] * (state.dim() - 2), len(grid))
-
-        def advance(at: Tensor) -> Tensor:
-            return solver.advance(field, at, steps[:-1], steps[1:])
-
-        return pick(linked(state, path, advance), requested)
+            path = self.solver.path(field, state, grid)
+        whole = linked(state, path, lambda before: self.solver.advance(field, before, grid))
+        return pick(whole, requested)
 
     def stage_times(self, times: Tensor) -> Tensor:
         """All times at which the field will be evaluated, ascending, s.
