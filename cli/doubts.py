@@ -9,7 +9,6 @@ import xarray as xr
 from groundvae.cli.console import note
 from groundvae.data.dataset import Dataset
 from groundvae.data.likeness import differences, other_times
-from groundvae.guides.guide import AmortizedGuide
 from groundvae.guides.phase import Ending
 from groundvae.inference import arviz as az
 from groundvae.inference.posterior import AWAY
@@ -42,7 +41,7 @@ def warn_of_run(run: Run, folder: Path, data: Dataset) -> None:
         )
     for told in differences(run.config.known, data):
         note(f"WARNING: {told}")
-    if isinstance(run.guide, AmortizedGuide) and other_times(run.config.known, data):
+    if not run.guide.searches and other_times(run.config.known, data):
         note(
             f"WARNING: the guide {run.config.how.guide} is networks alone, which know the times of "
             "the fit: on others its intervals hold less than they claim; fit on such times, or by "

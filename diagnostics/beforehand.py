@@ -24,7 +24,6 @@ from groundvae.diagnostics.pace import fineness, pace
 from groundvae.guides.evidence import begin
 from groundvae.guides.follow import parts_of
 from groundvae.guides.gaussian import LinearGaussian
-from groundvae.guides.modes import ModeGuide
 from groundvae.guides.search import Search
 from groundvae.inference.run import Run
 from groundvae.models.dynamics import Dynamics
@@ -57,7 +56,7 @@ def beforehand(run: Run, data: Dataset) -> list[Finding]:
     batch = run.batch(data)
     found = [_shapes(run, data)]
     model = run.model
-    if not isinstance(run.guide, ModeGuide) and len(data) < LEARNERS:
+    if run.guide.learns and len(data) < LEARNERS:
         found.append(
             Finding(
                 DOUBTFUL,
@@ -74,9 +73,10 @@ def beforehand(run: Run, data: Dataset) -> list[Finding]:
             found += pace(model.system, trial)
             found += fineness(model.system, trial)
         found += _told(model, batch[:FEW], len(batch))
-        if isinstance(run.guide, ModeGuide) and parts_of(model):
+        search = run.guide.start(batch[:FEW]) if parts_of(model) else None
+        if search is not None:
             kept = deepcopy(model.state_dict())
-            found += _taken(run.guide, model, batch[:FEW])
+            found += _taken(search)
             model.load_state_dict(kept)  # the run is as it was
     return found
 
@@ -236,9 +236,9 @@ def _centres(model: GreyBox) -> dict[str, Tensor]:
         }
 
 
-def _taken(guide: ModeGuide, model: GreyBox, batch: Batch) -> Iterator[Finding]:
+def _taken(search: Search) -> Iterator[Finding]:
     """The share of the information on each latent that a push takes away, of a tenth's effect."""
-    search, parts = guide.start(batch), parts_of(model)
+    parts = parts_of(search.model)
     search.renew()
     if not search.alive.any():
         return
@@ -249,7 +249,7 @@ def _taken(guide: ModeGuide, model: GreyBox, batch: Batch) -> Iterator[Finding]:
     if not len(kappa):
         return
     acts = ", ".join(name for part in parts for name in part.residual.acts_on)
-    for latent, share in zip(model.latents, kappa.median(0).values.tolist(), strict=True):
+    for latent, share in zip(search.model.latents, kappa.median(0).values.tolist(), strict=True):
         name, alone = latent.name, "" if latent.shared else "share the latent, "
         if share > TAKES:
             yield Finding(

@@ -20,6 +20,7 @@ from groundvae.guides.encoder import Encoder
 from groundvae.guides.phase import Fitting, Phase
 from groundvae.guides.population import Population
 from groundvae.guides.refinement import Walk
+from groundvae.guides.search import Search
 from groundvae.guides.workers import Workers
 from groundvae.models.greybox import AUXILIARY, GreyBox
 from groundvae.models.latent import LatentSpec
@@ -39,6 +40,11 @@ class Guide(nn.Module):
     Attributes:
         OPTIONS: names of the options of the structure, beside its family's.
         offers: what penalties may ask of it: ``"unmixed"``, ``"physics_factor"``.
+        reaches: whether it answers beside a residual that reaches further.
+        spreads: whether its fit and what it examines go to several workers.
+        learns: whether its fit teaches networks, which takes many observations.
+        searches: whether it answers at other times than those of its fit as well as at these.
+        shares: whether it has ``normals``, from which a value for all observations is agreed on.
         latents: the physics latents.
         auxiliary: dimension of ``z_aux``.
 
@@ -46,8 +52,11 @@ class Guide(nn.Module):
 
     OPTIONS: ClassVar[tuple[str, ...]] = ()
     offers: ClassVar[frozenset[str]] = frozenset()
-    reaches: ClassVar[bool] = False  # whether it answers beside a residual that reaches further
-    spreads: ClassVar[bool] = False  # whether its fit and what it examines go to several workers
+    reaches: ClassVar[bool] = False
+    spreads: ClassVar[bool] = False
+    learns: ClassVar[bool] = True
+    searches: ClassVar[bool] = True
+    shares: ClassVar[bool] = False
     workers: Workers | None = None  # in a fit, those who examine
     latents: LatentSpec
     auxiliary: int
@@ -94,6 +103,17 @@ class Guide(nn.Module):
 
     def walk(self, batch: Batch, found: object, rows: Tensor) -> Walk:
         """Its posterior of a batch, to be refined; ``rows`` (n,): of what ``examine`` gave."""
+        raise NotImplementedError
+
+    def start(self, batch: Batch) -> Search | None:
+        """The search of a batch, not begun, that it would draw from; here none."""
+        return None
+
+    def normals(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+        """Of normal scores of the physics: means (n, latent) and covariances (n, latent, latent).
+
+        And where they are to be had, (n,) bool.
+        """
         raise NotImplementedError
 
     @abstractmethod
@@ -172,6 +192,8 @@ class ReadingGuide(Guide):
 
 class AmortizedGuide(ReadingGuide):
     """A guide that is networks alone. Subclasses say how z_aux and the physics are drawn."""
+
+    searches = False
 
     def phases(self, fitting: Fitting) -> tuple[Phase, ...]:
         """Sleep, wake, calibrate; asleep only where the loss has simulations of the model.

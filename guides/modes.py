@@ -55,8 +55,8 @@ LITTLE = 0.01  # nats by which another mode has to be better
 class ModeGuide(ReadingGuide):
     """A normal about each observation's mode, in standard normal latents."""
 
-    reaches = True
-    spreads = True
+    reaches = spreads = shares = True
+    learns = False
 
     def __init__(self, encoder: Encoder, spec: LatentSpec, auxiliary: int) -> None:
         super().__init__(encoder, spec, auxiliary)
@@ -216,6 +216,11 @@ class ModeGuide(ReadingGuide):
         ]
         flat = [torch.stack(parts, -1)] if parts else []
         return {MODE: torch.cat([*flat, *([latents[AUXILIARY]] if self.auxiliary else [])], -1)}
+
+    def normals(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+        mode, count = self.mode(batch), len(self.latents)
+        root = mode.factor[:, :count]
+        return mode.centre[:, :count], root @ root.mT, mode.found
 
     @torch.no_grad()
     def mode(self, batch: Batch) -> Mode:

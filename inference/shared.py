@@ -18,8 +18,6 @@ from torch import Tensor
 
 from groundvae.data.batch import Batch
 from groundvae.data.errors import InputError
-from groundvae.guides.mode import Mode
-from groundvae.guides.modes import ModeGuide
 from groundvae.inference.run import Run
 from groundvae.models.narrowed import Narrowed
 from groundvae.models.prior import format_priors
@@ -31,12 +29,12 @@ def check_shared(run: Run) -> None:
     """Refuse a guide that has no posterior of each observation by itself, and shared circles.
 
     Raises:
-        InputError: a latent is shared, and the guide is not that of modes, or it is an angle, of
+        InputError: a latent is shared, and the guide has no normals of it, or it is an angle, of
             which there is no one line for all observations.
 
     """
     shared = [z.name for z in run.model.latents if z.shared]
-    if shared and not isinstance(run.guide, ModeGuide):
+    if shared and not run.guide.shares:
         raise InputError(
             f"{shared[0]} is shared by all observations, which is inferred by evidence, expected "
             "the guide 'modes' and an Unknown residual"
@@ -53,8 +51,7 @@ def check_shared(run: Run) -> None:
 def agree(run: Run, batch: Batch) -> None:
     """Narrow the priors of the shared latents of a fitted run to what its observations agree on."""
     shared = [i for i, z in enumerate(run.model.latents) if z.shared]
-    assert isinstance(run.guide, ModeGuide)
-    mean, scale = _consensus(run.guide.mode(batch), shared)
+    mean, scale = _consensus(*run.guide.normals(batch), shared)
     spec, priors = run.model.latents, {}
     for i, at, spread in zip(shared, mean.tolist(), scale.tolist(), strict=True):
         latent = list(spec)[i]
@@ -68,12 +65,13 @@ def agree(run: Run, batch: Batch) -> None:
     run.config = replace(run.config, priors=written, model=run.model.written())
 
 
-def _consensus(mode: Mode, shared: list[int]) -> tuple[Tensor, Tensor]:
+def _consensus(
+    means: Tensor, covariances: Tensor, found: Tensor, shared: list[int]
+) -> tuple[Tensor, Tensor]:
     """Mean and spread (shared,) of the scores that all observations but one would agree on."""
-    found = mode.found if bool(mode.found.any()) else torch.ones_like(mode.found)
-    centre = mode.centre[found][:, shared]
-    covariance = (mode.factor @ mode.factor.mT)[found][:, shared][:, :, shared]
-    told = torch.linalg.inv(covariance)
+    found = found if bool(found.any()) else torch.ones_like(found)
+    centre = means[found][:, shared]
+    told = torch.linalg.inv(covariances[found][:, shared][:, :, shared])
     unit = torch.eye(len(shared), dtype=told.dtype)
     said = (told - unit).sum(0)
     toward = (told @ centre.unsqueeze(-1)).squeeze(-1).sum(0)

@@ -68,21 +68,17 @@ class Dynamics(System):
         super().__init_subclass__(**kwargs)
         cls.on_grid = isinstance(cls.states, Mapping)
         cls.sizes = dict(cls.states) if cls.on_grid else dict.fromkeys(cls.states, 1)  # type: ignore[arg-type]
-        ends = list(accumulate(cls.sizes.values(), initial=0))
-        cls.places = {
-            k: slice(first, first + size) if cls.on_grid else first
-            for (k, size), first in zip(cls.sizes.items(), ends, strict=False)
-        }
+        ends = accumulate(cls.sizes.values())
+        parts = zip(cls.sizes.items(), ends, strict=True)
+        cls.places = {k: slice(e - n, e) if cls.on_grid else e - 1 for (k, n), e in parts}
         cls.signals = {k: v.interpolation for k, v in cls.inputs.items() if v.over}
         several = isinstance(cls.observed, tuple)
-        unknown = set(cls.observed if several else [cls.observed] if cls.observed else []) - set(
-            cls.sizes
-        )
-        if unknown:
-            raise InputError(
-                f"{cls.__name__} observes {sorted(unknown)[0]!r}, which is no state of it, known: "
-                f"{', '.join(cls.sizes)}"
-            )
+        for name in cls.observed if several else (cls.observed,):
+            if name and name not in cls.sizes:
+                raise InputError(
+                    f"{cls.__name__} observes {name!r}, which is no state of it, known: "
+                    f"{', '.join(cls.sizes)}"
+                )
         if several and "axes" not in vars(cls):
             cls.axes, cls.labels = ("time", "channel"), {"channel": tuple(cls.observed)}
 
@@ -147,11 +143,11 @@ class Dynamics(System):
 
     def stages(self, inputs: Values) -> Tensor | None:
         """The times (stage,) at which the solver will ask, where they are known and shared."""
-        known, times = self.method, inputs["t"]  # one that does not exist is refused on any times
+        method, times = self.method, self.released(inputs["t"])
         if times.dim() > 1:
             return None
-        dense = self.dense(times := self.released(times))
-        return known.stage_times(times if dense is None else dense.grid)
+        dense = self.dense(times)
+        return method.stage_times(times if dense is None else dense.grid)
 
     def dense(self, times: Tensor) -> Dense | None:
         """How ``times`` (time,), s, need no step each; None: they do, as where a signal drives."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -74,9 +74,8 @@ class Rates:
 
     def components(self, name: str) -> Tensor:
         """The components of the state that a named state is."""
-        sizes = self.system.sizes
-        first = sum(_before(sizes, name))
-        return torch.arange(first, first + sizes[name])
+        places = torch.arange(sum(self.system.sizes.values()))
+        return places[self.system.places[name]].reshape(-1)
 
     def jacobians(self, times: Tensor, states: Tensor) -> tuple[Tensor, Tensor]:
         """By state, (step, n, d, d), and by physics latents and raw weights, (step, n, d, ...)."""
@@ -185,12 +184,6 @@ def rows_of(value: Tensor, leaves: Sequence[Tensor]) -> list[Tensor]:
         for kept, grad, leaf in zip(found, grads, leaves, strict=True):
             kept.append(torch.zeros_like(leaf) if grad is None else grad)
     return [torch.stack(each, -2).detach() for each in found]
-
-
-def _before(sizes: Mapping[str, int], name: str) -> list[int]:
-    """Sizes of the states in front of one."""
-    names = list(sizes)
-    return [sizes[each] for each in names[: names.index(name)]]
 
 
 def _blank(like: Tensor, rows: Tensor) -> Tensor:

@@ -94,6 +94,29 @@ def test_files_and_functions_are_short(package: str) -> None:
                 assert (node.end_lineno or 0) - node.lineno < FUNCTION, f"{path}: {node.name}"
 
 
+def asked_for_their_class(tree: ast.Module) -> list[str]:
+    """Where the class of a guide is asked for, or whether it has an attribute."""
+    found = []
+    for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call)):
+        name, of = ast.unparse(call.func), [ast.unparse(each) for each in call.args]
+        asked = {"hasattr": "guide" in of[0], "isinstance": "Guide" in of[-1]} if of else {}
+        if asked.get(name):
+            found.append(ast.unparse(call))
+    return found
+
+
+def test_a_question_for_a_guides_class_would_be_found() -> None:
+    assert asked_for_their_class(ast.parse("isinstance(run.guide, ModeGuide)"))
+    assert asked_for_their_class(ast.parse("hasattr(run.guide, 'first')"))
+    assert not asked_for_their_class(ast.parse("isinstance(guide, str)"))
+
+
+@pytest.mark.parametrize("package", sorted(MAY_IMPORT.keys() - {"guides"}))
+def test_guides_are_not_asked_for_their_class(package: str) -> None:
+    found = {str(path): asked_for_their_class(tree) for path, tree in sources(package)}
+    assert {path: texts for path, texts in found.items() if texts} == {}
+
+
 def test_every_package_is_declared() -> None:
     declared = (ROOT / "setup.cfg").read_text(encoding="utf-8")
     for package in MAY_IMPORT:

@@ -314,7 +314,8 @@ def test_twenty_states_and_twenty_latents() -> None:
     unknown = gv.Unknown("v0", sees=("v0",), frequencies=4)
     data = gv.Dataset(x[:4], {"t": times})
     run = prepare(gv.GreyBox(many(), unknown), data)
-    search = run.guide.start(run.batch(data))  # type: ignore[operator]
+    search = run.guide.start(run.batch(data))
+    assert search is not None
     search.renew()
     search.move()
     assert search.alive.all()
