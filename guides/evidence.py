@@ -22,7 +22,7 @@ from groundvae.guides.functions import move_functions, place_functions
 from groundvae.guides.gaussian import LinearGaussian
 from groundvae.guides.lifted import approached
 from groundvae.guides.phase import Fitting
-from groundvae.guides.search import POINT, Search
+from groundvae.guides.search import Search
 from groundvae.guides.spread import either_way
 from groundvae.guides.state import State
 from groundvae.models.residuals.linear import LinearResidual
@@ -134,14 +134,14 @@ class EvidenceRounds:
 
     def state(self) -> State:
         """The points of the search, which no other search would find to the last bit."""
-        points = {name: getattr(self.search, name) for name in (*POINT, "damping")}
+        points = {name: getattr(self.search, name) for name in self.search.POINT}
         evidence = torch.tensor(self.history, dtype=torch.double)
         flags = {"done": torch.tensor(self.done), "moving": torch.tensor(self.moving)}
         return points | {"evidence": evidence} | flags
 
     def restore(self, state: State) -> None:
         """Go on from a ``state``."""
-        for name in (*POINT, "damping"):
+        for name in self.search.POINT:
             setattr(self.search, name, state[name].to(self.search.at.device, copy=True))
         self.history, self.done = state["evidence"].tolist(), bool(state["done"])
         self.moving = bool(state["moving"])

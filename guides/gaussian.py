@@ -19,7 +19,8 @@ class LinearGaussian:
         jacobian: ``A`` (n, value, latent), whitened.
         residual: ``e`` (n, value), whitened, at the point.
         now: the point (n, latent), in standard normal latents.
-        widths: standard deviations of the latents' priors (latent,), where they are not 1.
+        widths: standard deviations of the latents' priors (latent,) or (n, latent), where they are
+            not 1.
 
     An observation whose matrices have no factor (a Jacobian beyond all digits) is told nothing.
 
@@ -34,7 +35,7 @@ class LinearGaussian:
         self, jacobian: Tensor, residual: Tensor, now: Tensor, widths: Tensor | None = None
     ) -> None:
         self.widths = torch.ones_like(now[0]) if widths is None else widths
-        a = self.jacobian = jacobian * self.widths
+        a = self.jacobian = jacobian * self.widths.unsqueeze(-2)
         now = self.now = now / self.widths  # all that follows is in units of these widths
         self.residual = residual
         self.wide = jacobian.shape[2] >= jacobian.shape[1]
@@ -128,7 +129,7 @@ class LinearGaussian:
         covariance = self.half.mT @ self.half
         if self.wide:
             covariance = torch.eye(covariance.shape[-1]).to(covariance) - covariance
-        return covariance * torch.outer(self.widths, self.widths)
+        return covariance * self.widths.unsqueeze(-1) * self.widths.unsqueeze(-2)
 
     def gain(self) -> Tensor:
         """What an undamped step promises, nats (n,)."""
@@ -137,14 +138,19 @@ class LinearGaussian:
         return 0.5 * (moved * uphill).sum(1)
 
     def step(self, damping: Tensor) -> Tensor:
-        """Levenberg's step from the point (n, latent), under a damping (n,) of the precision."""
-        a, free = self.jacobian, (1 + damping).view(-1, 1, 1)
-        uphill = ((a.mT @ self.residual.unsqueeze(-1)).squeeze(-1) - self.now).unsqueeze(-1)
+        """Levenberg's step from the point (n, latent).
+
+        Under a ``damping`` (n, 1) or (n, latent), in units of the prior's precision.
+        """
+        free = (1 + damping).sqrt()
+        a = self.jacobian / free.unsqueeze(-2)
+        uphill = (self.jacobian.mT @ self.residual.unsqueeze(-1)).squeeze(-1) - self.now
+        uphill = (uphill / free).unsqueeze(-1)
         if self.wide:
             unit = torch.eye(a.shape[1], dtype=a.dtype, device=a.device)
-            factor = self._factor(free * unit + a @ a.mT)
-            inner = torch.cholesky_solve(a @ uphill, factor)
-            return ((uphill - a.mT @ inner) / free).squeeze(-1) * self.widths
-        unit = torch.eye(a.shape[2], dtype=a.dtype, device=a.device)
-        factor = self._factor(free * unit + a.mT @ a)
-        return torch.cholesky_solve(uphill, factor).squeeze(-1) * self.widths
+            factor = self._factor(unit + a @ a.mT)
+            step = uphill - a.mT @ torch.cholesky_solve(a @ uphill, factor)
+        else:
+            unit = torch.eye(a.shape[2], dtype=a.dtype, device=a.device)
+            step = torch.cholesky_solve(uphill, self._factor(unit + a.mT @ a))
+        return step.squeeze(-1) / free * self.widths

@@ -5,8 +5,9 @@ For each observation, the latents of highest log p(x, z) near a start and the cu
 the noise. It is a finite difference: all of its columns are one solve of a batch so much larger,
 which costs a third to an eighth of the exact sensitivities (``models.sensitivity``) of residuals
 that are not linear in their weights.
-Steps are damped (Levenberg-Marquardt) and no longer than the start's own scale allows. Nothing
-here carries a gradient. Source: Marquardt (1963); Nocedal & Wright (2006), sections 10.3, 4.1.
+Steps are those of every search (``search.py``), and no longer than the start's own scale allows.
+Nothing here carries a gradient. Source: Marquardt (1963); Nocedal & Wright (2006), sections 4.1 and
+10.3.
 """
 
 from __future__ import annotations
@@ -19,9 +20,13 @@ from torch import Tensor
 from torch.distributions import Transform, identity_transform
 
 from groundvae.data.batch import Batch
+from groundvae.guides.gaussian import LinearGaussian
+from groundvae.guides.search import Search
 from groundvae.models.greybox import GreyBox
 from groundvae.models.noises.dependent import Dependent
-from groundvae.physics.errors import NonFiniteError
+from groundvae.models.noises.noise import Noise
+from groundvae.models.path import Linearization
+from groundvae.physics.errors import tolerant
 
 STRETCH = 0.02  # of a finite difference, in units of the start's scale
 REACH = 6.0  # longest step of any latent, likewise
@@ -77,90 +82,102 @@ class Mode:
         return cls(*(torch.cat([getattr(part, name) for part in parts]) for name in names))
 
 
-@dataclass(frozen=True)
-class _Point:
-    """One trial: latents, log p(x, z) (n,), and whitened residual (n, value) and Jacobian
-    (n, value, L); slope and minus curvature of the log prior (n, L).
-    """
-
-    at: Tensor
-    mean: Tensor
-    joint: Tensor
-    off: Tensor
-    jacobian: Tensor
-    slope: Tensor
-    precision: Tensor
-
-    @property
-    def misfit(self) -> Tensor:
-        return self.off.pow(2).sum(-1)
-
-    @property
-    def gram(self) -> Tensor:
-        """``J^T J``, in double precision: latents differ by many orders in what moves them."""
-        jacobian = self.jacobian.double()
-        gram = torch.einsum("ndi,ndj->nij", jacobian, jacobian)
-        least = LEAST_SHARE * gram.diagonal(dim1=-2, dim2=-1).sum(-1, keepdim=True)
-        return gram + torch.diag_embed(least.expand(gram.shape[:-1]))
-
-    def pick(self, better: Tensor, other: _Point) -> _Point:
-        """The rows of ``other`` where it is ``better`` (n,), else one's own."""
-        pairs = zip(vars(self).values(), vars(other).values(), strict=True)
-        return _Point(*(torch.where(better.view(-1, *[1] * (a.dim() - 1)), b, a) for a, b in pairs))
-
-
 def usual(samples: Tensor) -> Tensor:
     """The largest mean square (n,) of so many whitened residuals that noise alone may reach."""
     return 1 + CHANCE * (2 / samples).sqrt()
 
 
-class GaussNewton:
-    """The search, for the observations of one batch under one model; circles are ``cut``."""
+class GaussNewton(Search):
+    """The search, in unconstrained latents, for the observations of one batch under one model.
+
+    Args:
+        model: whose decoder is asked.
+        batch: n observations.
+        hyper: hyperparameters of the priors.
+        start: where it begins, (n, L).
+        scale: how far off that may be, (n, L); the damping and the longest step are in its units.
+        cut: from the lines on which angles are searched onto their circles.
+
+    Raises:
+        NonFiniteError: the model is not finite at the start.
+
+    """
+
+    POINT = (*Search.POINT, "scale")
 
     def __init__(
         self,
         model: GreyBox,
         batch: Batch,
         hyper: Mapping[str, Tensor],
+        start: Tensor,
+        scale: Tensor,
         cut: Transform = identity_transform,
     ) -> None:
-        self.model, self.batch, self.hyper, self.cut = model, batch, hyper, cut
-        self.count = len(model.latents)
-        self.samples = batch.samples
+        self.hyper, self.cut, self.scale = hyper, cut, scale
+        super().__init__(model, (), batch, start.clone())
+        self.damping = torch.full_like(self.damping, DAMPING)
 
     @torch.no_grad()
-    def __call__(self, start: Tensor, scale: Tensor, rounds: int) -> Mode:
-        """The mode near ``start`` (n, L), known to about ``scale`` (n, L), after ``rounds``.
-
-        Raises:
-            NonFiniteError: the model is not finite at the start.
-
-        """
-        best = first = self._point(start, scale)
-        damping = torch.full_like(best.joint, DAMPING)
-        for _ in range(rounds):
-            try:
-                trial = self._point(best.at + self._step(best, scale, damping), scale)
-            except NonFiniteError:  # some series ran away: all stay where they are, more careful
-                damping = 10 * damping
-                continue
-            better = trial.joint > best.joint
-            best = best.pick(better, trial)
-            damping = torch.where(better, 0.2 * damping, 5 * damping)
-        misfit = torch.stack([first.misfit, best.misfit], -1) / self.samples.unsqueeze(-1)
-        fitted = torch.einsum("nij,nji->n", best.gram, _covariance(best.gram, best)).to(start)
-        # A mode further off than the noise allows says less than its curvature: it is as if
-        # the noise of this observation were as much larger.
-        tempered = best.gram / (misfit[:, 1] / usual(self.samples)).clamp(min=1.0).view(-1, 1, 1)
-        centre, covariance = best.at, _covariance(tempered, best)
+    def __call__(self, rounds: int) -> Mode:
+        """The mode that so many ``rounds`` come to."""
+        here = self.linear()
+        misfits = [here.residual.square().sum(-1)]
+        with tolerant():  # a series that runs away stays where it is, more careful
+            for _ in range(rounds):
+                self.move(here)
+                here = self.linear()
+        samples = self.batch.samples
+        misfits.append(here.residual.square().sum(-1))
+        misfit = torch.stack(misfits, -1).to(self.at) / samples.unsqueeze(-1)
+        centre, widths = self.at, here.widths
         if self.model.noise.working is not self.model.noise:
-            step, covariance = self._weighed(best)
-            far = (step.to(start) / scale.clamp(min=1.0)).abs().amax(-1, keepdim=True)
-            centre = centre + step.to(start) * (FARTHEST / far).clamp(max=1.0)
-        factor = torch.linalg.cholesky(covariance).to(start)
-        return Mode(centre, factor, misfit, fitted, self.samples, best.mean)
+            step, covariance = self._weighed(here)
+            far = (step / self.scale.clamp(min=1.0)).abs().amax(-1, keepdim=True)
+            centre = centre + (step * (FARTHEST / far).clamp(max=1.0)).to(centre)
+        else:
+            # A mode further off than the noise allows says less than its curvature: it is as if
+            # the noise of this observation were as much larger.
+            off = (misfit[:, 1] / usual(samples)).clamp(min=1.0).sqrt().view(-1, 1, 1)
+            said = here.jacobian / widths.unsqueeze(-2) / off
+            covariance = LinearGaussian(said, here.residual, here.now, widths).covariance()
+        factor = torch.linalg.cholesky(covariance).to(self.at)
+        fitted = here.told.sum(-1).to(self.at)
+        return Mode(centre, factor, misfit, fitted, samples, self.mean)
 
-    def _weighed(self, point: _Point) -> tuple[Tensor, Tensor]:
+    @torch.no_grad()
+    def renew(self) -> None:
+        """Decode at the points and one finite difference beside them for every latent, at once."""
+        steps = STRETCH * torch.diag_embed(self.scale).movedim(-1, 0)  # (L, n, L)
+        seen = self._decode(torch.cat([self.at.unsqueeze(0), self.at + steps]))
+        change = (seen[1:] - seen[:1]).flatten(2) / (STRETCH * self.scale.T.unsqueeze(-1))
+        self.take(Linearization(seen[0], change.movedim(0, -1)))
+
+    @torch.no_grad()
+    def linear(self, widened: float = 1.0) -> LinearGaussian:
+        """In double precision: latents differ by many orders in what moves them.
+
+        The prior is taken for the normal of its slope and curvature at the points.
+        """
+        noise, (slope, precision) = self._linear_noise(), self._prior_slope()
+        jacobian = noise.whiten(self.jacobian).double()
+        told = jacobian.square().sum((1, 2)).unsqueeze(-1)
+        widths = widened * (precision + LEAST_SHARE * told).rsqrt()
+        return LinearGaussian(jacobian, noise.residual.double(), -slope * widths**2, widths)
+
+    def damped(self, linear: LinearGaussian) -> Tensor:
+        return self.damping.unsqueeze(-1) * (linear.widths / self.scale) ** 2
+
+    def held(self, wanted: Tensor) -> Tensor:
+        step = wanted - self.at
+        longest = (step / self.scale).abs().amax(-1, keepdim=True)
+        return self.at + step * (REACH / (REACH + longest))
+
+    @property
+    def _noise(self) -> Noise:
+        return super()._noise.working
+
+    def _weighed(self, here: LinearGaussian) -> tuple[Tensor, Tensor]:
         """From a mode of the working noise to the posterior: a step (n, L), and a covariance.
 
         Least squares count every sample, and so the prior for next to nothing: what they tell is
@@ -173,51 +190,36 @@ class GaussNewton:
         """
         noise = self.model.noise
         assert isinstance(noise, Dependent)
-        half = noise.score_factor(point.jacobian, self.batch.x, self.batch.inputs.get("t")).double()
-        gram, jacobian = point.gram, point.jacobian.double()
-        leverage = ((jacobian @ _covariance(gram, point)) * jacobian).sum(-1)
-        misfit = (leverage * point.off.double() ** 2).sum(-1) / leverage.sum(-1)
-        variance = misfit.view(-1, 1, 1) * (half.mT @ half)
+        precision, jacobian = here.widths**-2, here.jacobian / here.widths.unsqueeze(-2)
+        half = noise.score_factor(jacobian.to(self.at), self.batch.x, self.batch.inputs.get("t"))
+        leverage = ((jacobian @ here.covariance()) * jacobian).sum(-1)
+        misfit = (leverage * here.residual**2).sum(-1) / leverage.sum(-1)
+        variance = misfit.view(-1, 1, 1) * (half.mT @ half).double()
         own = variance.diagonal(dim1=-2, dim2=-1)
         variance = variance + torch.diag_embed(LEAST_OWN * own + LEAST_SHARE * own.sum(-1, True))
+        gram = jacobian.mT @ jacobian
         worth = torch.linalg.solve(variance, gram)
-        precision = gram @ worth + torch.diag_embed(point.precision)
-        covariance = torch.cholesky_inverse(torch.linalg.cholesky(0.5 * (precision + precision.mT)))
-        score = torch.einsum("ndi,nd->ni", jacobian, point.off.double())
-        uphill = torch.einsum("nij,ni->nj", worth, score) + point.slope
+        whole = gram @ worth + torch.diag_embed(precision)
+        covariance = torch.cholesky_inverse(torch.linalg.cholesky(0.5 * (whole + whole.mT)))
+        score = torch.einsum("ndi,nd->ni", jacobian, here.residual)
+        uphill = torch.einsum("nij,ni->nj", worth, score) - here.now / here.widths
         return torch.einsum("nij,nj->ni", covariance, uphill), covariance
-
-    def _step(self, point: _Point, scale: Tensor, damping: Tensor) -> Tensor:
-        damped = point.gram + torch.diag_embed(point.precision + damping.unsqueeze(-1) / scale**2)
-        uphill = torch.einsum("ndi,nd->ni", point.jacobian, point.off) + point.slope
-        step = torch.linalg.solve(damped, uphill.double()).to(scale)
-        longest = (step / scale).abs().amax(-1, keepdim=True)
-        return step * (REACH / (REACH + longest))
-
-    def _point(self, at: Tensor, scale: Tensor) -> _Point:
-        """Decode at ``at`` and one finite difference beside it for every latent, at once."""
-        steps = STRETCH * torch.diag_embed(scale).movedim(-1, 0)  # (L, n, L)
-        seen = self._decode(torch.cat([at.unsqueeze(0), at + steps]))
-        change = (seen[1:] - seen[:1]).flatten(2) / (STRETCH * scale.T.unsqueeze(-1))
-        x, observed, times = self.batch.x, self.batch.observed, self.batch.inputs.get("t")
-        working = self.model.noise.given(self.batch).working
-        noise = working.linearize(x, seen[0], observed, times=times)
-        density = working.log_prob(x, seen[0], observed, times=times)
-        jacobian = noise.whiten(change.movedim(0, -1))
-        joint = self._log_prior(at) + density
-        return _Point(at, seen[0], joint, noise.residual, jacobian, *self._prior_slope(at))
 
     def _decode(self, at: Tensor) -> Tensor:
         """Noiseless observations (..., n, *event) of unconstrained latents (..., n, L)."""
-        physics, _ = self.model.latents.constrain(self.cut(at)[..., : self.count])
-        auxiliary = at[..., self.count :] if self.model.auxiliary else None
+        count = len(self.model.latents)
+        physics, _ = self.model.latents.constrain(self.cut(at)[..., :count])
+        auxiliary = at[..., count:] if self.model.auxiliary else None
         return self.model.decode(physics, auxiliary, self.batch.inputs, reduced=False).full
+
+    def log_prior(self) -> Tensor:
+        return self._log_prior(self.at)
 
     def _log_prior(self, at: Tensor) -> Tensor:
         """Log density (n,) of unconstrained latents (n, L) under the priors."""
-        on_circles = self.cut(at)
-        values, log_det = self.model.latents.constrain(on_circles[..., : self.count])
-        total = log_det.sum(-1) - 0.5 * at[..., self.count :].pow(2).sum(-1)
+        on_circles, count = self.cut(at), len(self.model.latents)
+        values, log_det = self.model.latents.constrain(on_circles[..., :count])
+        total = log_det.sum(-1) - 0.5 * at[..., count:].pow(2).sum(-1)
         if self.cut is not identity_transform:
             total = total + self.cut.log_abs_det_jacobian(at, on_circles)
         for latent in self.model.latents:
@@ -225,14 +227,10 @@ class GaussNewton:
             total = total + prior.log_prob(values[latent.name])
         return total
 
-    def _prior_slope(self, at: Tensor) -> tuple[Tensor, Tensor]:
+    def _prior_slope(self) -> tuple[Tensor, Tensor]:
         """First and minus second derivatives (n, L) of the log prior: latents are independent."""
         with torch.enable_grad():
-            here = at.detach().requires_grad_()
+            here = self.at.detach().double().requires_grad_()
             (slope,) = torch.autograd.grad(self._log_prior(here).sum(), here, create_graph=True)
             (second,) = torch.autograd.grad(slope.sum(), here)
         return slope.detach(), (-second).clamp(min=LEAST)
-
-
-def _covariance(gram: Tensor, point: _Point) -> Tensor:
-    return torch.cholesky_inverse(torch.linalg.cholesky(gram + torch.diag_embed(point.precision)))

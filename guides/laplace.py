@@ -215,8 +215,8 @@ class LaplaceGuide(Guide):
         for i in range(0, len(batch), size):
             some = slice(i, i + size)
             own = self.circles.cut(cut.heading[some])
-            search = GaussNewton(self._model[0], batch[some], hyper, own)
-            modes.append(search(start[some], scale[some], rounds))
+            model, near = self._model[0], (start[some], scale[some])
+            modes.append(GaussNewton(model, batch[some], hyper, *near, own)(rounds))
         return Mode.join(modes)
 
     def _features(self, batch: Batch, start: Tensor, scale: Tensor, mode: Mode) -> Tensor:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from copy import copy
 from dataclasses import InitVar, dataclass
 from functools import partial
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -19,12 +20,12 @@ from groundvae.data.batch import Batch
 from groundvae.guides.gaussian import LinearGaussian
 from groundvae.guides.workers import HERE, Workers, chunks, in_order, share
 from groundvae.models.greybox import GreyBox
+from groundvae.models.noises.noise import Linearized, Noise
 from groundvae.models.normalscore import NormalScore
 from groundvae.models.path import Linearization
 from groundvae.models.sensitivity import linearize
 
 FIRST, EASIER, HARDER = 1e-2, 0.2, 6.0  # damping, and how it changes
-POINT = ("at", "mean", "jacobian", "alive")
 WORTH = 3_000_000  # numbers of a Jacobian, below which it is made sooner than sent for
 FAR = 8.0  # standard deviations of the prior beyond which no physics latent is searched
 
@@ -38,6 +39,8 @@ class Search:
     (n,). The model is asked in chunks, by ``workers``; at first only if it is to be ``asked``: what
     is lifted to a mode needs no answer where it begins.
     """
+
+    POINT: ClassVar[tuple[str, ...]] = ("at", "mean", "jacobian", "alive", "damping")
 
     model: GreyBox
     scores: Sequence[NormalScore]
@@ -73,26 +76,29 @@ class Search:
     @torch.no_grad()
     def linear(self, widened: float = 1.0) -> LinearGaussian:
         """The linear-Gaussian posterior at the points; physics priors ``widened`` by a factor."""
-        noise = self.model.noise.given(self.batch).linearize(
-            self.batch.x, self.mean, self.batch.observed, times=self.batch.inputs.get("t")
-        )
+        noise = self._linear_noise()
         widths = torch.ones_like(self.at[0])
         for i, latent in enumerate(self.model.latents):
             widths[i] = 1.0 if latent.shared else widened  # what all agree on is known
-        whitened = noise.whiten(self.jacobian)
-        return LinearGaussian(whitened, noise.residual, self.at, widths)
+        return LinearGaussian(noise.whiten(self.jacobian), noise.residual, self.at, widths)
 
     @torch.no_grad()
     def move(self, linear: LinearGaussian | None = None) -> None:
         """One step of each observation, kept where it is uphill; from ``linear`` where at hand."""
         here = self.linear() if linear is None else linear
-        wanted = self.held(self.at + here.step(self.damping))
-        trial = Search(self.model, self.scores, self.batch, wanted, self.workers)
+        trial = copy(self)
+        trial.at = self.held(self.at + here.step(self.damped(here)).to(self.at))
+        trial.renew()
         better = trial.alive & (trial._value() > self._value())
         better |= trial.alive & ~self.alive
+        trial.damping = EASIER * self.damping
+        self.damping = HARDER * self.damping
         self._take(trial, better)
-        self.damping = torch.where(better, EASIER * self.damping, HARDER * self.damping)
         self.damping = self.damping.clamp(1e-8, 1e8)
+
+    def damped(self, linear: LinearGaussian) -> Tensor:
+        """The damping (n, 1) or (n, latent), in units of the prior's precision."""
+        return self.damping.unsqueeze(-1)
 
     def held(self, wanted: Tensor) -> Tensor:
         """Points (n, latent), where the search may go: what moves nothing stays."""
@@ -108,21 +114,34 @@ class Search:
 
     def _value(self) -> Tensor:
         """Log joint (n,)."""
-        likelihood = self.model.noise.given(self.batch).log_prob(
+        likelihood = self._noise.log_prob(
             self.batch.x, self.mean, self.batch.observed, times=self.batch.inputs.get("t")
         )
-        return likelihood - 0.5 * (self.at**2).sum(1)
+        return likelihood + self.log_prior()
+
+    def log_prior(self) -> Tensor:
+        """Log density (n,) of the points, without constants."""
+        return -0.5 * (self.at**2).sum(1)
+
+    @property
+    def _noise(self) -> Noise:
+        return self.model.noise.given(self.batch)
+
+    def _linear_noise(self) -> Linearized:
+        """What the noise makes of what is left of the data."""
+        times = self.batch.inputs.get("t")
+        return self._noise.linearize(self.batch.x, self.mean, self.batch.observed, times=times)
 
     def _take(self, other: Search, better: Tensor) -> None:
-        """The points of another search where they are ``better`` (n,) bool; not their damping."""
-        for name in POINT:
+        """The points of another search where they are ``better`` (n,) bool."""
+        for name in self.POINT:
             getattr(self, name)[better] = getattr(other, name)[better]
 
     def pick(self, rows: Tensor) -> Search:
         """A search of some observations (m,) alone, from where they are."""
         some = copy(self)
         some.batch, some.scores = self.batch[rows], [score[rows] for score in self.scores]
-        for name in (*POINT, "damping"):
+        for name in self.POINT:
             setattr(some, name, getattr(self, name)[rows].clone())
         return some
 
@@ -139,7 +158,7 @@ class Search:
         """Put the points of ``some`` observations in their places, ``rows`` (m,)."""
         pairs = zip(self.scores, some.scores, strict=True)
         self.scores = [score.put(rows, other) for score, other in pairs]
-        for name in (*POINT, "damping"):
+        for name in self.POINT:
             getattr(self, name)[rows] = getattr(some, name)
 
 

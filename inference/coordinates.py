@@ -103,8 +103,8 @@ def _modes(run: Run, batch: Batch, hyper: Mapping[str, Tensor]) -> Coordinates:
     flat = run.model.latents.lifted(run.guide.flat(drawn))
     starts, scale = flat[:SEARCHES], flat.std(0)
     rows = torch.arange(len(batch)).repeat(SEARCHES)
-    search = GaussNewton(run.model, batch[rows], hyper)
-    mode = search(starts.flatten(0, 1), scale[rows], ROUNDS)
+    search = GaussNewton(run.model, batch[rows], hyper, starts.flatten(0, 1), scale[rows])
+    mode = search(ROUNDS)
     return Coordinates(
         run.model, mode.centre.view_as(starts), mode.factor.view(*starts.shape, starts.shape[-1])
     )

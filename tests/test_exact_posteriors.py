@@ -193,9 +193,8 @@ def test_gauss_newton_finds_the_posterior_of_a_linear_model_whatever_the_start()
     system = Linear(DIFFERENCE)
     made = toy(system, "laplace-normal")
     mean, covariance, _ = system.exact(made.batch.x)
-    search = GaussNewton(made.model, made.batch, {})
     start = 3 * torch.randn_like(mean)
-    mode = search(start, torch.ones_like(start), 30)
+    mode = GaussNewton(made.model, made.batch, {}, start, torch.ones_like(start))(30)
     torch.testing.assert_close(mode.centre, mean, atol=1e-6, rtol=0)
     found = mode.factor @ mode.factor.mT
     torch.testing.assert_close(found, covariance.expand_as(found), atol=1e-8, rtol=1e-6)
@@ -226,7 +225,7 @@ def test_the_search_reads_the_noise_of_the_model() -> None:
     covariance = torch.linalg.inv(torch.eye(2) + system.design.T @ precision @ system.design)
     mean = batch.x @ precision @ system.design @ covariance
     start = torch.zeros(20, 2).double()
-    mode = GaussNewton(model, batch, {})(start, torch.ones_like(start), 30)
+    mode = GaussNewton(model, batch, {}, start, torch.ones_like(start))(30)
     torch.testing.assert_close(mode.centre, mean, atol=1e-6, rtol=0)
     usual = mode.misfit[:, 1] < 1.0  # others count for less than their curvature
     found = (mode.factor @ mode.factor.mT)[usual]
@@ -238,7 +237,7 @@ def test_a_missing_sample_counts_for_nothing_in_the_search() -> None:
     seen = torch.tensor([True, False, True, False]).expand_as(made.batch.x)
     gaps = replace(made.batch, observed=seen)
     start = torch.zeros(len(gaps), 2).double()
-    mode = GaussNewton(made.model, gaps, {})(start, torch.ones_like(start), 20)
+    mode = GaussNewton(made.model, gaps, {}, start, torch.ones_like(start))(20)
     torch.testing.assert_close(mode.centre[:, 1], start[:, 1])  # b was not seen: its prior
     torch.testing.assert_close(mode.factor[:, 1, 1], torch.ones(len(gaps)).double())
     assert (mode.samples == 2).all()

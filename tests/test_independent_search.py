@@ -131,7 +131,7 @@ def test_what_least_squares_tell_is_combined_with_the_prior_for_its_worth() -> N
     x = noise.sample(1.5 * blob.expand(3, -1, -1, -1)).detach()
     start = torch.zeros(3, 1, dtype=DOUBLE)
     scale = start + 10.0  # beyond which nothing moves far
-    mode = GaussNewton(model, Batch(x, {}), {})(start, scale, 20)
+    mode = GaussNewton(model, Batch(x, {}), {}, start, scale)(20)
 
     flat = blob.flatten()
     curvature = flat.square().sum() / noise.scale.detach() ** 2
