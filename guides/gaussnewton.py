@@ -115,7 +115,7 @@ class GaussNewton(Search):
         cut: Transform = identity_transform,
     ) -> None:
         self.hyper, self.cut, self.scale = hyper, cut, scale
-        super().__init__(model, (), batch, start.clone())
+        super().__init__(model, (), batch, start)
         self.damping = torch.full_like(self.damping, DAMPING)
 
     @torch.no_grad()

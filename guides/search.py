@@ -135,7 +135,9 @@ class Search:
     def _take(self, other: Search, better: Tensor) -> None:
         """The points of another search where they are ``better`` (n,) bool."""
         for name in self.POINT:
-            getattr(self, name)[better] = getattr(other, name)[better]
+            mine, others = getattr(self, name), getattr(other, name)
+            rows = better.view(-1, *[1] * (mine.dim() - 1))
+            setattr(self, name, torch.where(rows, others, mine))
 
     def pick(self, rows: Tensor) -> Search:
         """A search of some observations (m,) alone, from where they are."""

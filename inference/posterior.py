@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pyro
@@ -93,7 +94,8 @@ def posterior(
         prior = simulate(run.model, ahead, options.predictive_draws)
         whole, bad = with_stand_ins(batch)
         own = scored_by is None and run.ood_reference is not None
-        chunks = _chunks(run, whole, ahead, options, changes, hyper, bad, first, own=own)
+        asked = _Asked(run, options, changes or {}, hyper, own)
+        chunks = asked.chunks(whole, ahead, bad, first)
     groups = joined(chunks)
     away, judged = groups.pop(AWAY)[AWAY][0], groups.pop(JUDGED)
     surprise = groups.pop(SURPRISE).get(SURPRISE, [None])[0]
@@ -133,148 +135,121 @@ def reference_marks(
     return marks
 
 
-def _chunks(
-    run: Run,
-    batch: Batch,
-    ahead: Batch,
-    options: PosteriorOptions,
-    changes: Mapping[str, Change] | None,
-    hyper: Mapping[str, Tensor],
-    bad: Tensor,
-    first: int,
-    *,
-    own: bool,
-) -> list[Groups]:
-    """Groups of all observations in their order; ``bad`` is filled in with those that failed.
+@dataclass(frozen=True)
+class _Asked:
+    """What is drawn of the posterior; ``own``: with surprise, as the run itself is to score it."""
 
-    With their surprise, where the run itself is to score them (``own``).
-    """
-    size = block_size(ahead.x[0].numel(), options)
+    run: Run
+    options: PosteriorOptions
+    changes: Mapping[str, Change]
+    hyper: Mapping[str, Tensor]
+    own: bool
 
-    def draw(rows: Tensor) -> Groups:
-        part = batch[rows]
-        largest, later = part.x.abs().max(), ahead[rows]
-        found, seed = run.guide.examine(part), int(torch.randint(2**62, ()))
-        groups = _draw(run, part, found, later, options, changes, hyper, largest)
+    def chunks(self, batch: Batch, ahead: Batch, bad: Tensor, first: int) -> list[Groups]:
+        """Groups of all observations, in order; ``bad`` is filled in with those that failed."""
+        run, options = self.run, self.options
+        size = block_size(ahead.x[0].numel(), options)
 
-        def again(some: Tensor, room: float) -> Groups:
-            wider = run.guide.roomier(part, found, some, room)
-            return _draw(run, part[some], wider, later[some], options, changes, hyper, largest)
+        def draw(rows: Tensor) -> Groups:
+            part = batch[rows]
+            largest, later = part.x.abs().max(), ahead[rows]
+            found, seed = run.guide.examine(part), int(torch.randint(2**62, ()))
+            groups = self._draw(part, found, later, largest)
 
-        make_room(run.guide.rooms, groups, again, seed)
-        judged = run.guide.judge(found)
-        groups[JUDGED] = {k: v.unsqueeze(0) for k, v in judged.items()} | groups.pop(IMPROVED)
-        groups[SURPRISE] = {}
-        if own:  # while it is at hand: to search again costs as much as all else
-            surprise = surprise_of(run.model, run.guide, part, found)
-            groups[SURPRISE] = {SURPRISE: surprise.unsqueeze(0)}
+            def again(some: Tensor, room: float) -> Groups:
+                wider = run.guide.roomier(part, found, some, room)
+                return self._draw(part[some], wider, later[some], largest)
+
+            make_room(run.guide.rooms, groups, again, seed)
+            judged = run.guide.judge(found)
+            groups[JUDGED] = {k: v.unsqueeze(0) for k, v in judged.items()} | groups.pop(IMPROVED)
+            groups[SURPRISE] = {}
+            if self.own:  # while it is at hand: to search again costs as much as all else
+                surprise = surprise_of(run.model, run.guide, part, found)
+                groups[SURPRISE] = {SURPRISE: surprise.unsqueeze(0)}
+            return groups
+
+        def give_up(rows: Tensor) -> None:
+            bad[rows] = True
+
+        found = []
+        for part in torch.arange(len(batch)).split(size):
+            torch.manual_seed(block_seed(options.seed, first + int(part[0])))
+            found += each_alone(part, draw, give_up)
+        torch.manual_seed(options.seed)
+        like = next((chunk for chunk in found if chunk is not None), None)
+        if like is None or bool(bad.all()):
+            raise NothingInferredError
+        shapes = {group: {k: v[:, :1] for k, v in values.items()} for group, values in like.items()}
+        whole = [shapes if chunk is None else chunk for chunk in found]
+        if not bool(bad.any()):
+            return whole
+        return [self._with_prior(whole, ahead, bad)]
+
+    def _with_prior(self, chunks: Sequence[Groups], ahead: Batch, bad: Tensor) -> Groups:
+        """The groups of all observations, those that are ``bad`` (observation,) from the prior."""
+        groups, run, options, hyper = joined(chunks), self.run, self.options, self.hyper
+        rows = bad.nonzero().squeeze(-1)
+        latents = prior_latents(run.model, len(rows), options.draws, hyper)
+        n = min(options.draws, options.predictive_draws)
+        few = {k: v[:n] for k, v in (latents | dict(hyper)).items()}
+        drawn = predict(run, ahead[rows], ahead[rows], few, self.changes).groups
+        drawn["posterior"] = self._changed(latents)
+        drawn[WEIGHTS] = {AUXILIARY: few[AUXILIARY].float()} if AUXILIARY in few else {}
+        for group, values in groups.items():
+            for name, value in values.items():
+                unknown = group in UNKNOWN and value.is_floating_point()
+                blank = torch.nan if unknown else 0
+                value[:, rows] = blank if group in APART else drawn[group][name]
         return groups
 
-    def give_up(rows: Tensor) -> None:
-        bad[rows] = True
+    def _draw(self, batch: Batch, found: object, ahead: Batch, largest: Tensor) -> Groups:
+        """All groups of one chunk, each array (draw, observation, ...)."""
+        run, options, changes = self.run, self.options, self.changes
+        n = min(options.draws, options.predictive_draws)
+        with pyro.plate("draw", n, dim=-2):
+            trace = poutine.trace(run.guide).get_trace(batch, found)
+        first = {name: site_value(trace, name) for name in run.model.latent_names}
+        log_density = log_prob_of(trace, batch)
+        wide = run.model.auxiliary > NARROW
+        kept = [name for name in run.model.latent_names if not (wide and name == AUXILIARY)]
+        # Before anything is predicted: draws are the same, whatever is.
+        more = self._more(batch, found, options.draws - n, kept)
+        improved = improve(run, batch, found, first, more, log_density, asked=options.anneal)
+        known = first | {k: v[:n] for k, v in self.hyper.items()}
+        with fine_enough(run.model, batch, ahead, first, changes):
+            prediction = predict(run, batch, ahead, known, changes)
+        groups = dict(prediction.groups)
+        log_joint = prediction.log_joint
+        if log_joint is not None:
+            groups["sample_stats"] = {"log_weight": improved.log_weight(log_joint - log_density)}
+        weighed = None
+        if run.guide.rooms and not run.model.latents.hyper:
+            here = log_joint_of(run, batch, first) if log_joint is None else log_joint
+            weighed = improved.log_weight(here - log_density)
+        drawn, away = decodable({"first": first, **groups}, largest)
+        first = drawn.pop("first")
+        drawn[AWAY] = {AWAY: away.unsqueeze(0)}
+        if weighed is not None:
+            drawn[WEIGHED] = {"log_weight": weighed}
+        drawn[IMPROVED] = {k: v.unsqueeze(0) for k, v in improved.said().items()}
+        latents = {name: torch.cat([first[name], more[name]]) for name in kept}
+        if wide:
+            drawn[WEIGHTS] = {AUXILIARY: first[AUXILIARY].float()}
+        return drawn | {"posterior": self._changed(latents)}
 
-    found = []
-    for part in torch.arange(len(batch)).split(size):
-        torch.manual_seed(block_seed(options.seed, first + int(part[0])))
-        found += each_alone(part, draw, give_up)
-    torch.manual_seed(options.seed)
-    like = next((chunk for chunk in found if chunk is not None), None)
-    if like is None or bool(bad.all()):
-        raise NothingInferredError
-    shapes = {group: {k: v[:, :1] for k, v in values.items()} for group, values in like.items()}
-    whole = [shapes if chunk is None else chunk for chunk in found]
-    if not bool(bad.any()):
-        return whole
-    return [_with_prior(run, whole, ahead, options, changes, hyper, bad)]
+    def _more(
+        self, batch: Batch, found: object, draws: int, names: Sequence[str]
+    ) -> dict[str, Tensor]:
+        """Further draws of the guide, which nobody decodes."""
+        with pyro.plate("draw", max(draws, 1), dim=-2):
+            trace = poutine.trace(self.run.guide).get_trace(batch, found)
+        return {name: site_value(trace, name)[:draws] for name in names}
 
-
-def _with_prior(
-    run: Run,
-    chunks: Sequence[Groups],
-    ahead: Batch,
-    options: PosteriorOptions,
-    changes: Mapping[str, Change] | None,
-    hyper: Mapping[str, Tensor],
-    bad: Tensor,
-) -> Groups:
-    """The groups of all observations, those that are ``bad`` (observation,) from the prior."""
-    groups = joined(chunks)
-    rows = bad.nonzero().squeeze(-1)
-    latents = prior_latents(run.model, len(rows), options.draws, hyper)
-    n = min(options.draws, options.predictive_draws)
-    few = {k: v[:n] for k, v in (latents | dict(hyper)).items()}
-    drawn = predict(run, ahead[rows], ahead[rows], few, changes).groups
-    drawn["posterior"] = _changed(run, latents, changes)
-    drawn[WEIGHTS] = {AUXILIARY: few[AUXILIARY].float()} if AUXILIARY in few else {}
-    for group, values in groups.items():
-        for name, value in values.items():
-            unknown = group in UNKNOWN and value.is_floating_point()
-            blank = torch.nan if unknown else 0
-            value[:, rows] = blank if group in APART else drawn[group][name]
-    return groups
-
-
-def _draw(
-    run: Run,
-    batch: Batch,
-    found: object,
-    ahead: Batch,
-    options: PosteriorOptions,
-    changes: Mapping[str, Change] | None,
-    hyper: Mapping[str, Tensor],
-    largest: Tensor,
-) -> Groups:
-    """All groups of one chunk, each array (draw, observation, ...)."""
-    n = min(options.draws, options.predictive_draws)
-    with pyro.plate("draw", n, dim=-2):
-        trace = poutine.trace(run.guide).get_trace(batch, found)
-    first = {name: site_value(trace, name) for name in run.model.latent_names}
-    log_density = log_prob_of(trace, batch)
-    wide = run.model.auxiliary > NARROW
-    kept = [name for name in run.model.latent_names if not (wide and name == AUXILIARY)]
-    # Before anything is predicted: draws are the same, whatever is.
-    more = _more(run, batch, found, options.draws - n, kept)
-    improved = improve(run, batch, found, first, more, log_density, asked=options.anneal)
-    known = first | {k: v[:n] for k, v in hyper.items()}
-    with fine_enough(run.model, batch, ahead, first, changes or {}):
-        prediction = predict(run, batch, ahead, known, changes)
-    groups = dict(prediction.groups)
-    log_joint = prediction.log_joint
-    if log_joint is not None:
-        groups["sample_stats"] = {"log_weight": improved.log_weight(log_joint - log_density)}
-    weighed = None
-    if run.guide.rooms and not run.model.latents.hyper:
-        here = log_joint_of(run, batch, first) if log_joint is None else log_joint
-        weighed = improved.log_weight(here - log_density)
-    drawn, away = decodable({"first": first, **groups}, largest)
-    first = drawn.pop("first")
-    drawn[AWAY] = {AWAY: away.unsqueeze(0)}
-    if weighed is not None:
-        drawn[WEIGHED] = {"log_weight": weighed}
-    drawn[IMPROVED] = {k: v.unsqueeze(0) for k, v in improved.said().items()}
-    latents = {name: torch.cat([first[name], more[name]]) for name in kept}
-    if wide:
-        drawn[WEIGHTS] = {AUXILIARY: first[AUXILIARY].float()}
-    return drawn | {"posterior": _changed(run, latents, changes)}
-
-
-def _more(
-    run: Run, batch: Batch, found: object, draws: int, names: Sequence[str]
-) -> dict[str, Tensor]:
-    """Further draws of the guide, which nobody decodes."""
-    with pyro.plate("draw", max(draws, 1), dim=-2):
-        trace = poutine.trace(run.guide).get_trace(batch, found)
-    return {name: site_value(trace, name)[:draws] for name in names}
-
-
-def _changed(
-    run: Run, latents: Mapping[str, Tensor], changes: Mapping[str, Change] | None
-) -> dict[str, Tensor]:
-    """Latents after interventions."""
-    wrapped = run.model.latents.wrapped
-    changed = {
-        name: wrapped(name, change(latents[name])) for name, change in (changes or {}).items()
-    }
-    for name, values in changed.items():
-        run.model.latents.refuse_senseless(name, values)
-    return {**latents, **changed}
+    def _changed(self, latents: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Latents after interventions."""
+        spec = self.run.model.latents
+        changed = {k: spec.wrapped(k, change(latents[k])) for k, change in self.changes.items()}
+        for name, values in changed.items():
+            spec.refuse_senseless(name, values)
+        return {**latents, **changed}

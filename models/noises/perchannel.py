@@ -6,13 +6,11 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
-from groundvae.data.batch import Batch
 from groundvae.data.errors import InputError
-from groundvae.models.noises.stated import Stated
-from groundvae.models.noises.white import White
+from groundvae.models.noises.gaussian import Gaussian
 
 
-class PerChannel(White):
+class PerChannel(Gaussian):
     """White Gaussian noise with one learned scale (channel,) for each entry of the last axis.
 
     >>> PerChannel(3, scale=0.5).scale.shape
@@ -24,15 +22,10 @@ class PerChannel(White):
     """
 
     def __init__(self, channels: int, scale: float = 0.1, *, rate_multiplier: float = 1.0) -> None:
-        super().__init__(rate_multiplier)
+        super().__init__(scale, rate_multiplier=rate_multiplier)
         if channels < 1:
             raise InputError(f"channels of a noise must be 1 or more, not {channels}")
         self.log_scale = nn.Parameter(torch.full((channels,), self._log(scale)))
-
-    def given(self, batch: Batch) -> White:
-        if batch.error is None and batch.censored is None:
-            return self
-        return Stated(self, batch.error, batch.censored)
 
     def each(self, mean: Tensor, observed: Tensor | None = None) -> dist.TorchDistribution:
         if mean.shape[-1] != len(self.log_scale):
@@ -40,11 +33,7 @@ class PerChannel(White):
                 f"the noise has {len(self.log_scale)} channels, but the last axis of the data "
                 f"has {mean.shape[-1]}"
             )
-        return dist.Normal(mean, self.scale)
-
-    def score(self, x: Tensor, mean: Tensor) -> tuple[Tensor, Tensor]:
-        root = (1 / self.scale).expand(x.shape)
-        return root * (x - mean), root
+        return super().each(mean, observed)
 
     def _refit(
         self, off: Tensor, observed: Tensor | None, ratio: float, times: Tensor | None
