@@ -20,7 +20,7 @@ if __name__ == "__main__":
 import numpy as np
 import torch
 
-from groundvae.inference.fit import execute, prepare
+from groundvae.inference.fit import Means, execute, prepare
 from groundvae.inference.options import PosteriorOptions
 from groundvae.inference.posterior import posterior
 from groundvae.inference.run import Run
@@ -36,7 +36,7 @@ def fit(variant: str, guide: str | None, steps: int, n: int, batch: int, device:
     whole = replace(recipe, options=options)
     data = SIMULATE(n, 1)
     run = prepare("pendulum", data, variant=variant, recipe=whole, guide=guide)
-    return execute(run, data, SIMULATE(50, 2), device=device)
+    return execute(run, data, SIMULATE(50, 2), Means(device))
 
 
 def timed(device: str, work: Callable[[], object]) -> tuple[float, object]:

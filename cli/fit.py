@@ -33,7 +33,7 @@ from groundvae.guides.options import guide_options
 from groundvae.guides.phase import Ending
 from groundvae.inference.checkpoint import FILE, Checkpoint
 from groundvae.inference.cluster import check_cluster
-from groundvae.inference.fit import apart, check_spread, prepare
+from groundvae.inference.fit import Means, apart, check_spread, prepare
 from groundvae.inference.interruption import stopped_by
 from groundvae.inference.keeping import fit_in, resume
 from groundvae.inference.plateau import told
@@ -169,9 +169,7 @@ def fit(
             run,
             train,
             valid,
-            device=asked.device,
-            cluster=asked.cluster,
-            report=report,
+            Means(asked.device, asked.cluster, report=report),
             begun=begun_with(asked),
             warn=note,
             resumed=resumed,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,24 @@ from groundvae.models.recipe import Recipe
 
 SHARE = 0.8  # of the data that are fitted where none are given to validate on
 FEW = 20  # observations, below which none can be spared for that
+
+
+@dataclass(frozen=True)
+class Means:
+    """What a fit is given beside a run and its data.
+
+    Args:
+        device: where it is fitted, ``cpu`` or ``cuda``; the run comes back to the processor.
+        cluster: who searches, in a fit by evidence; see ``inference.cluster.workers``.
+        penalties: of one's own, by name.
+        report: called after every validation.
+
+    """
+
+    device: str = "cpu"
+    cluster: str = NONE
+    penalties: Mapping[str, Penalty] = field(default_factory=dict)
+    report: Report | None = None
 
 
 def fit(
@@ -82,13 +100,12 @@ def fit(
     train, held = (data, valid) if valid is not None else apart(data)
     own: dict[str, Any] = {"recipe": recipe, "guide": guide, "priors": priors, "seed": seed}
     run = prepare(model, train, variant=variant, trained_on=trained_on, **own)
-    how: dict[str, Any] = {"device": device, "cluster": cluster, "penalties": penalties}
-    how |= {"report": report or bars()}
+    means = Means(device, cluster, penalties or {}, report or bars())
     if folder is None:
-        return execute(run, train, held, **how)
+        return execute(run, train, held, means)
     from groundvae.inference.keeping import keep  # which fits by ``execute``
 
-    return keep(Path(folder), run, train, held, resume=resume, **how)
+    return keep(Path(folder), run, train, held, means, resume=resume)
 
 
 def apart(data: Dataset) -> tuple[Dataset, Dataset]:
@@ -147,11 +164,7 @@ def execute(
     run: Run,
     train: Dataset,
     valid: Dataset,
-    *,
-    device: str = "cpu",
-    cluster: str = NONE,
-    penalties: Mapping[str, Penalty] | None = None,
-    report: Report | None = None,
+    means: Means = Means(),
     checkpoints: Checkpoints | None = None,
 ) -> Run:
     """Fit an unfitted run in place, and learn what is ordinary where the fit did not diverge.
@@ -160,9 +173,9 @@ def execute(
         InputError: on a ``cluster``, a fit that is not by evidence, or one on a card.
 
     """
-    check_spread(run.guide, cluster, device)
-    with workers(cluster) as group, run.guide.computed_by(group):
-        return _execute(run, train, valid, device, penalties, report, checkpoints)
+    check_spread(run.guide, means.cluster, means.device)
+    with workers(means.cluster) as group, run.guide.computed_by(group):
+        return _execute(run, train, valid, means, checkpoints)
 
 
 def check_spread(guide: Guide, cluster: str, device: str) -> None:
@@ -182,22 +195,16 @@ def check_spread(guide: Guide, cluster: str, device: str) -> None:
 
 
 def _execute(
-    run: Run,
-    train: Dataset,
-    valid: Dataset,
-    device: str,
-    penalties: Mapping[str, Penalty] | None,
-    report: Report | None,
-    checkpoints: Checkpoints | None,
+    run: Run, train: Dataset, valid: Dataset, means: Means, checkpoints: Checkpoints | None
 ) -> Run:
     train, valid = (part.declare(run.model.system.inputs) for part in (train, valid))
-    both = torch.nn.ModuleList([run.model, run.guide]).to(device)
+    both = torch.nn.ModuleList([run.model, run.guide]).to(means.device)
     fitted, held = run.batch(train), run.batch(valid)
     loss = run.loss()
-    for name, penalty in (penalties or {}).items():
+    for name, penalty in means.penalties.items():
         loss.penalties[name] = penalty
         loss.weights[name] = run.config.how.weights.get(name, 1.0)
-    options = run.config.options
+    options, report = run.config.options, means.report
     check_shared(run)
     resumed = checkpoints is not None and checkpoints.resumed is not None
     for _ in range(SWEEPS if run.model.shared and not resumed else 0):

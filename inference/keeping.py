@@ -13,11 +13,8 @@ from groundvae.data.dataset import Dataset
 from groundvae.data.errors import InputError
 from groundvae.guides.phase import Ending
 from groundvae.inference.checkpoint import FILE, Checkpoint, Checkpoints
-from groundvae.inference.cluster import NONE
-from groundvae.inference.course import Report
-from groundvae.inference.fit import execute
+from groundvae.inference.fit import Means, execute
 from groundvae.inference.folder import alone_in, write_somewhere
-from groundvae.inference.penalty import Penalty
 from groundvae.inference.run import DAMAGE, Run, check_folder, config_of, new_run
 
 WELL = (Ending.FINISHED, Ending.PLATEAU)
@@ -64,11 +61,8 @@ def fit_in(
     run: Run,
     train: Dataset,
     valid: Dataset,
+    means: Means,
     *,
-    device: str = "cpu",
-    cluster: str = NONE,
-    penalties: Mapping[str, Penalty] | None = None,
-    report: Report | None = None,
     begun: Mapping[str, Any] | None = None,
     warn: Callable[[str], None] = lambda _: None,
     resumed: Checkpoint | None = None,
@@ -91,16 +85,7 @@ def fit_in(
     with alone_in(folder):
         kept = Kept(folder, run, {**(begun or {}), **data}, warn)
         checkpoints = Checkpoints(kept, resumed)
-        execute(
-            run,
-            train,
-            valid,
-            device=device,
-            cluster=cluster,
-            penalties=penalties,
-            report=report,
-            checkpoints=checkpoints,
-        )
+        execute(run, train, valid, means, checkpoints)
         return _settle(run, folder)
 
 
@@ -123,16 +108,7 @@ def resume(folder: Path) -> tuple[Run, Checkpoint]:
 
 
 def keep(
-    folder: Path,
-    run: Run,
-    train: Dataset,
-    valid: Dataset,
-    *,
-    resume: bool,
-    device: str = "cpu",
-    cluster: str = NONE,
-    penalties: Mapping[str, Penalty] | None = None,
-    report: Report | None = None,
+    folder: Path, run: Run, train: Dataset, valid: Dataset, means: Means, *, resume: bool
 ) -> Run:
     """Fit an unfitted run in a folder; where ``resume``, on from the checkpoint that is there.
 
@@ -147,17 +123,7 @@ def keep(
     own = json.loads(json.dumps(asdict(run.config)))
     if checkpoint is not None and checkpoint.values["config"] != own:
         raise InputError(f"{folder}: was begun as another fit, expected the same, or a new folder")
-    fit_in(
-        folder,
-        run,
-        train,
-        valid,
-        device=device,
-        cluster=cluster,
-        penalties=penalties,
-        report=report,
-        resumed=checkpoint,
-    )
+    fit_in(folder, run, train, valid, means, resumed=checkpoint)
     return run
 
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from groundvae.cli.main import main
-from groundvae.inference.fit import execute, prepare
+from groundvae.inference.fit import Means, execute, prepare
 from groundvae.inference.options import PosteriorOptions
 from groundvae.inference.posterior import posterior
 from groundvae.inference.run import Run
@@ -36,7 +36,7 @@ def fitted(variant: str, guide: str | None, steps: int, device: str) -> Run:
     run = prepare(
         "pendulum", data, variant=variant, recipe=replace(recipe, options=options), guide=guide
     )
-    return execute(run, data, SIMULATE(4, 2), device=device)
+    return execute(run, data, SIMULATE(4, 2), Means(device))
 
 
 def check(variant: str, guide: str | None, steps: int, device: str) -> None:
