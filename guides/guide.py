@@ -45,6 +45,7 @@ class Guide(nn.Module):
         learns: whether its fit teaches networks, which takes many observations.
         searches: whether it answers at other times than those of its fit as well as at these.
         shares: whether it has ``normals``, from which a value for all observations is agreed on.
+        rooms: times its widths, how wide it can be made, one after the other (``roomier``).
         latents: the physics latents.
         auxiliary: dimension of ``z_aux``.
 
@@ -57,6 +58,7 @@ class Guide(nn.Module):
     learns: ClassVar[bool] = True
     searches: ClassVar[bool] = True
     shares: ClassVar[bool] = False
+    rooms: ClassVar[tuple[float, ...]] = ()
     workers: Workers | None = None  # in a fit, those who examine
     latents: LatentSpec
     auxiliary: int
@@ -86,11 +88,6 @@ class Guide(nn.Module):
     def judge(self, found: object) -> dict[str, Tensor]:
         """What ``examine`` says of each observation by name, (observation,); here nothing."""
         return {}
-
-    @property
-    def rooms(self) -> tuple[float, ...]:
-        """How much wider it can be made (``roomier``), one after the other; here not at all."""
-        return ()
 
     def roomier(self, batch: Batch, found: object, rows: Tensor, room: float) -> object:
         """What ``examine`` gave, of observations ``rows`` (m,), ``room`` times as wide."""

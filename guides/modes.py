@@ -18,13 +18,14 @@ from torch import Tensor
 from torch.distributions import Transform
 
 from groundvae.data.batch import Batch
+from groundvae.guides.ascent import ascend
 from groundvae.guides.circle import ScoresOntoCircles
 from groundvae.guides.densenormal import DenseNormal
 from groundvae.guides.encoder import Encoder
 from groundvae.guides.evidence import EvidenceRounds
-from groundvae.guides.follow import Part, follow, parts_of
+from groundvae.guides.follow import parts_of
 from groundvae.guides.guide import ReadingGuide
-from groundvae.guides.lifted import OWN_STILL, STILL, lift, liftable, refit_own
+from groundvae.guides.lifted import liftable
 from groundvae.guides.mode import Mode, about, pushing, reached
 from groundvae.guides.modewalk import ModeWalk
 from groundvae.guides.ownshear import OwnShear
@@ -44,8 +45,6 @@ LATE = 5  # rounds of these
 LEARNED = 10_000_000  # numbers of their Jacobians at most: a field tells more than a series
 HELD, MOST = 10_000_000, 1000  # numbers of a Jacobian held at once; observations searched at once
 WAVES = ((1, 2), (3, 4, 5, 6, 7))  # of further starts, each for what is not found by then
-STEPS, LEAST_STEPS = 30, 3  # of a search, once it is held to its prior
-STUCK = ((10, 1e5), (20, 1e3))  # steps after which one is given up that still promises so many nats
 ROOM = 1.15  # times its widths given the push, what is left to all that is not the push: curved as
 # a model is there, a normal that is just as wide has too short tails to be weighted (k-hat)
 ROOMS = (1.3, 1.5)  # of observations for which that is not enough
@@ -57,6 +56,7 @@ class ModeGuide(ReadingGuide):
 
     reaches = spreads = shares = True
     learns = False
+    rooms = ROOMS
 
     def __init__(self, encoder: Encoder, spec: LatentSpec, auxiliary: int) -> None:
         super().__init__(encoder, spec, auxiliary)
@@ -179,13 +179,10 @@ class ModeGuide(ReadingGuide):
         """Where several residuals push, their scales are taken as normal, and it has none."""
         return len(pushing(parts_of(self._model[0]))) <= 1
 
-    @property
-    def rooms(self) -> tuple[float, ...]:
-        return ROOMS if len(pushing(parts_of(self._model[0]))) == 1 else ()
-
     def roomier(self, batch: Batch, found: object, rows: Tensor, room: float) -> Mode:
-        search = self._found(batch[rows], found, rows)
-        return about(search, parts_of(self._model[0]), room=room)
+        parts = parts_of(self._model[0])
+        alone = len(pushing(parts)) == 1  # all else has room beside a push
+        return about(self._found(batch[rows], found, rows), parts, 1.0 if alone else room, room)
 
     def _found(self, batch: Batch, found: object, rows: Tensor) -> Search:
         """A search of some of the observations, ``rows`` (m,), at what was found of them."""
@@ -266,40 +263,3 @@ class ModeGuide(ReadingGuide):
         chosen = (place * len(rows) + torch.arange(len(rows), device=rows.device))[better]
         best.put(again.pick(chosen), rows[better])
         return True
-
-
-@torch.no_grad()
-def ascend(search: Search, parts: Sequence[Part], *, lifts: bool) -> None:
-    """Move every point to a mode, and its own variances to where they are likeliest; in place.
-
-    Where the model ``lifts``, those that cannot be lifted to one stay.
-    """
-    if not lifts:
-        search.renew()
-        follow(search, parts)
-        climb(search, parts, torch.arange(len(search.at), device=search.at.device))
-        return
-    arrived = lift(search, parts, own=True)
-    climb(search, parts, (arrived & ~(search.linear().gain() < STILL)).nonzero().squeeze(-1))
-
-
-def climb(search: Search, parts: Sequence[Part], moving: Tensor) -> None:
-    """Levenberg-Marquardt along solved paths, of the points ``moving`` (m,); in place."""
-    for step in range(STEPS if len(moving) else 0):
-        some = search.pick(moving)
-        linear = some.linear()
-        before = some.at.clone()
-        if parts and step:
-            linear = refit_own(some, parts, linear)
-        owned = torch.zeros_like(moving, dtype=torch.bool)
-        for part in parts:
-            owned |= (some.at - before)[:, part.first].abs() > OWN_STILL
-        gain = linear.gain()
-        still = (gain < STILL) & ~owned & (step >= LEAST_STEPS)
-        for patience, nats in STUCK:
-            still |= (gain > nats) & (step >= patience)
-        some.move(linear=linear)
-        search.put(some, moving)
-        moving = moving[~still]
-        if not len(moving):
-            return

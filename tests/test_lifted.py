@@ -8,9 +8,9 @@ import torch
 
 import groundvae as gv
 from groundvae.data.batch import Batch
+from groundvae.guides.ascent import ascend
 from groundvae.guides.follow import follow, parts_of
 from groundvae.guides.lifted import lift
-from groundvae.guides.modes import ascend
 from groundvae.guides.search import Search, starts
 from groundvae.models.normalscore import NormalScore
 from groundvae.models.path import along, solved
@@ -24,7 +24,7 @@ N, TIME = 6, torch.linspace(0.0, 2.45, 50, dtype=torch.float64)
 @pytest.fixture(scope="module")
 def search() -> Search:
     """Pendulums that something unknown pushes, at the middle of their priors."""
-    model = gv.GreyBox(Pendulum(), gv.Unknown("velocity", sees=("velocity",)), gv.Gaussian(0.01))
+    model = gv.GreyBox(Pendulum(), gv.Unknown("velocity", sees=("velocity",), learned=0), gv.Gaussian(0.01))
     blank = Batch(torch.zeros(N, 50, dtype=torch.float64), {"t": TIME})
     model.prepare(blank)
     (residual,) = model.terms
