@@ -24,7 +24,9 @@ N, TIME = 6, torch.linspace(0.0, 2.45, 50, dtype=torch.float64)
 @pytest.fixture(scope="module")
 def search() -> Search:
     """Pendulums that something unknown pushes, at the middle of their priors."""
-    model = gv.GreyBox(Pendulum(), gv.Unknown("velocity", sees=("velocity",), learned=0), gv.Gaussian(0.01))
+    model = gv.GreyBox(
+        Pendulum(), gv.Unknown("velocity", sees=("velocity",), learned=0), gv.Gaussian(0.01)
+    )
     blank = Batch(torch.zeros(N, 50, dtype=torch.float64), {"t": TIME})
     model.prepare(blank)
     (residual,) = model.terms
