@@ -25,9 +25,9 @@ from groundvae.cli.source import TEST, TRAIN
 from groundvae.data.batch import Batch
 from groundvae.data.dataset import Dataset
 from groundvae.diagnostics.metrics import compute_metrics
+from groundvae.guides.amortized import share
 from groundvae.guides.calibration import CalibrationLoss
 from groundvae.guides.descent import Descent
-from groundvae.guides.guide import share
 from groundvae.guides.laplace import LaplaceGuide
 from groundvae.guides.phase import Fitting
 from groundvae.guides.simulation import Simulator

@@ -23,8 +23,8 @@ from rich.table import Table
 
 from groundvae.cli.source import TRAIN
 from groundvae.data.batch import Batch
+from groundvae.guides.amortized import asleep, awake
 from groundvae.guides.descent import Batches
-from groundvae.guides.guide import asleep, awake
 from groundvae.guides.laplace import LaplaceGuide
 from groundvae.guides.phase import Fitting
 from groundvae.guides.simulation import Simulator

@@ -8,10 +8,10 @@ from dataclasses import replace
 import pyro
 from torch import Tensor
 
+from groundvae.guides.amortized import AmortizedGuide
 from groundvae.guides.circle import around
 from groundvae.guides.encoder import Encoder
 from groundvae.guides.family import Family
-from groundvae.guides.guide import AmortizedGuide
 from groundvae.guides.options import GuideOptions
 from groundvae.models.latent import LatentSpec
 

@@ -20,13 +20,14 @@ from torch import Tensor
 
 from groundvae.data.batch import Batch
 from groundvae.guides.affine import TriangularAffine
+from groundvae.guides.amortized import share
 from groundvae.guides.calibration import CalibrationLoss
 from groundvae.guides.circle import Circles, CircleTransform
 from groundvae.guides.descent import Descent
 from groundvae.guides.encoder import Encoder
 from groundvae.guides.family import START, Family, NormalFamily, carried
 from groundvae.guides.gaussnewton import GaussNewton, Mode
-from groundvae.guides.guide import Guide, share
+from groundvae.guides.guide import Guide
 from groundvae.guides.options import GuideOptions
 from groundvae.guides.phase import Fitting, Phase
 from groundvae.guides.population import Population

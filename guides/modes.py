@@ -1,7 +1,7 @@
 """The guide of modes: an observation's posterior is a normal about the mode that a search finds.
 
 No network: a push held loosely follows the data, is tightened to its prior, and
-Levenberg-Marquardt does the rest (``follow.py``, ``search.py``). All in standard normal latents,
+Levenberg-Marquardt does the rest (``ascent.py``, ``search.py``). All in standard normal latents,
 so what is approximated is the likelihood alone. Fitted by evidence (``evidence.py``).
 """
 

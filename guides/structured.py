@@ -12,10 +12,11 @@ import torch
 from torch import Tensor
 
 from groundvae.data.batch import Batch
+from groundvae.guides.amortized import AmortizedGuide
 from groundvae.guides.circle import around
 from groundvae.guides.encoder import Encoder
 from groundvae.guides.family import Family
-from groundvae.guides.guide import UNMIXED, AmortizedGuide
+from groundvae.guides.guide import UNMIXED
 from groundvae.guides.options import GuideOptions
 from groundvae.models.greybox import AUXILIARY
 from groundvae.models.latent import LatentSpec

@@ -26,7 +26,8 @@ from groundvae.data.pendulum import TIMES, simulate
 from groundvae.diagnostics.answers import QUESTIONS
 from groundvae.diagnostics.diagnose import diagnose, read_verdicts
 from groundvae.diagnostics.verdict import LEVELS
-from groundvae.guides.guide import UNCONSTRAINED, Guide
+from groundvae.guides.amortized import UNCONSTRAINED
+from groundvae.guides.guide import Guide
 from groundvae.guides.population import Population
 from groundvae.inference.outofdistribution import learn_reference
 from groundvae.inference.posterior import PosteriorOptions, posterior
