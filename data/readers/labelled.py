@@ -252,7 +252,8 @@ def lazily(path: Path) -> xr.Dataset:
         elif start.startswith(NETCDF3):
             options["engine"] = "scipy"
         else:
-            raise InputError(f"{path}: is no netCDF, expected a file of that format")
+            kind = "Zarr, expected a folder" if path.suffix == ".zarr" else "netCDF, expected a file"
+            raise InputError(f"{path}: is no {kind} of that format")
     try:
         return xr.open_dataset(path, **options)
     except Exception as error:
