@@ -193,7 +193,7 @@ def _refuse_falling(
     twice = time[before] == time[row]
     what = "stands there twice" if twice else f"comes after {time[before]:g}"
     advice = " (of what was measured twice keep the mean)" if twice else ""
-    if not names:
+    if not names and not twice:
         advice = ", or a column that says which observation a row is of"
     channels = (int(series.max()) + 1) // max(len(names), 1) or 1
     where = f" of observation {names[int(series[row]) // channels]}" if names else ""
