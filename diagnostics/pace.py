@@ -17,6 +17,8 @@ from groundvae.physics.rungekutta import FixedStep
 from groundvae.physics.solver import stepped
 
 SLOW, FAST = 0.05, 30.0  # time scales of a law, in those of the data
+OVER = 5.0  # the slowest of them, from one sample to the next, that is over in between
+STILL = 1e-6  # of the fastest rate, that is none
 
 
 def pace(system: Dynamics, trial: Trial) -> Iterator[Finding]:
@@ -25,6 +27,9 @@ def pace(system: Dynamics, trial: Trial) -> Iterator[Finding]:
     gap, span = gap_of(times), float((times.amax(-1) - times.amin(-1)).max())
     rates = _eigenvalues(system, trial)
     fast = float(rates.abs().amax(-1).median())
+    sizes = rates.abs()
+    none = sizes <= STILL * sizes.amax(-1, keepdim=True)
+    slow = float(sizes.masked_fill(none, torch.inf).amin(-1).median().nan_to_num(posinf=0.0))
     decay = float((-rates.real).amax(-1).median())
     if 0 < fast * span < SLOW:
         yield Finding(
@@ -44,6 +49,12 @@ def pace(system: Dynamics, trial: Trial) -> Iterator[Finding]:
                 if stiff
                 else "is t in the units of the law's rates?"
             ),
+        )
+    elif slow * gap > OVER:
+        yield Finding(
+            DOUBTFUL,
+            f"even the law's slowest change takes about {1 / slow:.3g} units of time and samples "
+            f"are {gap:.3g} apart: is t in the units of the law's rates?",
         )
 
 

@@ -8,7 +8,7 @@ from groundvae.data.errors import InputError
 from groundvae.guides.encoder import Encoder, FieldEncoder, SeriesEncoder
 from groundvae.guides.family import FAMILIES
 from groundvae.guides.guide import Guide
-from groundvae.guides.imageencoder import ImageEncoder
+from groundvae.guides.imageencoder import FINEST, ImageEncoder
 from groundvae.guides.joint import JointGuide
 from groundvae.guides.laplace import LaplaceGuide
 from groundvae.guides.modes import ModeGuide
@@ -74,5 +74,5 @@ def encoder_of(system: System, length: int) -> Encoder:
     if system.event_dim == 1:
         return SeriesEncoder(length)
     if system.event_dim == 3:
-        return ImageEncoder(system.channels)
+        return ImageEncoder(system.channels, side=min(FINEST, length))
     return FieldEncoder(length, system.channels)

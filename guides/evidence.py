@@ -35,8 +35,9 @@ INNER = 3  # fixed points at each linearization
 NOISES, TRIED = (0.1, 0.01), 3  # of the data's spread, where the noise begins; rounds from each
 QUIET = 1e-4  # of the data's spread, the least noise: a push may follow samples to the last digit
 STATES_FROM, OWN_FROM = 4, 3  # rounds after which features of states, and own scales, come in
-TRIM_FROM = 10  # round from which on functions are left out that the data do not ask for,
 PLACE_FROM, PLACE_EACH, PLACE_TO = 8, 6, 30  # rounds in which functions of states are learned
+MANY = 50  # observations, from which on any is left out: of a dozen nobody knows what is not there
+TRIM_FROM = 10  # round from which on functions are left out that the data do not ask for,
 STEADY, MOST = 0.5, 0.97  # where three rounds change so little, and so many are followed
 SETTLED, LEAST = 0.02, 35  # nats an observation in three rounds that are none; rounds before
 STRAY = 9.0  # times the usual mean square, beyond which an observation does not set the noise
@@ -106,7 +107,8 @@ class EvidenceRounds:
             own, fresh = self.before + number > OWN_FROM, inner == 0
             refit = partial(self._refit, linear, usual, own=own, fresh=fresh)
             carry(self.search, self.parts, refit)
-        if number >= TRIM_FROM and self._steady(STEADY) and usual.double().mean() > MOST:
+        sure = number >= TRIM_FROM and len(usual) >= MANY and self._steady(STEADY)
+        if sure and usual.double().mean() > MOST:
             trim(self.search, self.parts, linear, usual)
         if not self.before:
             self._learn(number, usual)

@@ -11,6 +11,7 @@ from groundvae.guides.encoder import Encoder
 from groundvae.physics.galaxy import positions, rotated
 
 WINDOW = 0.35  # of the moments, half sides: further out, other objects turn the axis
+FINEST = 35  # averages along a side, that larger images are read on
 FAINT = 0.1  # light below counts as sky, in units of the data's spread
 
 
@@ -28,7 +29,7 @@ class ImageEncoder(Encoder):
     spread: Tensor
     at: Tensor
 
-    def __init__(self, bands: int, *, side: int = 35, width: int = 32, read: int = 128) -> None:
+    def __init__(self, bands: int, *, side: int = FINEST, width: int = 32, read: int = 128) -> None:
         super().__init__()
         self.bands, self.side, self.learned = bands, side, read
         self.register_buffer("centre", torch.zeros(bands))

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from pyro.distributions import TorchDistribution
 
@@ -140,12 +141,20 @@ def prepare(
     given = model if not isinstance(model, str) else _built(model, variant, recipe)
     check_units(data.units, given.system.units)
     batch = Batch.of(data.declare(given.system.inputs))
+    _refuse_constant(data)
     given.noise.given(batch)  # which refuses what it cannot take
     given.prepare(batch)
     length, known = data.x.shape[1], describe(data)
     config = RunConfig(name, length, variant, recipe, trained_on=trained_on, known=known)
     factory = None if isinstance(guide, str) else guide
     return new_run(config, priors, model=given, guide=factory)
+
+
+def _refuse_constant(data: Dataset) -> None:
+    """There is nothing to learn of a scale where nothing differs."""
+    low, high = float(np.nanmin(data.x)), float(np.nanmax(data.x))
+    if low == high:
+        raise InputError(f"every sample of the data is {low:g}, expected values that differ")
 
 
 def _name_of(guide: GuideFactory) -> str:

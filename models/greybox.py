@@ -30,7 +30,7 @@ from groundvae.models.recipe import Recipe
 from groundvae.models.residuals.residual import RESIDUALS, Residual, Seen
 from groundvae.models.system import KINDS, Outcome, Push, System
 from groundvae.models.trial import Trial
-from groundvae.models.values import Values
+from groundvae.models.values import Values, broadcast
 from groundvae.models.written import build, write
 from groundvae.physics.errors import InputError
 
@@ -174,7 +174,7 @@ class GreyBox(nn.Module):
         """
         shapes = [value.shape for value in physics.values()]
         shapes += [] if auxiliary is None else [auxiliary.shape[:-1]]
-        lead = torch.broadcast_shapes(*shapes)
+        lead = broadcast(*shapes)
         parts = self._parts(lead)
         if len(parts) == 1:
             return self._decode(Values(physics, "latent"), auxiliary, inputs, lead, reduced)
@@ -248,7 +248,7 @@ class GreyBox(nn.Module):
         if not residuals or (auxiliary is None and self.auxiliary):
             return []
         if auxiliary is None:  # none of them has a part
-            lead = torch.broadcast_shapes(*(value.shape for value in z.values()))
+            lead = broadcast(*(value.shape for value in z.values()))
             auxiliary = next(iter(z.values())).new_zeros(*lead, 0)
         parts = auxiliary.split(self._sizes, -1)
         return [

@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.autograd import forward_ad
 
 from groundvae.models.colours import dependence, sparse_rows
 from groundvae.models.dynamics import Dynamics
@@ -92,23 +91,12 @@ class Rates:
 
     def _on_grid(self, times: Tensor, states: Tensor) -> tuple[Tensor, Tensor]:
         """The same of a field: rows that share no point at once, and a pass for each latent."""
-        rate = self._field(values_of(self.model, self.latents))
         middle = len(states) // 2
-        depends = dependence(rate, times[middle], states[middle])
+        depends = dependence(self.field, times[middle], states[middle])
         with torch.enable_grad():
-            at = states.detach().requires_grad_()
-            own = sparse_rows(rate(times, at), at, depends)
-        columns = []
-        for place in range(self.latents.shape[-1]):
-            with forward_ad.dual_level():
-                towards = torch.zeros_like(self.latents)
-                towards[..., place] = 1.0
-                leaf = forward_ad.make_dual(self.latents.detach(), towards)
-                moved = self._field(values_of(self.model, leaf))(times, states)
-                tangent = forward_ad.unpack_dual(moved).tangent
-            columns.append(torch.zeros_like(states) if tangent is None else tangent)
-        stacked = torch.stack(columns, -1) if columns else states.new_zeros(*states.shape, 0)
-        return own, stacked
+            at, leaf = states.detach().requires_grad_(), self.latents.detach().requires_grad_()
+            rate = self._field(values_of(self.model, leaf))(times, at)
+            return sparse_rows(rate, at, depends), columns_of(rate, leaf)
 
     def _features(self, times: Tensor, states: Tensor) -> Tensor:
         """``d rate / d weight`` of features of states: themselves, in the rows they act on."""
@@ -184,6 +172,25 @@ def rows_of(value: Tensor, leaves: Sequence[Tensor]) -> list[Tensor]:
         for kept, grad, leaf in zip(found, grads, leaves, strict=True):
             kept.append(torch.zeros_like(leaf) if grad is None else grad)
     return [torch.stack(each, -2).detach() for each in found]
+
+
+def columns_of(value: Tensor, leaf: Tensor) -> Tensor:
+    """``d value / d leaf_j`` (..., d, j) of values (..., n, d), each of its own row of (n, j).
+
+    A gradient is linear in what it is weighed with: its own gradient by that is a column. Forward
+    mode would do, but loads a compiler at its first pass, which takes longer than a check.
+    """
+    found = value.new_zeros(*value.shape, leaf.shape[-1]).detach()
+    if not value.requires_grad:
+        return found
+    weights = torch.zeros_like(value, requires_grad=True)
+    weighed = (weights * value).sum()
+    (pulled,) = torch.autograd.grad(weighed, leaf, create_graph=True, allow_unused=True)
+    if pulled is None or not pulled.requires_grad:
+        return found
+    for place, component in enumerate(pulled.unbind(-1)):
+        (found[..., place],) = torch.autograd.grad(component.sum(), weights, retain_graph=True)
+    return found
 
 
 def _blank(like: Tensor, rows: Tensor) -> Tensor:

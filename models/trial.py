@@ -23,6 +23,7 @@ from groundvae.models.values import Values
 
 OBSERVATIONS = 16
 """So many are asked for, each at a draw of its own."""
+FLOATS = (torch.float32, torch.float64)  # others lose digits, or all gradients
 NUMPY = "Can't call numpy()"  # how torch begins to say so
 
 
@@ -116,10 +117,12 @@ class Trial:
         if not (value.shape == shape if exact else _fits(value.shape, shape)):
             told = f"gives the shape {tuple(value.shape)}{of}, expected {tuple(shape)}"
             raise wrong(law, told)
+        if value.dim() and value.dtype not in FLOATS:
+            raise wrong(law, f"gives {value.dtype}{of}, expected float32 or float64")
         whole = value.expand(shape).clone()
         bad = ~torch.isfinite(whole.detach())
         if bad.any():
-            row, number = int(bad.nonzero()[0, 0]), float(whole[bad][0])
+            row, number = int(bad.nonzero()[0, 0]), float(whole.detach()[bad][0])
             where = f" at {in_words(self.z, row)}" if self.z else ""
             raise wrong(law, f"gives {number}{of}{where}, expected a finite number")
         return whole
@@ -172,10 +175,8 @@ def _failed(law: Callable[..., Any], error: Exception) -> InputError:
 
 def _fits(shape: torch.Size, wanted: torch.Size) -> bool:
     """Whether a tensor of one shape can stand for one of another."""
-    try:
-        return torch.broadcast_shapes(shape, wanted) == wanted
-    except RuntimeError:
-        return False
+    missing = len(wanted) - len(shape)
+    return missing >= 0 and all(a in (1, b) for a, b in zip(shape, wanted[missing:], strict=True))
 
 
 def _kind(value: object) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import ItemsView, Iterator, Mapping
 
+import numpy as np
+import torch
 from torch import Tensor
 
 from groundvae.data.errors import InputError
@@ -61,3 +63,12 @@ class Values(Mapping[str, Tensor]):
     def replaced(self, values: Mapping[str, Tensor]) -> Values:
         """The same with some values in the place of others, or beside them."""
         return Values({**self._values, **values}, self._what)
+
+
+def broadcast(*shapes: torch.Size) -> torch.Size:
+    """What shapes broadcast to; at its first call torch's own loads an algebra of symbols.
+
+    >>> broadcast(torch.Size([3, 1]), torch.Size([2]))
+    torch.Size([3, 2])
+    """
+    return torch.Size(np.broadcast_shapes(*shapes))

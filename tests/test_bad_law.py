@@ -70,6 +70,11 @@ BAD: dict[str, tuple[str, str, str]] = {
         f"{DEF}  # HERE\n        return {{'position': torch.zeros(3), 'velocity': 0.0}}",
         r"Spring.rate gives the shape \(3,\) for position, expected \(10,\)",
     ),
+    "integers": (
+        f"{DEF}\n{RATE}",
+        f"{DEF}  # HERE\n        return {{'position': 0.0, 'velocity': state.position.long()}}",
+        "Spring.rate gives torch.int64 for velocity, expected float32 or float64",
+    ),
     "numpy": (
         f"{DEF}\n{RATE}",
         f"{DEF}  # HERE\n        return {{'position': 0.0, 'velocity': np.zeros(8)}}",

@@ -53,6 +53,8 @@ def test_data_in_degrees_and_a_narrow_prior_are_found(
         (["--prior", "nu=Normal(0, 1)"], "no physics latent 'nu'"),
         (["--variant", "other"], "no variant 'other'"),
         (["--data", "missing.npz"], "no such file"),
+        (["--data", "still.npz"], "every sample of the data is 0.5, expected values that differ"),
+        (["--data", "once.npz"], "no observation has two samples"),
     ],
 )
 def test_bad_input_is_one_sentence(
@@ -64,6 +66,8 @@ def test_bad_input_is_one_sentence(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    Dataset(np.full((5, 3), 0.5), {"t": np.arange(3.0)}).save(Path("still.npz"))
+    Dataset(np.array([[0.5], [1.0]]), {"t": np.zeros(1)}).save(Path("once.npz"))
     assert main(["check", "pendulum", "--data", str(data), *FAST, *options]) == 2
     told = capsys.readouterr().err
     assert word in told

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from groundvae.data.batch import Batch
 from groundvae.data.dataset import Dataset
-from groundvae.guides import modes
+from groundvae.guides import evidence, modes
 from groundvae.guides.catalogue import build_guide
 from groundvae.guides.evidence import EvidenceRounds
 from groundvae.guides.follow import parts_of
@@ -224,6 +224,18 @@ def test_what_all_have_in_common_is_learned_from_more(monkeypatch: pytest.Monkey
     assert isinstance(residual, Unknown)
     assert residual.settled
     assert covered(run, dragged(40, 2)) > 0.75
+
+
+@pytest.mark.parametrize("count", [12, 60])
+def test_of_a_dozen_nothing_is_left_out(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of what so few do not show nobody knows that it is not there."""
+    trims: list[int] = []
+    monkeypatch.setattr(evidence, "trim", lambda search, *_: trims.append(len(search.at)))
+    monkeypatch.setattr(EvidenceRounds, "_steady", lambda _, change: change == evidence.STEADY)
+    model = GreyBox(Spring(), Unknown("velocity"), Gaussian())
+    recipe = replace(EVIDENCE, options=replace(EVIDENCE.options, steps=evidence.TRIM_FROM))
+    fit(model, dragged(count, 1), valid=dragged(8, 9), recipe=recipe, seed=0)
+    assert trims == ([] if count == 12 else [60])
 
 
 def test_a_spoiled_series_does_not_set_the_noise() -> None:

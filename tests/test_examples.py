@@ -68,6 +68,8 @@ def test_theophylline_is_what_is_published(examples: ModuleType) -> None:
     predicted = drawn["posterior_predictive"]["x"].values[0]
     low, high = np.nanquantile(predicted, [0.05, 0.95], axis=0)
     there = np.isfinite(data.x)
+    left_out = examples.left_out(str(ROOT / "examples" / "theophylline.py"), data, 0)
+    assert 0.8 <= left_out.mean() <= 0.97  # 120 samples of 12 people: a share is known to 0.04
     assert 0.85 <= ((low < data.x) & (data.x < high))[there].mean() <= 0.97
 
 

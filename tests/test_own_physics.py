@@ -207,6 +207,11 @@ def test_other_units_of_time_are_found() -> None:
     assert any("is t in the units of the law's rates" in each for each in said)
 
 
+def test_samples_between_which_all_is_over_are_found() -> None:
+    said = [f.sentence for f in findings(Swing(), swings(span=90.0, samples=10))]
+    assert any("even the law's slowest change takes about" in each for each in said)
+
+
 def test_a_coarse_step_is_found() -> None:
     class Coarse(Swing):
         solver = RK4(1.5)

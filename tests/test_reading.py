@@ -259,7 +259,7 @@ HOSTILE = {
     "observation,time,value\na,0,1\n,1,1\n": "line 3: observation is missing",
     "time,value,error\n0,1,0\n": "error is not positive",
     "time,value,censored\n0,1,often\n": "line 2: censored is 'often'",
-    "time,value,censored\n0,1,3\n": "censored holds other marks",
+    "time,value,censored\n0,1,3\n": "line 2: censored is '3', expected left, none or right",
     "time,value,mass\n0,1,heavy\n1,2,1\n": "",
     "time,value,mass\n0,1,1\n1,2,heavy\n": "line 3: mass is 'heavy'",
     "observation,0,1\na,1,x\n": "line 2: 1 is 'x'",
@@ -315,7 +315,7 @@ def test_wrong_names_get_one_sentence(
 def test_an_input_with_gaps_is_refused_by_name() -> None:
     frame = pd.DataFrame({"time": [0.0, 1.0, 2.0], "value": 1.0, "u": [1.0, np.nan, 2.0]})
     assert not read(frame).inputs
-    with pytest.raises(InputError, match="input u is missing in observation 0 at 1 s"):
+    with pytest.raises(InputError, match="input u is missing in observation 0 at time 1, expected"):
         read(frame, inputs=["u"])
 
 

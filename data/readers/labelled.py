@@ -252,7 +252,8 @@ def lazily(path: Path) -> xr.Dataset:
         elif start.startswith(NETCDF3):
             options["engine"] = "scipy"
         else:
-            raise InputError(f"{path}: is no netCDF, expected a file of that format")
+            kind, form = ("Zarr", "folder") if path.suffix == ".zarr" else ("netCDF", "file")
+            raise InputError(f"{path}: is no {kind}, expected a {form} of that format")
     try:
         return xr.open_dataset(path, **options)
     except Exception as error:

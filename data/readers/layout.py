@@ -142,7 +142,7 @@ class Layout:
             when = np.broadcast_to(self.times, whole.shape)[where][gaps[where]][0]
             raise InputError(
                 f"{self.table.source}: input {name} is missing in observation {self.name(where)} "
-                f"at {when:g} s, expected a number wherever data are"
+                f"at time {when:g}, expected a number wherever data are"
             )
         return whole
 
@@ -165,7 +165,7 @@ def _times(table: Table, roles: Roles, wanted: Wanted, series: np.ndarray) -> np
         time = table.numbers(roles.time)
         if np.isnan(time).any():
             row = int(np.isnan(time).argmax())
-            raise InputError(f"{table.place(row)}: {roles.time} is missing, expected a time in s")
+            raise InputError(f"{table.place(row)}: {roles.time} is missing, expected a time")
         return time
     assert wanted.t is not None
     assert not isinstance(wanted.t, str)
@@ -193,6 +193,8 @@ def _refuse_falling(
     twice = time[before] == time[row]
     what = "stands there twice" if twice else f"comes after {time[before]:g}"
     advice = " (of what was measured twice keep the mean)" if twice else ""
+    if not names and not twice:
+        advice = ", or a column that says which observation a row is of"
     channels = (int(series.max()) + 1) // max(len(names), 1) or 1
     where = f" of observation {names[int(series[row]) // channels]}" if names else ""
     raise InputError(

@@ -10,7 +10,7 @@ from groundvae.data.dataset import Dataset
 from groundvae.data.errors import InputError
 from groundvae.data.npz import numbers
 from groundvae.data.readers.layout import Layout
-from groundvae.data.readers.table import Table
+from groundvae.data.readers.table import MISSING, Table
 from groundvae.data.readers.wanted import (
     CENSORED,
     CHANNEL,
@@ -111,6 +111,10 @@ def _sides(table: Table) -> Callable[[str], np.ndarray]:
     def read(name: str) -> np.ndarray:
         column = table.column(name)
         if column.dtype.kind != "f":
+            for row, cell in enumerate(column):
+                if cell.lower() not in {*SIDES, *MISSING} and cell.strip("-.0") not in ("", "1"):
+                    place = f"{table.place(row)}: {name} is {cell[:40]!r}"
+                    raise InputError(f"{place}, expected left, none or right (or -1, 0 or 1)")
             column = np.array([str(SIDES.get(c.lower(), c)) for c in column], dtype=object)
         told = Table(table.source, {name: column}, table.lines, table.word)
         return np.nan_to_num(told.numbers(name))

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from groundvae.models.residuals.fixedpoint import gains, log_ratio, means, own_variances
+from groundvae.models.residuals.fixedpoint import gains, likened, log_ratio, means, own_variances
 from groundvae.models.residuals.ownweights import OwnWeights
 from groundvae.models.residuals.population import Statistics
 
@@ -129,12 +129,16 @@ class LearnedWeights(OwnWeights):
     def _refit_variances(self, square: Tensor, told: Tensor, n: int) -> None:
         """``variance *= sum mean^2 / sum told`` of (state, weight), frequencies pooled at knots."""
         (up, states), (down, told_states) = self._pooled(square), self._pooled(told)
-        moved = log_ratio(up, down)
-        self.log_constant.data.add_(moved[:, 0]).clamp_(-40, 20)
-        self.log_power.data.add_(moved[:, 1:]).clamp_(-40, 20)
+        self.log_constant.data.add_(log_ratio(up[:, 0], down[:, 0])).clamp_(-40, 20)
+        moved = log_ratio(*self._likened(up[:, 1:], down[:, 1:]))
+        self.log_power.data.add_(moved).clamp_(-40, 20)
         if self.admitted:
             held = HELD * n * (self.imitated > IMITATES)
             self.log_variance.data.add_(log_ratio(states, told_states + held)).clamp_(-25, 10)
+
+    def _likened(self, up: Tensor, down: Tensor) -> tuple[Tensor, Tensor]:
+        """Sums of the spectrum's knots (state, knot), under what is known of it beforehand."""
+        return likened(up, down, self.log_power.data)
 
     def _pooled(self, sums: Tensor) -> tuple[Tensor, Tensor]:
         """Sums over weights of each group of functions of time, and features of states."""

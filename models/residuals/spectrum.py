@@ -12,6 +12,8 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from groundvae.data.errors import InputError
+
 STRETCH = 1.5  # of the window over the data's span
 TOP = 1.25  # highest frequency over that of Nyquist: jumps have harmonics beyond it
 DIRECT = 0.8  # likewise, of a push on what is observed: faster ones could follow the noise itself
@@ -31,8 +33,13 @@ def window(times: Tensor, top: float) -> tuple[float, int]:
         times: (..., sample), s.
         top: highest frequency, over that of Nyquist.
 
+    Raises:
+        InputError: no observation has two samples.
+
     """
     gaps = torch.diff(times, dim=-1)
+    if not bool((gaps > 0).any()):
+        raise InputError("no observation has two samples, expected times at which it has changed")
     span = STRETCH * duration(times)
     nyquist = 0.5 / float(gaps[gaps > 0].median())
     return span, min(MOST, max(1, int(top * nyquist * span)))

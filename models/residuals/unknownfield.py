@@ -56,6 +56,10 @@ class UnknownField(Unknown):
         self.points = system.visible().get(self.acts_on[0], 1)
         super().attach(system)
 
+    def _likened(self, up: Tensor, down: Tensor) -> tuple[Tensor, Tensor]:
+        """As they are: knots lie on a plane, and a field shows each of them."""
+        return up, down
+
     def _told(self, statistics: Statistics, columns: Tensor) -> tuple[Tensor, Tensor]:
         """Of means, where all fields may share a source besides, of the variance of their own.
 
