@@ -14,6 +14,7 @@ from functools import partial
 import pyro
 import pyro.distributions as dist
 import torch
+from pyro import poutine
 from torch import Tensor
 from torch.distributions import Transform
 
@@ -34,7 +35,7 @@ from groundvae.guides.pushposterior import PushPosterior
 from groundvae.guides.refinement import WIDENED, Walk
 from groundvae.guides.search import Search, starts
 from groundvae.guides.workers import HERE, chunks, in_order
-from groundvae.models.greybox import AUXILIARY, GreyBox
+from groundvae.models.greybox import AUXILIARY, GreyBox, site_value
 from groundvae.models.latent import LatentSpec
 from groundvae.models.normalscore import CircleScore, NormalScore
 
@@ -98,11 +99,15 @@ class ModeGuide(ReadingGuide):
         if places is None:
             places = torch.zeros(len(batch), dtype=torch.long)
         size = count + self._model[0].auxiliary
-        at = starts(1 + WAVES[-1][-1], count, size, batch.x)[places]
+        at = self.point(batch, starts(1 + WAVES[-1][-1], count, size, batch.x)[places], places)
         heading = self._heading(batch, places, at)
         at[:, self.circular] = 0.0
         scores, workers = self.scores(batch.x, heading), self.workers or HERE
         return Search(self._model[0], scores, batch, at, workers, asked=False)
+
+    def point(self, batch: Batch, at: Tensor, places: Tensor) -> Tensor:
+        """Where each search begins (n, latent); ``at``: points of the prior."""
+        return at
 
     def _heading(self, batch: Batch, places: Tensor, at: Tensor) -> Tensor:
         """Angles (n, circle) where a search begins, opposite to which their circles are cut.
@@ -153,6 +158,20 @@ class ModeGuide(ReadingGuide):
         with pyro.plate("observation", len(batch), dim=-1):
             value = pyro.sample(MODE, self.posterior(mode), infer={"is_auxiliary": True})
             self._place(value, self.scores(batch.x))
+            self.remark(batch, value)
+
+    def remark(self, batch: Batch, value: Tensor) -> None:
+        """Say more of a draw (..., latent); here nothing."""
+
+    def mode_of(self, search: Search) -> Mode:
+        """The posteriors about where a search has ended."""
+        return about(search, parts_of(self._model[0]))
+
+    def drawn(self, mode: Mode, batch: Batch) -> dict[str, Tensor]:
+        """One draw of all latents of a batch, by name."""
+        with torch.no_grad():
+            trace = poutine.trace(self).get_trace(batch, mode)
+        return {name: site_value(trace, name) for name in self._model[0].latent_names}
 
     def posterior(self, mode: Mode) -> dist.TorchDistribution:
         """q(z | x) over all latents, standard normal ones but for angles, physics first."""

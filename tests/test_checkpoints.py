@@ -70,8 +70,8 @@ def ended(run: Run, train: int, checkpoints: Checkpoints) -> list[torch.Tensor]:
 @pytest.mark.parametrize(
     ("variant", "guide", "train"),
     [
-        ("hybrid-reg", None, 30),  # sleep, wake and calibrate, with simulations drawn ahead
-        ("hybrid-reg", "structured-flow", 30),
+        ("hybrid-told", None, 30),  # sleep, wake and calibrate, with simulations drawn ahead
+        ("hybrid-told", "structured-flow", 30),
         ("hybrid-evidence", None, 8),  # rounds of evidence
     ],
 )
@@ -107,7 +107,7 @@ def test_one_is_due_after_a_while_and_sooner_than_half_a_minute() -> None:
 
 
 def command(data: Path, out: Path, *options: str) -> list[str]:
-    fit = ["fit", "pendulum", "--variant", "hybrid-reg", "--data", str(data), "--out", str(out)]
+    fit = ["fit", "pendulum", "--variant", "hybrid-told", "--data", str(data), "--out", str(out)]
     fit += ["--threads", "1"]
     fit += ["--steps", "20", "--sleep", "1", "--batch-size", "10", "--validate-every", "5"]
     return [*fit, *options]

@@ -174,11 +174,11 @@ def with_default(kind: type[Written], name: str, value: object) -> Callable[...,
 def test_a_saved_run_loads_although_a_default_was_changed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = new_run(RunConfig("pendulum", 50, "hybrid-reg"))
+    run = new_run(RunConfig("pendulum", 50, "hybrid-told"))
     run.save(tmp_path / "run")
     monkeypatch.setattr(Waves, "__init__", with_default(Waves, "width", 16))
     assert Waves("velocity").network[0].out_features == 16
-    fresh = new_run(RunConfig("pendulum", 50, "hybrid-reg"))
+    fresh = new_run(RunConfig("pendulum", 50, "hybrid-told"))
     assert fresh.model.terms[0].network[0].out_features == 16  # type: ignore[index, union-attr]
     again = load_run(tmp_path / "run")
     assert again.config == run.config
