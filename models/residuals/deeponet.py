@@ -21,7 +21,7 @@ from groundvae.models.residuals.residual import RESIDUALS
 from groundvae.models.values import Values
 
 FASTER = 20.0  # than other parameters, at which the logs of scales are learned
-FINE = 1000  # points of the window at which it is seen what a push does
+FINE = 1000  # Euler's steps of the window, by which it is seen what a push does
 OWN = 0.5  # of the log of an observation's own scale, the standard deviation at the start
 
 
@@ -87,7 +87,11 @@ class DeepONet(LinearResidual):
                 self.drift.bias.fill_(1.0)
 
     def prepare(self, batch: Batch) -> None:
-        """Units in which every function of time moves a path from rest alike, over the window."""
+        """Units in which every function of time moves a path from rest alike, over the window.
+
+        By Euler's steps: to these the first step of a cosine is a small kick, so that fast ones,
+        which hardly move a path otherwise, do not begin very large.
+        """
         until = float(batch.inputs["t"].max())
         times = torch.linspace(0, until, FINE, dtype=torch.float64, device=self.unit.device)
         features = self.of_time(times.to(self.unit)).double()
