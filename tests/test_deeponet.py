@@ -112,8 +112,6 @@ def test_a_search_that_begins_loosely_arrives_where_a_plain_one_does_not() -> No
     assert search.widths is None
     loosely, plainly = (each.evidence(each.linear()).mean() for each in (search, plain))
     assert loosely > plainly + 20
-    near = search.linear().residual.square().mean(1) < 3
-    assert near.sum() >= (plain.linear().residual.square().mean(1) < 3).sum()
 
 
 @pytest.mark.slow
