@@ -14,7 +14,6 @@ from functools import partial
 import pyro
 import pyro.distributions as dist
 import torch
-from pyro import poutine
 from torch import Tensor
 from torch.distributions import Transform
 
@@ -35,7 +34,7 @@ from groundvae.guides.pushposterior import PushPosterior
 from groundvae.guides.refinement import WIDENED, Walk
 from groundvae.guides.search import Search, starts
 from groundvae.guides.workers import HERE, chunks, in_order
-from groundvae.models.greybox import AUXILIARY, GreyBox, site_value
+from groundvae.models.greybox import AUXILIARY, GreyBox
 from groundvae.models.latent import LatentSpec
 from groundvae.models.normalscore import CircleScore, NormalScore
 
@@ -162,16 +161,6 @@ class ModeGuide(ReadingGuide):
 
     def remark(self, batch: Batch, value: Tensor) -> None:
         """Say more of a draw (..., latent); here nothing."""
-
-    def mode_of(self, search: Search) -> Mode:
-        """The posteriors about where a search has ended."""
-        return about(search, parts_of(self._model[0]))
-
-    def drawn(self, mode: Mode, batch: Batch) -> dict[str, Tensor]:
-        """One draw of all latents of a batch, by name."""
-        with torch.no_grad():
-            trace = poutine.trace(self).get_trace(batch, mode)
-        return {name: site_value(trace, name) for name in self._model[0].latent_names}
 
     def posterior(self, mode: Mode) -> dist.TorchDistribution:
         """q(z | x) over all latents, standard normal ones but for angles, physics first."""

@@ -16,6 +16,7 @@ from typing import ClassVar
 import pyro
 import pyro.distributions as dist
 import torch
+from pyro import poutine
 from torch import Tensor, nn
 
 from groundvae.data.batch import Batch
@@ -23,12 +24,16 @@ from groundvae.data.errors import InputError
 from groundvae.guides.awake import AwakeAtModes
 from groundvae.guides.encoder import Encoder
 from groundvae.guides.family import NormalFamily
+from groundvae.guides.follow import parts_of
 from groundvae.guides.guide import UNMIXED
+from groundvae.guides.mode import Mode, about
 from groundvae.guides.modes import ModeGuide
 from groundvae.guides.options import GuideOptions
 from groundvae.guides.phase import Fitting, Phase
 from groundvae.guides.population import Population
+from groundvae.guides.search import Search
 from groundvae.guides.structured import StructuredGuide
+from groundvae.models.greybox import site_value
 from groundvae.models.latent import LatentSpec
 
 WITHIN = 3.0  # standard deviations of the prior, that a first answer may be from its middle
@@ -64,6 +69,16 @@ class SearchingGuide(ModeGuide):
     def phases(self, fitting: Fitting) -> tuple[Phase, ...]:
         """One: model and first answer together, each observation at its mode."""
         return (Phase("wake", fitting.options.steps, self, lambda f: AwakeAtModes(f, self)),)
+
+    def mode_of(self, search: Search) -> Mode:
+        """The posteriors about where a search has ended."""
+        return about(search, parts_of(self._model[0]))
+
+    def drawn(self, mode: Mode, batch: Batch) -> dict[str, Tensor]:
+        """One draw of all latents of a batch, by name."""
+        with torch.no_grad():
+            trace = poutine.trace(self).get_trace(batch, mode)
+        return {name: site_value(trace, name) for name in self._model[0].latent_names}
 
     def physics_factor(self, batch: Batch) -> dist.TorchDistribution | None:
         return self.first.physics_factor(batch)

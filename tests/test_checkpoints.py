@@ -53,7 +53,7 @@ class Collected(Checkpoints):
 
 def unfitted(variant: str, guide: str | None, train: int) -> Run:
     recipe = find_system("pendulum").variant(variant).recipe
-    steps = ROUNDS if variant == "hybrid-evidence" else SMALL.steps
+    steps = SMALL.steps if variant == "hybrid-told" else ROUNDS
     recipe = replace(recipe, options=replace(SMALL, steps=steps))
     return prepare("pendulum", SIMULATE(train, 1), variant=variant, recipe=recipe, guide=guide)
 
@@ -73,6 +73,7 @@ def ended(run: Run, train: int, checkpoints: Checkpoints) -> list[torch.Tensor]:
         ("hybrid-told", None, 30),  # sleep, wake and calibrate, with simulations drawn ahead
         ("hybrid-told", "structured-flow", 30),
         ("hybrid-evidence", None, 8),  # rounds of evidence
+        pytest.param("hybrid-reg", None, 12, marks=pytest.mark.slow),  # at the modes
     ],
 )
 def test_every_checkpoint_leads_to_the_same_end_to_the_last_bit(
