@@ -98,15 +98,11 @@ class ModeGuide(ReadingGuide):
         if places is None:
             places = torch.zeros(len(batch), dtype=torch.long)
         size = count + self._model[0].auxiliary
-        at = self.point(batch, starts(1 + WAVES[-1][-1], count, size, batch.x)[places], places)
+        at = starts(1 + WAVES[-1][-1], count, size, batch.x)[places]
         heading = self._heading(batch, places, at)
         at[:, self.circular] = 0.0
         scores, workers = self.scores(batch.x, heading), self.workers or HERE
         return Search(self._model[0], scores, batch, at, workers, asked=False)
-
-    def point(self, batch: Batch, at: Tensor, places: Tensor) -> Tensor:
-        """Where each search begins (n, latent); ``at``: points of the prior."""
-        return at
 
     def _heading(self, batch: Batch, places: Tensor, at: Tensor) -> Tensor:
         """Angles (n, circle) where a search begins, opposite to which their circles are cut.
@@ -157,10 +153,6 @@ class ModeGuide(ReadingGuide):
         with pyro.plate("observation", len(batch), dim=-1):
             value = pyro.sample(MODE, self.posterior(mode), infer={"is_auxiliary": True})
             self._place(value, self.scores(batch.x))
-            self.remark(batch, value)
-
-    def remark(self, batch: Batch, value: Tensor) -> None:
-        """Say more of a draw (..., latent); here nothing."""
 
     def posterior(self, mode: Mode) -> dist.TorchDistribution:
         """q(z | x) over all latents, standard normal ones but for angles, physics first."""

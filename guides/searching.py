@@ -27,7 +27,7 @@ from groundvae.guides.family import NormalFamily
 from groundvae.guides.follow import parts_of
 from groundvae.guides.guide import UNMIXED
 from groundvae.guides.mode import Mode, about
-from groundvae.guides.modes import ModeGuide
+from groundvae.guides.modes import MODE, ModeGuide
 from groundvae.guides.options import GuideOptions
 from groundvae.guides.phase import Fitting, Phase
 from groundvae.guides.population import Population
@@ -83,18 +83,27 @@ class SearchingGuide(ModeGuide):
     def physics_factor(self, batch: Batch) -> dist.TorchDistribution | None:
         return self.first.physics_factor(batch)
 
-    def remark(self, batch: Batch, value: Tensor) -> None:
-        """What is left of the observation once ``z_aux`` is taken away, where a loss may ask."""
+    def forward(self, batch: Batch, found: object = None) -> None:
+        """Beside the latents, what is left once ``z_aux`` is taken away, where a loss may ask."""
+        with poutine.trace() as told:
+            super().forward(batch, found)
         if torch.is_grad_enabled() and self.auxiliary and len(self.latents):
-            z = value[..., len(self.latents) :]
+            z = site_value(told.trace, MODE)[..., len(self.latents) :]
             unmixed = self.first.unmix(self.encoder.read(batch), z)
             pyro.deterministic(UNMIXED, unmixed, event_dim=1)
 
-    def point(self, batch: Batch, at: Tensor, places: Tensor) -> Tensor:
-        scores = self.scores(batch.x)
+    def start(self, batch: Batch, places: Tensor | None = None) -> Search:
+        """The same; in place of the middle of the prior, at the structured answer."""
+        search = super().start(batch, places)
         answer, _ = self.first.centre(batch)
-        values, _ = self.latents.constrain(answer[:, : len(scores)])
-        physics = [s.score(values[n]) for s, n in zip(scores, self.latents.names, strict=True)]
-        answer = torch.cat([torch.stack(physics, -1), answer[:, len(scores) :]], -1)
+        values, _ = self.latents.constrain(answer[:, : len(self.latents)])
+        physics = [
+            score.score(values[name])
+            for score, name in zip(search.scores, self.latents.names, strict=True)
+        ]
+        first = [torch.stack(physics, -1)] if physics else []
+        answer = torch.cat([*first, answer[:, len(self.latents) :]], -1)
         answer = answer.nan_to_num(nan=0.0).clamp(-WITHIN, WITHIN)
-        return torch.where((places == 0).unsqueeze(-1), answer, at)
+        middle = torch.ones(len(batch), dtype=torch.bool) if places is None else places == 0
+        search.at = torch.where(middle.to(answer.device).unsqueeze(-1), answer, search.at)
+        return search
