@@ -137,7 +137,7 @@ class DeepONet(LinearResidual):
     def auxiliary_of(self, weights: Tensor, auxiliary: Tensor) -> Tensor:
         """The ``z_aux`` (n, auxiliary) nearest to ``weights``, own scales as in ``auxiliary``."""
         found = weights.squeeze(-2) / self._scale(auxiliary) - self.branch.bias
-        z = torch.linalg.lstsq(self.branch.weight, found.mT).solution.mT
+        z = found @ torch.linalg.pinv(self.branch.weight).mT
         return torch.cat([auxiliary[..., :1], z], -1)
 
     def stretched(self, columns: Tensor, auxiliary: Tensor) -> Tensor:
