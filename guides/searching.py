@@ -44,6 +44,8 @@ class SearchingGuide(ModeGuide):
 
     OPTIONS: ClassVar[tuple[str, ...]] = ("width", "blocks")
     offers = frozenset({"unmixed", "physics_factor"})
+    learns = True
+    spreads = False
 
     def __init__(
         self, encoder: Encoder, spec: LatentSpec, auxiliary: int, options: GuideOptions
