@@ -4,7 +4,7 @@ Takes the folders of runs, as ``paper_table.py`` leaves them, learns the correct
 several weights of simulations (in units of the ELBO's), and measures 1,000 fresh series. At weight
 0 nothing is learned: that is the Laplace approximation.
 
-    python benchmarks/calibrating.py runs/paper_table-runs/hybrid-reg-*
+    python benchmarks/calibrating.py runs/paper_table-runs/hybrid-told-*
 """
 
 from __future__ import annotations

@@ -61,10 +61,10 @@ def rows(device: str, scale: int) -> dict[str, tuple[float, float]]:
         seconds, drawn = timed(device, lambda n=n, o=options: draws(run, n, o, device))
         found[f"modes, 500 draws of {n} series"] = seconds, drawn
     seconds, other = timed(
-        device, lambda: fit("hybrid-reg", "structured-normal", 10, 1000, 500, device)
+        device, lambda: fit("hybrid-told", "structured-normal", 10, 1000, 500, device)
     )
     assert isinstance(other, Run)
-    found["hybrid-reg: 10 steps of 500 series"] = seconds, other.fit.best_elbo
+    found["hybrid-told: 10 steps of 500 series"] = seconds, other.fit.best_elbo
     options = PosteriorOptions(draws=500, predictive_draws=100, block=1000)
     seconds, drawn = timed(device, lambda: draws(other, 1000, options, device))
     found["networks, 500 draws of 1,000 series"] = seconds, drawn

@@ -7,7 +7,7 @@ Takes the folders of runs, as ``paper_table.py`` leaves them, and measures on 1,
   integrate over what the residual might be;
 - each with its draws widened until predictive intervals of the validation series hold 90 %.
 
-    python benchmarks/ensemble.py runs/paper_table-runs/hybrid-reg-*
+    python benchmarks/ensemble.py runs/paper_table-runs/hybrid-told-*
 """
 
 from __future__ import annotations

@@ -42,7 +42,7 @@ class Kill:
     seed: int = 0
     """Of the moments."""
     arguments: tuple[str, ...] = (
-        *("pendulum", "--variant", "hybrid-reg"),
+        *("pendulum", "--variant", "hybrid-told"),
         *("--steps", "400", "--threads", "1"),
     )
     """Of the fit."""

@@ -39,7 +39,7 @@ class Options:
 
     out: Path = Path("runs/benchmark")
     seeds: tuple[int, ...] = (0,)
-    variant: str = "hybrid-reg"
+    variant: str = "hybrid-told"
     threads: int = 2
 
 

@@ -109,7 +109,7 @@ def main(options: Options) -> None:
     with pyro.validation_enabled(False):
         for name, model in models.items():
             config = RunConfig(
-                "pendulum", train.x.shape[1], recipe=entry.variant("hybrid-reg").recipe
+                "pendulum", train.x.shape[1], recipe=entry.variant("hybrid-told").recipe
             )
             run = new_run(config, model=model)
             columns[name] = parts(run, train, options)

@@ -34,8 +34,9 @@ from groundvae.diagnostics.diagnose import diagnose
 from groundvae.diagnostics.score import coverage
 from groundvae.inference.arviz import put_group
 from groundvae.inference.posterior import PosteriorOptions
+from groundvae.models.ownfile import find_system
 from groundvae.models.recipe import EVIDENCE, USUAL, Recipe
-from groundvae.models.systems.pendulum import AWAKE, REGULARIZED, hybrid
+from groundvae.models.systems.pendulum import AWAKE, TOLD
 
 VARIANTS = ("evidence", "reg", "physics-only")
 HOLD, FAIL = (0.82, 0.98), 0.70
@@ -70,7 +71,7 @@ def planned(law: str, variant: str) -> tuple[gv.GreyBox, Recipe]:
     if variant == "physics-only":
         return model_of(law, "physics-only"), short(AWAKE, steps=200, sleep=2.0)
     if LAWS[law].physics == "pendulum":
-        return hybrid(), short(REGULARIZED, steps=150)
+        return find_system("pendulum").build("hybrid-told"), short(TOLD, steps=150)
     acts = PHYSICS[LAWS[law].physics][1]
     model = gv.GreyBox(system_of(law)(), gv.Network(acts, (acts, "t")), gv.Gaussian(0.1))
     return model, short(USUAL, steps=500)

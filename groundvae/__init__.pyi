@@ -32,6 +32,7 @@ from groundvae.models.noises.spectral import Spectral as Spectral
 from groundvae.models.noises.studentt import StudentT as StudentT
 from groundvae.models.recipe import FitOptions as FitOptions
 from groundvae.models.recipe import Recipe as Recipe
+from groundvae.models.residuals.deeponet import DeepONet as DeepONet
 from groundvae.models.residuals.network import Network as Network
 from groundvae.models.residuals.offset import Offset as Offset
 from groundvae.models.residuals.residual import Residual as Residual

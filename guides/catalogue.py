@@ -13,6 +13,7 @@ from groundvae.guides.joint import JointGuide
 from groundvae.guides.laplace import LaplaceGuide
 from groundvae.guides.modes import ModeGuide
 from groundvae.guides.options import GuideOptions, check_options
+from groundvae.guides.searching import SearchingGuide
 from groundvae.guides.structured import StructuredGuide
 from groundvae.models.greybox import GreyBox
 from groundvae.models.registry import Registry
@@ -50,6 +51,13 @@ for _structure in STRUCTURES:
 def _modes(model: GreyBox, length: int, options: GuideOptions) -> Guide:
     check_options("modes", options, ())
     return ModeGuide(encoder_of(model.system, length), model.latents, model.auxiliary)
+
+
+@GUIDES.register("modes-structured")
+def _modes_structured(model: GreyBox, length: int, options: GuideOptions) -> Guide:
+    check_options("modes-structured", options, SearchingGuide.OPTIONS)
+    encoder = encoder_of(model.system, length)
+    return SearchingGuide(encoder, model.latents, model.auxiliary, options)
 
 
 def build_guide(

@@ -115,6 +115,7 @@ class Batches:
         self.train, self.system = fitting.train, fitting.model.system
         self.size = min(fitting.options.batch_size, len(fitting.train))
         self.order, self.place = torch.empty(0, dtype=torch.long), 0
+        self.rows = self.order  # of the last batch, among those fitted
 
     def __iter__(self) -> Batches:
         return self
@@ -123,9 +124,9 @@ class Batches:
         if self.place + self.size > len(self.order):
             self.order = torch.randperm(len(self.train), device=self.train.x.device)
             self.place = 0
-        rows = self.order[self.place : self.place + self.size]
+        self.rows = self.order[self.place : self.place + self.size]
         self.place += self.size
-        return self.system.augment(self.train[rows])
+        return self.system.augment(self.train[self.rows])
 
     def state(self) -> State:
         """The order of this epoch, and how far it is."""

@@ -39,8 +39,10 @@ class Ending(Enum):
 class Objective(Protocol):
     """What a fit makes small, as guides see it; pure functions of what they are given."""
 
-    def joint(self, fitting: Fitting, guide: Guide, batch: Batch, kl_weight: float) -> Terms:
-        """The loss of model and guide together."""
+    def joint(
+        self, fitting: Fitting, guide: Guide, batch: Batch, kl_weight: float, found: object = None
+    ) -> Terms:
+        """The loss of model and guide together; ``found``: what the guide has in a batch."""
 
     def asleep(self, fitting: Fitting, guide: Guide, batch: Batch) -> Terms:
         """The loss of a guide alone, on simulations of the model as it is."""

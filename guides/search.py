@@ -36,7 +36,8 @@ class Search:
 
     ``at`` (n, latent): normal scores of the physics, then ``z_aux``; ``mean`` (n, *event) and
     ``jacobian`` (n, value, latent) there; ``alive`` (n,): where the model is finite; ``damping``
-    (n,). The model is asked in chunks, by ``workers``; at first only if it is to be ``asked``: what
+    (n,); ``widths`` (latent,): standard deviations of the priors for now, where they are not 1. The
+    model is asked in chunks, by ``workers``; at first only if it is to be ``asked``: what
     is lifted to a mode needs no answer where it begins.
     """
 
@@ -48,6 +49,7 @@ class Search:
     at: Tensor
     workers: Workers = HERE
     asked: InitVar[bool] = True
+    widths: Tensor | None = None
 
     def __post_init__(self, asked: bool) -> None:
         self.damping = torch.full_like(self.at[:, 0], FIRST)
@@ -77,7 +79,7 @@ class Search:
     def linear(self, widened: float = 1.0) -> LinearGaussian:
         """The linear-Gaussian posterior at the points; physics priors ``widened`` by a factor."""
         noise = self._linear_noise()
-        widths = torch.ones_like(self.at[0])
+        widths = self._widths.clone()
         for i, latent in enumerate(self.model.latents):
             widths[i] = 1.0 if latent.shared else widened  # what all agree on is known
         return LinearGaussian(noise.whiten(self.jacobian), noise.residual, self.at, widths)
@@ -121,7 +123,12 @@ class Search:
 
     def log_prior(self) -> Tensor:
         """Log density (n,) of the points, without constants."""
-        return -0.5 * (self.at**2).sum(1)
+        return -0.5 * ((self.at / self._widths) ** 2).sum(1)
+
+    @property
+    def _widths(self) -> Tensor:
+        """Standard deviations of the priors (latent,)."""
+        return torch.ones_like(self.at[0]) if self.widths is None else self.widths
 
     @property
     def _noise(self) -> Noise:

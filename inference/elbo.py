@@ -110,7 +110,12 @@ class RegularizedELBO(ELBO):
         return sum(weighted, torch.zeros_like(terms["nll"]))
 
     def joint(
-        self, fitting: Fitting, guide: Guide, batch: Batch, kl_weight: float = 1.0
+        self,
+        fitting: Fitting,
+        guide: Guide,
+        batch: Batch,
+        kl_weight: float = 1.0,
+        found: object = None,
     ) -> dict[str, Tensor]:
         """All terms of a fit, and their weighted sum ``loss``."""
         terms = self.terms(
@@ -119,6 +124,7 @@ class RegularizedELBO(ELBO):
             batch,
             simulator=fitting.simulator,
             observations=len(fitting.train),
+            found=found,
         )
         return terms | {"loss": self.weigh(terms, fitting.model, kl_weight)}
 

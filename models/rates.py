@@ -148,9 +148,9 @@ class Rates:
                 weights.append(jacobian[..., late : late + residual.timed])
                 weights.append(jacobian[..., dense : dense + residual.count - residual.timed])
                 late, dense = late + residual.timed, dense + residual.count - residual.timed
-            own = torch.cat(weights, -1)
+            own = residual.stretched(torch.cat(weights, -1), part)
             columns.append(jacobian.new_zeros(*own.shape[:-1], residual.auxiliary - own.shape[-1]))
-            columns.append(residual.stretched(own, part))
+            columns.append(own)
         return torch.cat(columns, -1)
 
 

@@ -87,3 +87,13 @@ USUAL = Recipe(
 
 EVIDENCE = Recipe(guide="modes", options=FitOptions(steps=60), double=True)
 """For residuals of unknown shape: rounds of evidence, no network."""
+
+# Simulations teach an encoder how wide to be; at a mode the curvature says it.
+AT_MODES = Recipe(
+    "regularized",
+    {"hybrid_simulation": 0.0},
+    guide="modes-structured",
+    options=FitOptions(steps=200, batch_size=200, learning_rate=6e-3),
+    double=True,
+)
+"""For networks that are linear in weights of the observation's own: SVI, each one at its mode."""

@@ -32,7 +32,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Tiny:
     folder = tmp_path_factory.mktemp("tiny")
     made = Tiny(folder / "data.npz", folder / "run")
     assert main(["simulate", "pendulum", "--n", "40", "--out", str(made.data)]) == 0
-    fit = ["fit", "pendulum", "--variant", "hybrid-reg", "--data", str(made.data)]
+    fit = ["fit", "pendulum", "--variant", "hybrid-told", "--data", str(made.data)]
     fit += ["--out", str(made.run), *SMALL_FIT]
     assert main(fit) == 0
     return made

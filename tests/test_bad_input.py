@@ -428,7 +428,7 @@ def test_damaged_runs(case: str, tiny: Tiny, refused: Refused) -> None:
 def test_a_diverging_fit_keeps_the_last_good_state(
     tiny: Tiny, small_fit: tuple[str, ...], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    command = ["fit", "pendulum", "--variant", "hybrid-reg", "--data", str(tiny.data)]
+    command = ["fit", "pendulum", "--variant", "hybrid-told", "--data", str(tiny.data)]
     command += ["--out", "run", *small_fit]
     assert main([*command, "--learning-rate", "1e6"]) == 2
     said = capsys.readouterr().err.splitlines()[-1]

@@ -130,7 +130,7 @@ def test_fit_and_diagnose_leave_them_out(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     out = spoilt.parent / "run"
-    command = ["fit", "pendulum", "--variant", "hybrid-reg", "--data", str(spoilt)]
+    command = ["fit", "pendulum", "--variant", "hybrid-told", "--data", str(spoilt)]
     assert main([*command, "--out", str(out), *small_fit]) == 0
     assert "on 30 observations" in told_of(capsys)  # four fifths of 38
     clean = load_run(out)

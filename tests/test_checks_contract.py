@@ -71,7 +71,7 @@ class Own(Mirror):
 @pytest.fixture(scope="module")
 def runs() -> dict[str, Run]:
     torch.manual_seed(0)
-    pendulum = new_run(RunConfig("pendulum", len(TIMES), "hybrid-reg", trained_on=STAND_IN))
+    pendulum = new_run(RunConfig("pendulum", len(TIMES), "hybrid-told", trained_on=STAND_IN))
     with torch.no_grad():
         pendulum.model.noise.log_scale.fill_(0.0)  # quiet enough for weights that are finite
     train = Batch.of(simulate(30, 1))

@@ -99,7 +99,7 @@ def test_fit_leaves_four_plain_files(tiny: Tiny) -> None:
     assert {"config.json", "weights.safetensors", "history.csv", "fit.json"} <= names
     assert not [path for path in tiny.run.parent.iterdir() if path.name.startswith(".")]
     config = json.loads((tiny.run / "config.json").read_text())
-    assert config["variant"] == "hybrid-reg"
+    assert config["variant"] == "hybrid-told"
     assert config["priors"]["omega"] == "Uniform(low=0.392, high=3.53)"
     facts = json.loads((tiny.run / "fit.json").read_text())
     assert facts["ending"] == "finished"
@@ -120,7 +120,7 @@ def test_the_same_fit_twice_is_the_same(
     tiny: Tiny, tmp_path: Path, small_fit: tuple[str, ...]
 ) -> None:
     again = tmp_path / "again"
-    command = ["fit", "pendulum", "--variant", "hybrid-reg", "--data", str(tiny.data)]
+    command = ["fit", "pendulum", "--variant", "hybrid-told", "--data", str(tiny.data)]
     assert main([*command, "--out", str(again), *small_fit]) == 0
     name = "weights.safetensors"
     assert (again / name).read_bytes() == (tiny.run / name).read_bytes()
@@ -137,8 +137,8 @@ def test_overwrite_replaces_a_run(tiny: Tiny, tmp_path: Path, small_fit: tuple[s
         *small_fit,
     ]
     assert main([*command, "--variant", "physics-only"]) == 0
-    assert main([*command, "--variant", "hybrid", "--overwrite"]) == 0
-    assert load_run(tmp_path / "r").config.variant == "hybrid"
+    assert main([*command, "--variant", "physics-only", "--overwrite"]) == 0
+    assert load_run(tmp_path / "r").config.variant == "physics-only"
     assert [path.name for path in tmp_path.iterdir()] == ["r"]
 
 
@@ -328,7 +328,7 @@ def test_a_table_in_which_every_cell_failed_is_no_success(
 def test_list_names_what_can_be_named(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["list"]) == 0
     shown = capsys.readouterr().out
-    for name in [*SYSTEMS, *GUIDES, "hybrid-reg", "ppc", "paper", "LogNormal", "rad/s"]:
+    for name in [*SYSTEMS, *GUIDES, "hybrid-told", "ppc", "paper", "LogNormal", "rad/s"]:
         assert name in shown
 
 
@@ -345,7 +345,7 @@ def test_help_goes_to_stdout(command: str, capsys: pytest.CaptureFixture[str]) -
 def test_an_interrupted_fit_is_saved(tiny: Tiny, tmp_path: Path) -> None:
     out = tmp_path / "run"
     command = [sys.executable, str(ROOT / "run.py"), "fit", "pendulum", "--data", str(tiny.data)]
-    command += ["--variant", "hybrid-reg"]
+    command += ["--variant", "hybrid-told"]
     command += ["--out", str(out), "--steps", "100000", "--sleep", "1e-4", "--batch-size", "10"]
     command += ["--validate-every", "2", "--threads", "1"]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
@@ -385,7 +385,7 @@ def test_reprior_changes_the_posterior_and_tells_who_needs_a_refit(
 def test_paper_loss_fits_with_its_noise_fixed(tmp_path: Path, small_fit: tuple[str, ...]) -> None:
     data, out = str(tmp_path / "d.npz"), tmp_path / "run"
     assert main(["simulate", "pendulum", "--n", "20", "--out", data]) == 0
-    command = ["fit", "pendulum", "--variant", "hybrid-reg", "--data", data, "--out", str(out)]
+    command = ["fit", "pendulum", "--variant", "hybrid-told", "--data", data, "--out", str(out)]
     assert main([*command, "--loss", "paper", *small_fit]) == 0
     scale = load_run(out).model.noise.scale
     assert float(scale.detach()) == pytest.approx(np.exp(-4.5), rel=1e-5)

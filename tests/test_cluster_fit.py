@@ -165,7 +165,7 @@ def test_the_command_takes_it(
 def test_a_fit_by_gradients_refuses_a_cluster(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    command = ["fit", "pendulum", "--variant", "hybrid-reg", "--cluster", "local:2"]
+    command = ["fit", "pendulum", "--variant", "hybrid-told", "--cluster", "local:2"]
     assert main([*command, "--out", str(tmp_path / "run")]) == 2
     told = capsys.readouterr().err.strip().splitlines()
     assert len(told) == 1

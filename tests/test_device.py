@@ -49,8 +49,8 @@ def check(variant: str, guide: str | None, steps: int, device: str) -> None:
 
 
 WAYS = [
-    pytest.param("hybrid-reg", None, 1, marks=pytest.mark.slow),
-    ("hybrid-reg", "structured-normal", 1),
+    pytest.param("hybrid-told", None, 1, marks=pytest.mark.slow),
+    ("hybrid-told", "structured-normal", 1),
     pytest.param("hybrid-evidence", None, 14, marks=pytest.mark.slow),
 ]
 
@@ -81,8 +81,8 @@ def test_the_pretended_device_refuses_what_a_true_one_does() -> None:
 @pytest.mark.parametrize(
     ("variant", "guide", "steps"),
     [
-        ("hybrid-reg", None, 2),
-        ("hybrid-reg", "structured-normal", 2),
+        ("hybrid-told", None, 2),
+        ("hybrid-told", "structured-normal", 2),
         ("hybrid-evidence", None, 14),
     ],
 )

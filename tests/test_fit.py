@@ -36,8 +36,11 @@ def data(n: int = 40, seed: int = 0) -> Dataset:
     return find_system("pendulum").source.simulate(n, seed)
 
 
-def unfitted(options: FitOptions, variant: str = "hybrid-reg", guide: str = "") -> Run:
+def unfitted(
+    options: FitOptions, variant: str = "hybrid-told", guide: str = "", loss: str = ""
+) -> Run:
     usual = find_system("pendulum").variant(variant).recipe
+    usual = replace(usual, loss=loss or usual.loss)
     recipe = replace(usual, guide=guide or usual.guide, options=options)
     return new_run(RunConfig("pendulum", 50, variant, recipe))
 
@@ -50,8 +53,10 @@ def begun(run: Run) -> Fitting:
     return Fitting(run.model, run.loss(), train, run.config.options, simulator)
 
 
-def fitted(options: FitOptions = OPTIONS, variant: str = "hybrid-reg", guide: str = "") -> Run:
-    run = unfitted(options, variant, guide)
+def fitted(
+    options: FitOptions = OPTIONS, variant: str = "hybrid-told", guide: str = "", loss: str = ""
+) -> Run:
+    run = unfitted(options, variant, guide, loss)
     train, valid = Batch.of(data()), Batch.of(data(20, 1))
     run.fit = optimize(run.model, run.guide, run.loss(), train, valid, options)
     return run
@@ -127,7 +132,7 @@ def test_asleep_the_model_stands_still_and_the_guide_learns_to_invert_it() -> No
 
 @pytest.mark.parametrize(("guide", "calibration"), [(PLAIN, 0), ("laplace-normal", 6)])
 def test_without_simulations_in_the_loss_nothing_sleeps(guide: str, calibration: int) -> None:
-    run = fitted(variant="hybrid", guide=guide)
+    run = fitted(guide=guide, loss="exact")
     assert run.fit.steps == OPTIONS.steps + calibration
     assert not any("hybrid_simulation" in row for row in run.fit.history)
 
@@ -172,7 +177,7 @@ def test_options_out_of_range_are_refused() -> None:
         FitOptions(sleep=-1.0)
 
 
-@pytest.mark.parametrize("variant", ["hybrid-reg", "nn-only", "nn-solver", "physics-only"])
+@pytest.mark.parametrize("variant", ["hybrid-told", "nn-only", "nn-solver", "physics-only"])
 def test_save_and_load_give_equal_posterior_draws(tmp_path: Path, variant: str) -> None:
     run = fitted(replace(OPTIONS, steps=4), variant)
     run.save(tmp_path / "run")

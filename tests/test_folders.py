@@ -25,7 +25,7 @@ SHORT = ("--steps", "2", "--sleep", "0", "--calibrate", "0", "--batch-size", "10
 
 
 def fit(tiny: Tiny, out: str | Path, *options: str) -> int:
-    variant = () if "--variant" in options else ("--variant", "hybrid-reg")
+    variant = () if "--variant" in options else ("--variant", "hybrid-told")
     command = ["fit", "pendulum", "--data", str(tiny.data), "--out", str(out), *SHORT]
     return main([*command, *variant, *options])
 

@@ -33,7 +33,8 @@ FEW = PosteriorOptions(draws=6, predictive_draws=4)
 
 
 def unfitted(system: str, data: Dataset, source: str = "") -> Run:
-    run = new_run(RunConfig(system, data.x.shape[1], "hybrid-reg", trained_on=source))
+    variant = "hybrid-told" if system == "pendulum" else "hybrid-reg"
+    run = new_run(RunConfig(system, data.x.shape[1], variant, trained_on=source))
     run.guide.prepare(Batch.of(data))
     return run
 

@@ -15,7 +15,7 @@ from groundvae.guides.options import KNOWN, GuideOptions, guide_options
 from groundvae.inference.run import RunConfig, load_run, new_run
 from groundvae.models.ownfile import find_system
 
-REG = ("--variant", "hybrid-reg")
+REG = ("--variant", "hybrid-told")
 FLOW = ("--guide", "joint-flow", "--guide.transforms", "4", "--guide.width", "32")
 
 
@@ -31,7 +31,7 @@ def test_options_are_saved_with_the_run_and_restored(
     assert len(run.guide.family.flow.layers) == 4  # type: ignore[union-attr]
     # A recipe of before there were options is one with the usual ones.
     plain = tmp_path / "plain"
-    new_run(RunConfig("pendulum", 50, "hybrid-reg")).save(plain)
+    new_run(RunConfig("pendulum", 50, "hybrid-told")).save(plain)
     config = json.loads((plain / "config.json").read_text())
     del config["recipe"]["guide_options"]
     (plain / "config.json").write_text(json.dumps(config))

@@ -101,7 +101,7 @@ def test_a_report_with_mcmc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(
         "groundvae.diagnostics.diagnose.checks_of_report", lambda _: [GuideVsNuts()]
     )
-    run = new_run(RunConfig("pendulum", len(TIMES), "hybrid-reg"))
+    run = new_run(RunConfig("pendulum", len(TIMES), "hybrid-told"))
     guide = posterior(run, simulate(30, 0), PosteriorOptions(60, 30))
     reference = az.InferenceData(posterior=guide["posterior"].isel(observation=[1, 5, 9, 20, 29]))
     metrics = diagnose(run, guide, tmp_path, reference).metrics

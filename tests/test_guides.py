@@ -17,11 +17,11 @@ from groundvae.inference.penalty import PENALTIES
 from groundvae.models.greybox import GreyBox, site_value
 from groundvae.models.ownfile import find_system
 
-VARIANTS = ("nn-only", "nn-solver", "physics-only", "hybrid")
-LEARNED = [name for name in GUIDES if name != "modes"]  # which has no networks
+VARIANTS = ("nn-only", "nn-solver", "physics-only", "hybrid-told")
+LEARNED = [name for name in GUIDES if not name.startswith("modes")]  # searched, not read off
 
 
-def pair(name: str, variant: str = "hybrid", n: int = 7) -> tuple[GreyBox, Guide, Batch]:
+def pair(name: str, variant: str = "hybrid-told", n: int = 7) -> tuple[GreyBox, Guide, Batch]:
     """In double precision: what should be equal is then equal to many digits."""
     entry = find_system("pendulum")
     batch = Batch.of(entry.source.simulate(n, 0), dtype=torch.float64)

@@ -148,7 +148,7 @@ def test_svi_updates_model_and_guide() -> None:
     assert sum(losses[-10:]) < sum(losses[:10])
 
 
-def pendulum(variant: str = "hybrid-reg", n: int = 6) -> tuple[GreyBox, Guide, Batch]:
+def pendulum(variant: str = "hybrid-told", n: int = 6) -> tuple[GreyBox, Guide, Batch]:
     entry = find_system("pendulum")
     batch = Batch.of(entry.source.simulate(n, 0))
     torch.manual_seed(0)

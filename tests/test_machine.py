@@ -73,7 +73,7 @@ def test_the_bar_shows_what_matters_at_80_columns() -> None:
         (["fit", "pendulum", "--stepz", "4"], "did you mean --steps?"),
         (["posterior", "r", "--data", "d", "--out", "o", "--overwrite"], "mean --overwrite?"),
         (
-            ["fit", "pendulum", "--variant", "hybrid-reg", "--guide", "laplace-nrmal"],
+            ["fit", "pendulum", "--variant", "hybrid-told", "--guide", "laplace-nrmal"],
             "did you mean 'laplace-normal'?",
         ),
         (["fit", "pendulum", "--variant", "hybird"], "did you mean 'hybrid'?"),

@@ -29,7 +29,7 @@ FEW = PosteriorOptions(draws=5, predictive_draws=5)
 @pytest.fixture(scope="module")
 def run() -> Run:
     """Unfitted: conformal thresholds hold for any score, a bad one is only blind."""
-    run = new_run(RunConfig("pendulum", len(TIMES), "hybrid-reg"))
+    run = new_run(RunConfig("pendulum", len(TIMES), "hybrid-told"))
     train, valid = Batch.of(simulate(300, 1)), Batch.of(simulate(500, 2))
     run.guide.prepare(train)
     run.ood_reference = learn_reference(run.model, run.guide, train, valid)
@@ -113,7 +113,7 @@ def test_posterior_warns_and_marks(
     folder = str(tmp_path / "run")
     simulate(150, 7).save(data)
     shifted("offset").subset(slice(20)).save(odd)
-    fit = ["fit", "pendulum", "--variant", "hybrid-reg", "--data", str(data), "--out", folder]
+    fit = ["fit", "pendulum", "--variant", "hybrid-told", "--data", str(data), "--out", folder]
     assert main([*fit, *small_fit]) == 0
     capsys.readouterr()
     assert main(["posterior", folder, "--data", str(odd), "--out", str(out), *small_posterior]) == 0

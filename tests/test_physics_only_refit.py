@@ -21,7 +21,7 @@ PRIOR = {"omega": 1.0}
 
 @pytest.fixture(scope="module")
 def model() -> GreyBox:
-    return new_run(RunConfig("pendulum", len(TIMES), "hybrid-reg")).model
+    return new_run(RunConfig("pendulum", len(TIMES), "hybrid-told")).model
 
 
 def swings(model: GreyBox, truth: dict[str, torch.Tensor], noise: float) -> Batch:

@@ -48,7 +48,7 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 pytestmark = pytest.mark.usefixtures("few_simulations")
 
 
-def unfitted(variant: str = "hybrid-reg") -> Run:
+def unfitted(variant: str = "hybrid-told") -> Run:
     """A run with a gentle residual: no importance weight is so small that none is left."""
     run = new_run(RunConfig("pendulum", len(TIMES), variant))
     for residual in run.model.terms:
@@ -206,8 +206,8 @@ def test_one_observation_of_a_run_that_knows_its_data(tmp_path: Path) -> None:
     ("variant", "n"),
     [
         pytest.param("nn-only", 25, marks=pytest.mark.slow),
-        pytest.param("hybrid-reg", 25, marks=pytest.mark.slow),
-        ("hybrid-reg", 1),
+        pytest.param("hybrid-told", 25, marks=pytest.mark.slow),
+        ("hybrid-told", 1),
     ],
 )
 def test_gait(variant: str, n: int, tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ SLOW = {"advection_diffusion": [pytest.mark.slow]}
 USUAL = [
     pytest.param(name, entry.usual, marks=SLOW.get(name, [])) for name, entry in SYSTEMS.items()
 ]
-OTHERS = [("pendulum", "nn-only"), ("pendulum", "physics-only"), ("pendulum", "hybrid-reg")]
+OTHERS = [("pendulum", "nn-only"), ("pendulum", "physics-only"), ("pendulum", "hybrid-told")]
 OTHERS += [("advection_diffusion", "hybrid-reg")]
 TINY = {"steps": 2, "sleep": 1.0, "calibrate": 1.0, "batch_size": 8, "validate_every": 1}
 SEED = 3

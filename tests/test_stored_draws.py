@@ -23,7 +23,7 @@ DATA = simulate(6, 0)
 
 @pytest.fixture(scope="module")
 def run() -> Run:
-    return new_run(RunConfig("pendulum", DATA.x.shape[1], "hybrid-reg"))
+    return new_run(RunConfig("pendulum", DATA.x.shape[1], "hybrid-told"))
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +43,7 @@ def test_the_draws_are_those_that_were_stored(run: Run, path: Path) -> None:
 
 def test_draws_of_another_variant_are_refused(path: Path) -> None:
     other = new_run(RunConfig("pendulum", DATA.x.shape[1], "physics-only"))
-    with pytest.raises(InputError, match="is of the variant hybrid-reg, expected physics-only"):
+    with pytest.raises(InputError, match="is of the variant hybrid-told, expected physics-only"):
         stored(Diagnose(Path("run"), posterior=path), other)
 
 

@@ -30,7 +30,7 @@ GRIDS = [
     np.sort(rng.uniform(0.05, 1.5, 12)),
 ]
 FEW = gv.FitOptions(steps=4, sleep=1.0, calibrate=0.5, batch_size=9, validate_every=2)
-FINITE = {"hybrid-reg": 0.999999, "hybrid-evidence": 0.95}
+FINITE = {"hybrid-told": 0.999999, "hybrid-evidence": 0.95}
 DRAWS = PosteriorOptions(draws=12, predictive_draws=6)
 
 
@@ -54,11 +54,11 @@ def data() -> gv.Dataset:
 
 @pytest.fixture(
     scope="module",
-    params=["hybrid-reg", pytest.param("hybrid-evidence", marks=pytest.mark.slow)],
+    params=["hybrid-told", pytest.param("hybrid-evidence", marks=pytest.mark.slow)],
 )
 def run(request: pytest.FixtureRequest, data: gv.Dataset) -> gv.Run:
     usual = gv.Recipe("regularized", guide="laplace-normal", options=FEW)
-    recipe = usual if request.param == "hybrid-reg" else gv.Recipe(guide="modes", double=True)
+    recipe = usual if request.param == "hybrid-told" else gv.Recipe(guide="modes", double=True)
     return gv.fit("pendulum", data, variant=request.param, recipe=recipe)
 
 

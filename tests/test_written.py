@@ -7,6 +7,7 @@ import json
 import linecache
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import FunctionType
 from typing import Any
@@ -174,16 +175,24 @@ def with_default(kind: type[Written], name: str, value: object) -> Callable[...,
 def test_a_saved_run_loads_although_a_default_was_changed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = new_run(RunConfig("pendulum", 50, "hybrid-reg"))
+    run = new_run(RunConfig("pendulum", 50, "hybrid-told"))
     run.save(tmp_path / "run")
     monkeypatch.setattr(Waves, "__init__", with_default(Waves, "width", 16))
     assert Waves("velocity").network[0].out_features == 16
-    fresh = new_run(RunConfig("pendulum", 50, "hybrid-reg"))
+    fresh = new_run(RunConfig("pendulum", 50, "hybrid-told"))
     assert fresh.model.terms[0].network[0].out_features == 16  # type: ignore[index, union-attr]
     again = load_run(tmp_path / "run")
     assert again.config == run.config
     saved, loaded = run.model.state_dict(), again.model.state_dict()
     assert all(torch.equal(saved[name], loaded[name]) for name in saved)
+
+
+def test_a_run_keeps_its_model_although_its_variant_became_another(tmp_path: Path) -> None:
+    run = new_run(RunConfig("pendulum", 50, "hybrid-told"))
+    run.config = replace(run.config, variant="hybrid-reg")  # which it was before 0.2.0
+    run.save(tmp_path / "run")
+    (residual,) = load_run(tmp_path / "run").model.terms
+    assert isinstance(residual, Waves)
 
 
 def test_defaults_and_positional_arguments_are_written_by_name() -> None:

@@ -1,5 +1,6 @@
 """Residuals: what the physics leaves out. They declare where they act and what they may see."""
 
+from groundvae.models.residuals.deeponet import DeepONet
 from groundvae.models.residuals.network import Network
 from groundvae.models.residuals.offset import Offset
 from groundvae.models.residuals.painting import FreeImage, FreeProfile, Painting
@@ -12,6 +13,7 @@ from groundvae.models.residuals.waves import Waves
 
 __all__ = [
     "RESIDUALS",
+    "DeepONet",
     "FreeImage",
     "FreeProfile",
     "Network",

@@ -18,7 +18,7 @@ class LinearResidual(Residual):
     """``sum_k weight_k feature_k(t, states)`` on each state that it acts on.
 
     Features of time alone come first among those of a state; weights of one state follow those of
-    another. The weights are an affine function of ``z_aux``, observation by observation.
+    another. The weights are a function of ``z_aux``, observation by observation.
     """
 
     on_grid = False
@@ -50,23 +50,11 @@ class LinearResidual(Residual):
         """Weights (..., state, feature) of ``auxiliary`` (..., auxiliary)."""
 
     @abstractmethod
-    def whitened(self, weights: Tensor, own: Tensor) -> Tensor:
-        """The ``auxiliary`` (..., auxiliary) of weights (..., state, feature), given ``own`` (...).
-
-        ``own`` is the observation's own variance of its push, 1 in the middle.
-        """
-
-    @abstractmethod
-    def own(self, auxiliary: Tensor) -> Tensor:
-        """The observation's own variance (...)."""
-
-    @abstractmethod
-    def scales(self, auxiliary: Tensor) -> Tensor:
-        """``d weight / d z`` (..., state * feature) of each weight by the part of z that is its."""
-
-    @abstractmethod
     def stretched(self, columns: Tensor, auxiliary: Tensor) -> Tensor:
-        """Derivatives (..., value, state * feature) by raw weights, made those by whitened ones."""
+        """Derivatives (..., value, state * feature) by raw weights, made those by ``z_aux``.
+
+        (..., value, number), of its last numbers where some move no weight.
+        """
 
     def bind(self, seen: Seen) -> Push:
         weights = self.weights(seen.auxiliary)  # (..., state, feature)

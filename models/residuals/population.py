@@ -39,6 +39,21 @@ class PopulationResidual(LinearResidual):
 
     recipe = EVIDENCE
 
+    @abstractmethod
+    def whitened(self, weights: Tensor, own: Tensor) -> Tensor:
+        """The ``auxiliary`` (..., auxiliary) of weights (..., state, feature), given ``own`` (...).
+
+        ``own`` is the observation's own variance of its push, 1 in the middle.
+        """
+
+    @abstractmethod
+    def own(self, auxiliary: Tensor) -> Tensor:
+        """The observation's own variance (...)."""
+
+    @abstractmethod
+    def scales(self, auxiliary: Tensor) -> Tensor:
+        """``d weight / d z`` (..., state * feature) of each weight by the part of z that is its."""
+
     @property
     @abstractmethod
     def own_spread(self) -> Tensor:

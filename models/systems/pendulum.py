@@ -6,6 +6,8 @@ input would let its noise pass for certainty. Source: Takeishi & Kalousis (2021)
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from pyro.distributions import Uniform
 from torch import Tensor
@@ -18,8 +20,8 @@ from groundvae.models.function import Nothing
 from groundvae.models.greybox import GreyBox
 from groundvae.models.latent import Latent
 from groundvae.models.noises.gaussian import Gaussian
-from groundvae.models.recipe import EVIDENCE, FitOptions, Recipe
-from groundvae.models.residuals import Network, Unknown, Waveform, Waves
+from groundvae.models.recipe import AT_MODES, EVIDENCE, FitOptions, Recipe
+from groundvae.models.residuals import DeepONet, Network, Residual, Unknown, Waveform, Waves
 from groundvae.models.values import Values
 
 NOISE = 0.1  # rad, where it starts
@@ -73,9 +75,14 @@ class DrivenPendulum(Release):
     solver = "midpoint"
 
 
+def beside(residual: Residual | tuple[()] = ()) -> GreyBox:
+    """Gravity and a residual; on the observation nothing, and why: docs/pendulum.md."""
+    return GreyBox(Pendulum(), residual, Gaussian(NOISE))
+
+
 def hybrid() -> GreyBox:
-    """Gravity, a wave and a friction; on the observation nothing, and why: docs/pendulum.md."""
-    return GreyBox(Pendulum(), Waves("velocity", units="stiffness"), Gaussian(NOISE))
+    """Networks of velocity, time and ``z_aux`` that are told no shape."""
+    return beside(DeepONet("velocity", ("velocity",)))
 
 
 def nn_solver() -> GreyBox:
@@ -91,18 +98,10 @@ def nn_only() -> GreyBox:
     return GreyBox(Nothing(Pendulum), waveform, Gaussian(NOISE))
 
 
-def unknown() -> GreyBox:
-    """Gravity, and a push of which nothing is known."""
-    return GreyBox(Pendulum(), Unknown("velocity"), Gaussian(NOISE))
-
-
-AWAKE = Recipe(
-    guide="laplace-normal",
-    options=FitOptions(steps=1600, learning_rate=4e-3, warmup=0.6, calibrate=0.2),
-)
-REGULARIZED = Recipe("regularized", guide="laplace-normal")
+LONG = FitOptions(steps=1600, learning_rate=4e-3, warmup=0.6, calibrate=0.2)
+AWAKE = Recipe(guide="laplace-normal", options=LONG)
+TOLD = Recipe("regularized", guide="laplace-normal")
 WAVE = "that it is one wave and a linear friction"
-
 enter(
     "pendulum",
     "a forced damped pendulum; known: gravity; left out: forcing and friction",
@@ -110,10 +109,11 @@ enter(
     {
         "nn-only": Variant(nn_only, AWAKE),
         "nn-solver": Variant(nn_solver, AWAKE),
-        "physics-only": Variant(lambda: GreyBox(Pendulum(), (), Gaussian(NOISE)), AWAKE),
-        "hybrid": Variant(hybrid, AWAKE, WAVE),
-        "hybrid-reg": Variant(hybrid, REGULARIZED, WAVE),
-        "hybrid-evidence": Variant(unknown, EVIDENCE),
+        "physics-only": Variant(beside, AWAKE),
+        "hybrid": Variant(hybrid, replace(AT_MODES, loss="exact", weights={})),
+        "hybrid-reg": Variant(hybrid, AT_MODES),
+        "hybrid-told": Variant(lambda: beside(Waves("velocity", units="stiffness")), TOLD, WAVE),
+        "hybrid-evidence": Variant(lambda: beside(Unknown("velocity")), EVIDENCE),
     },
     data.SOURCE,
     "hybrid-evidence",
