@@ -148,6 +148,8 @@ class _Asked:
     def chunks(self, batch: Batch, ahead: Batch, bad: Tensor, first: int) -> list[Groups]:
         """Groups of all observations, in order; ``bad`` is filled in with those that failed."""
         run, options = self.run, self.options
+        if bool(bad.all()):  # no stand-in: nothing is computed of nothing
+            raise NothingInferredError
         size = block_size(ahead.x[0].numel(), options)
 
         def draw(rows: Tensor) -> Groups:

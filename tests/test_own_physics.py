@@ -185,7 +185,7 @@ def test_a_second_fit_may_use_what_the_first_has_left_out() -> None:
     (residual,) = run.model.residuals
     whole = run.model.auxiliary
     residual.asked[2:] = False
-    residual._resize()
+    residual.resize()
     assert run.model.auxiliary < whole
     batch = run.batch(swings())
     options = FitOptions(steps=1)

@@ -206,8 +206,8 @@ def test_one_observation_of_a_run_that_knows_its_data(tmp_path: Path) -> None:
     ("variant", "n"),
     [
         pytest.param("nn-only", 25, marks=pytest.mark.slow),
-        pytest.param("hybrid-told", 25, marks=pytest.mark.slow),
-        ("hybrid-told", 1),
+        pytest.param("hybrid-reg", 25, marks=pytest.mark.slow),
+        ("hybrid-reg", 1),
     ],
 )
 def test_gait(variant: str, n: int, tmp_path: Path) -> None:

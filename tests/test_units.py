@@ -36,7 +36,7 @@ def written(folder: Path, x: str, mass: str, time: str) -> Path:
     dims = ("observation", "time")
     made = xr.Dataset(
         {
-            "x": (dims, np.ones((3, 5)), {"units": x}),
+            "x": (dims, np.arange(15.0).reshape(3, 5), {"units": x}),
             "mass": ("observation", np.ones(3), {"units": mass}),
         },
         {"time": ("time", 60.0 * np.arange(5.0), {"units": time})},
