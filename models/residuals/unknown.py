@@ -150,10 +150,9 @@ class Unknown(LearnedWeights):
         assert self.span is not None
         if not self.sees:
             return times.new_ones(*next(iter(states.values())).shape, 0)
-        seen = self.seen(states)
-        share = times * (self.stretch / self.span)
-        told = self.functions.of(share, seen.unbind(-1))
-        return torch.cat([told, self.radial(seen)], -1) if self.learned else told
+        seen = [states[name] / s for name, s in zip(self.sees, self.scale_of, strict=True)]
+        told = self.functions.of(times * (self.stretch / self.span), seen)
+        return torch.cat([told, self.learned_of(states)], -1) if self.learned else told
 
     def seen(self, states: Values) -> Tensor:
         """The states seen over their usual sizes, (..., state)."""
@@ -161,6 +160,9 @@ class Unknown(LearnedWeights):
 
     def learned_of(self, states: Values) -> Tensor:
         """The learned functions of states (...), (..., function)."""
+        if not self.radial.placed.any():  # a law is asked at every stage of every step
+            like = states[self.sees[0]]
+            return like.new_zeros(*like.shape, self.learned)
         found: Tensor = self.radial(self.seen(states))
         return found
 
