@@ -18,6 +18,7 @@ from torch import Tensor
 
 from groundvae.data.batch import Batch
 from groundvae.guides.descent import Descent
+from groundvae.guides.follow import places_of
 from groundvae.guides.loosened import follow_loosely
 from groundvae.guides.phase import Fitting, Terms
 from groundvae.guides.search import Search
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 MIDDLE = 1  # the start in the middle of the prior: an answer that has learned nothing is none
 ROUNDS = 10  # times, evenly, that what is lost is searched anew, and the noise is refitted
 LESS = 0.25  # of its log, by which the noise falls in one of them: modes follow it down
-FREE = 0.1  # of an observation's samples, that are left to the noise at least
 STRAY = 9.0  # times the usual squared residual, beyond which an observation teaches nothing
 HOPEFUL = 10.0  # nats that a step promises, above which a point is not near its mode
 
@@ -95,13 +95,11 @@ class AwakeAtModes:
     @torch.no_grad()
     def _weights(self) -> list[tuple[slice, DeepONet, Tensor]]:
         """What residuals do to all observations now: places in ``at``, and weights."""
-        found, place = [], len(self.guide.latents)
-        for term in self.fitting.model.terms:
-            places = slice(place, place + term.auxiliary)
-            if isinstance(term, DeepONet):
-                found.append((places, term, term.weights(self.search.at[:, places])))
-            place = places.stop
-        return found
+        return [
+            (place, term, term.weights(self.search.at[:, place]))
+            for term, place in places_of(self.fitting.model)
+            if isinstance(term, DeepONet)
+        ]
 
     @torch.no_grad()
     def _again(self) -> None:
@@ -122,10 +120,7 @@ class AwakeAtModes:
         """Move the noise to that of largest evidence: by gradients it takes as long as all else."""
         search, noise = self.search, self.fitting.model.noise
         search.renew()
-        linear, samples = search.linear(), search.batch.samples
-        moved = (search.jacobian @ (linear.mean - search.at).unsqueeze(-1)).view(search.mean.shape)
-        freedom = torch.maximum(samples - linear.told.sum(1), FREE * samples)
-        off, times = search.batch.x - search.mean - moved, search.batch.inputs.get("t")
+        (off, freedom), times = search.left(search.linear()), search.batch.inputs.get("t")
         least = float(noise.scale.detach()) * math.exp(-LESS)
         here, near = noise.given(search.batch), self._near(search)
         here.refit(off, freedom, search.batch.observed, near, times=times)

@@ -42,7 +42,6 @@ STEADY, MOST = 0.5, 0.97  # where three rounds change so little, and so many are
 SETTLED, LEAST = 0.02, 35  # nats an observation in three rounds that are none; rounds before
 STRAY = 9.0  # times the usual mean square, beyond which an observation does not set the noise
 PUSHED = 4.0  # standard deviations of its own scale, beyond which it does not set the population
-FREE = 0.1  # of an observation's samples, that are left to the noise at least
 JUMP = 3.0  # most that the noise scale may change at once
 
 
@@ -185,15 +184,12 @@ class EvidenceRounds:
 
     def _refit_noise(self, linear: LinearGaussian, usual: Tensor) -> None:
         search, noise = self.search, self.model.noise.given(self.search.batch)
-        moved = (search.jacobian @ (linear.mean - search.at).unsqueeze(-1)).view(search.mean.shape)
-        off = search.batch.x - search.mean - moved
-        samples = search.batch.samples
-        freedom = torch.maximum(samples - linear.told.sum(1), FREE * samples)
+        off, freedom = search.left(linear)
         before, times = float(noise.scale.mean()), search.batch.inputs.get("t")
         observed = search.batch.observed
         if noise.knows_neighbours:
             off = either_way(off, search.jacobian, linear)
-            freedom, usual = samples.repeat(2), usual.repeat(2)
+            freedom, usual = search.batch.samples.repeat(2), usual.repeat(2)
             observed = None if observed is None else torch.cat([observed, observed])
             times = torch.cat([times, times]) if times is not None and times.dim() > 1 else times
         noise.refit(off, freedom, observed, usual, times=times)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import accumulate, pairwise
 
 import torch
 from torch import Tensor
@@ -17,6 +18,7 @@ from groundvae.guides.gaussian import LinearGaussian
 from groundvae.guides.search import Search
 from groundvae.models.greybox import GreyBox
 from groundvae.models.residuals.population import PopulationResidual, Statistics
+from groundvae.models.residuals.residual import Residual
 
 LOOSE = (1e6, 1e6, 1e5, 1e4, 1e3, 1e2, 1e1)  # times the push's variance, one step each
 CALM = 0.1  # most damping that is carried from one to the next
@@ -67,14 +69,19 @@ class Part:
         )
 
 
+def places_of(model: GreyBox) -> list[tuple[Residual, slice]]:
+    """The residuals, and where among all latents each one's ``z_aux`` stands."""
+    ends = accumulate((term.auxiliary for term in model.terms), initial=len(model.latents))
+    return [(term, slice(*two)) for term, two in zip(model.terms, pairwise(ends), strict=True)]
+
+
 def parts_of(model: GreyBox) -> list[Part]:
     """The residuals whose population is learned by evidence."""
-    found, place = [], len(model.latents)
-    for residual in model.terms:
-        if isinstance(residual, PopulationResidual):
-            found.append(Part(residual, place))
-        place += residual.auxiliary
-    return found
+    return [
+        Part(term, place.start)
+        for term, place in places_of(model)
+        if isinstance(term, PopulationResidual)
+    ]
 
 
 @torch.no_grad()

@@ -74,7 +74,6 @@ def _place(search: Search, part: Part, residual: Unknown, usual: Tensor, flat: f
         return True
     residual.take_back()
     search.put(kept, every)
-    search.renew()
     return False
 
 
@@ -92,22 +91,18 @@ def _move(search: Search, part: Part, residual: Unknown, usual: Tensor, flat: fl
             loss.backward()
         optimizer.step()
     step = parameters_to_vector(parameters) - start
+    before = search.evidence(search.linear())[usual].sum()
     for share in SHARES:
         vector_to_parameters(start + share * step, parameters)
-        if _followed(search, pushes.linear().mean - first, usual):
+        if _followed(search, pushes.linear().mean - first, usual, before):
             return True
     vector_to_parameters(start, parameters)
-    search.renew()
     return False
 
 
-def _followed(search: Search, shift: Tensor, usual: Tensor) -> bool:
-    """Whether points that are moved by a ``shift`` have more evidence; they stay there then.
-
-    The model near the points is still the one before.
-    """
+def _followed(search: Search, shift: Tensor, usual: Tensor, before: Tensor) -> bool:
+    """Whether points moved by a ``shift`` have more evidence than ``before``: then they stay."""
     every = torch.arange(len(usual), device=usual.device)
-    before = search.evidence(search.linear())[usual].sum()
     trial = search.pick(every)
     trial.at = torch.where(usual.unsqueeze(-1), search.held(search.at + shift), search.at)
     trial.renew()

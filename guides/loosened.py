@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from groundvae.guides.follow import CALM
+from groundvae.guides.follow import CALM, places_of
 from groundvae.guides.search import Search
 from groundvae.models.residuals.deeponet import DeepONet
 
@@ -31,9 +31,7 @@ def loosened(search: Search, looseness: float) -> Tensor:
     """Standard deviations (latent,): of ``z_aux`` so many, but for own scales, of which none is."""
     widths = torch.ones_like(search.at[0])
     widths[len(search.scores) :] = looseness
-    place = len(search.scores)
-    for term in search.model.terms:
+    for term, place in places_of(search.model):
         if isinstance(term, DeepONet):
-            widths[place] = 1.0
-        place += term.auxiliary
+            widths[place.start] = 1.0
     return widths

@@ -27,6 +27,7 @@ from groundvae.models.sensitivity import linearize
 
 FIRST, EASIER, HARDER = 1e-2, 0.2, 6.0  # damping, and how it changes
 WORTH = 3_000_000  # numbers of a Jacobian, below which it is made sooner than sent for
+FREE = 0.1  # of an observation's samples, that are left to the noise at least
 FAR = 8.0  # standard deviations of the prior beyond which no physics latent is searched
 
 
@@ -113,6 +114,13 @@ class Search:
         What is left to the mode counts as far as ``linear`` knows the way.
         """
         return self._value() + linear.gain() - 0.5 * linear.log_det
+
+    def left(self, linear: LinearGaussian) -> tuple[Tensor, Tensor]:
+        """What is left to the noise at the means of ``linear`` (n, *event), its freedom (n,)."""
+        moved = (self.jacobian @ (linear.mean - self.at).unsqueeze(-1)).view(self.mean.shape)
+        samples = self.batch.samples
+        freedom = torch.maximum(samples - linear.told.sum(1), FREE * samples)
+        return self.batch.x - self.mean - moved, freedom
 
     def _value(self) -> Tensor:
         """Log joint (n,)."""

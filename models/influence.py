@@ -101,13 +101,11 @@ def straight(nodes: Tensor, times: Tensor) -> Tensor:
             [0.0000, 0.0000, 1.0000]])
 
     """
-    if nodes.dim() > 1:
-        pairs = zip(nodes.T.contiguous(), times.T.contiguous(), strict=True)
-        columns = [straight(own, at) for own, at in pairs]
-        return torch.stack(columns, 1)
-    after = torch.searchsorted(nodes, times).clamp(1, len(nodes) - 1)
-    gap = nodes[after] - nodes[after - 1]
-    share = ((times - nodes[after - 1]) / gap).nan_to_num(0.0).clamp(0.0, 1.0).unsqueeze(-1)
-    found = times.new_zeros(len(times), len(nodes))
-    found.scatter_(1, after.unsqueeze(-1), share)
-    return found.scatter_(1, after.unsqueeze(-1) - 1, 1 - share)
+    if nodes.dim() == 1:
+        return straight(nodes.unsqueeze(1), times.unsqueeze(1)).squeeze(1)
+    own, at = nodes.T.contiguous(), times.T.contiguous()
+    after = torch.searchsorted(own, at).clamp(1, own.shape[1] - 1)
+    left, right = own.gather(1, after - 1), own.gather(1, after)
+    share = ((at - left) / (right - left)).nan_to_num(0.0).clamp(0.0, 1.0).unsqueeze(-1)
+    found = at.new_zeros(*at.shape, own.shape[1]).scatter(-1, after.unsqueeze(-1), share)
+    return found.scatter(-1, after.unsqueeze(-1) - 1, 1 - share).movedim(0, 1)
