@@ -57,7 +57,7 @@ def influence(
     rates = _PushedRates(model, latents, slope, at[:, count:], known)
     rates.push_at(path.grid[nodes], acts_on)
     moved = sensitivities(
-        path.states, path.grid, rates.begin(), rates.field, rates.jacobians, solver, rates.timed()
+        path.states, path.grid, rates.begin(), rates.jacobians, solver, rates.timed()
     )
     matrix = seen_of(path, rates, moved, batch.inputs["t"].shape[-1])
     states = system.named(path.states[nodes].movedim(0, 1))
@@ -74,9 +74,9 @@ class _PushedRates(Rates):
     def begin(self) -> Tensor:
         return super().begin()[..., :0]
 
-    def jacobians(self, times: Tensor, states: Tensor) -> tuple[Tensor, Tensor]:
-        own, push = super().jacobians(times, states)
-        return own, push[..., :0]
+    def jacobians(self, times: Tensor, states: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        rate, own, push = super().jacobians(times, states)
+        return rate, own, push[..., :0]
 
     def timed(self) -> Timed:
         rows = torch.cat([self.components(name) for name in self.acts_on])

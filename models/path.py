@@ -162,7 +162,6 @@ def along(
         states,
         path.grid,
         rates.begin(),
-        rates.field,
         rates.jacobians,
         path.solver,
         rates.timed(),

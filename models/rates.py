@@ -76,27 +76,31 @@ class Rates:
         places = torch.arange(sum(self.system.sizes.values()))
         return places[self.system.places[name]].reshape(-1)
 
-    def jacobians(self, times: Tensor, states: Tensor) -> tuple[Tensor, Tensor]:
-        """By state, (step, n, d, d), and by physics latents and raw weights, (step, n, d, ...)."""
+    def jacobians(self, times: Tensor, states: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The rate (step, n, d), and its derivatives.
+
+        By state (step, n, d, d), and by physics latents and raw weights (step, n, d, ...).
+        """
         if self.system.on_grid:
-            own, by_latent = self._on_grid(times, states)
-            return own, torch.cat([by_latent, self._features(times, states)], -1)
+            rate, own, by_latent = self._on_grid(times, states)
+            return rate, own, torch.cat([by_latent, self._features(times, states)], -1)
         with torch.enable_grad():
             at = states.detach().requires_grad_()
             leaf = self.latents.detach().expand(len(states), *self.latents.shape)
             leaf = leaf.clone().requires_grad_()
             rate = self._field(values_of(self.model, leaf))(times, at)
         own, by_latent = rows_of(rate, [at, leaf])
-        return own, torch.cat([by_latent, self._features(times, states.detach())], -1)
+        by_parameter = torch.cat([by_latent, self._features(times, states.detach())], -1)
+        return rate.detach(), own, by_parameter
 
-    def _on_grid(self, times: Tensor, states: Tensor) -> tuple[Tensor, Tensor]:
+    def _on_grid(self, times: Tensor, states: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The same of a field: rows that share no point at once, and a pass for each latent."""
         middle = len(states) // 2
         depends = dependence(self.field, times[middle], states[middle])
         with torch.enable_grad():
             at, leaf = states.detach().requires_grad_(), self.latents.detach().requires_grad_()
             rate = self._field(values_of(self.model, leaf))(times, at)
-            return sparse_rows(rate, at, depends), columns_of(rate, leaf)
+            return rate.detach(), sparse_rows(rate, at, depends), columns_of(rate, leaf)
 
     def _features(self, times: Tensor, states: Tensor) -> Tensor:
         """``d rate / d weight`` of features of states: themselves, in the rows they act on."""
@@ -116,7 +120,7 @@ class Rates:
 
         A last parameter of a lifted path, which pushes nothing, may stand behind all others.
         """
-        own, push = self.jacobians(grid[:, None], states)
+        _, own, push = self.jacobians(grid[:, None], states)
         blocks, timed = [push], self.timed()
         if timed is not None:
             features = timed.features(grid)

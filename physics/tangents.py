@@ -18,10 +18,9 @@ from torch import Tensor
 from groundvae.physics.clock import stage_time
 from groundvae.physics.rungekutta import FixedStep
 
-Field = Callable[[Tensor, Tensor], Tensor]
-Jacobians = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
-"""Takes times (step, 1 or n) and states (step, n, d); gives ``d rate / d state`` (step, n, d, d)
-and ``d rate / d parameter`` (step, n, d, parameter)."""
+Jacobians = Callable[[Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]
+"""Takes times (step, 1 or n) and states (step, n, d); gives the rate (step, n, d), its derivatives
+by the state (step, n, d, d) and by the parameters (step, n, d, parameter)."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +41,6 @@ def sensitivities(
     path: Tensor,
     grid: Tensor,
     begin: Tensor,
-    field: Field,
     jacobians: Jacobians,
     solver: FixedStep,
     timed: Timed | None = None,
@@ -54,8 +52,7 @@ def sensitivities(
         path: states (step + 1, n, d) on the grid, as ``solver`` made them.
         grid: times (step + 1,), or (step + 1, n) of each one's own, s.
         begin: ``d state / d parameter`` at the first of them, (n, d, parameter).
-        field: the rate of states (step, n, d) at times (step, 1 or n).
-        jacobians: its derivatives.
+        jacobians: the rate and its derivatives.
         solver: the method.
         timed: further parameters, none of which moves the start.
         start: where the path should begin (n, d). Then it need not solve its law, and a last
@@ -65,7 +62,7 @@ def sensitivities(
         (step + 1, n, d, parameter), those of ``timed`` behind the others.
 
     """
-    moved, pushed, ends = _step_maps(path[:-1], grid, field, jacobians, solver, timed)
+    moved, pushed, ends = _step_maps(path[:-1], grid, jacobians, solver, timed)
     if start is not None:
         pushed.append((ends - path[1:]).unsqueeze(-1))
     width = sum(part.shape[-1] for part in pushed)
@@ -83,7 +80,6 @@ def sensitivities(
 def _step_maps(
     before: Tensor,
     grid: Tensor,
-    field: Field,
     jacobians: Jacobians,
     solver: FixedStep,
     timed: Timed | None,
@@ -102,8 +98,8 @@ def _step_maps(
     for share, row in zip(solver.stages, solver.couplings, strict=True):
         times = stage_time(grid[:-1], grid[1:], share).reshape(len(steps), -1)
         at = before + length * _mix(row, slopes) if slopes else before
-        own, push = jacobians(times, at)
-        slopes.append(field(times, at))
+        rate, own, push = jacobians(times, at)
+        slopes.append(rate)
         chain = wide * own
         if timed is not None:
             now = _unit(push, timed.rows)

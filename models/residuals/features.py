@@ -42,6 +42,7 @@ class Dictionary:
         self.names = [" ".join(states[i] for i in places) for places in chosen]
         self.names += [kind.format(state) for state in states if degree for kind in BENT]
         one = len(states)  # where a factor of one stands, behind the states
+        self.place = {places: i for i, places in enumerate(chosen)}
         padded = [[*places, *[one] * (degree - len(places))] for places in chosen]
         self.factors = torch.tensor(padded, dtype=torch.long).view(len(chosen), degree).T
 
@@ -68,3 +69,37 @@ class Dictionary:
             share * state,
         ]
         return torch.cat([values, torch.stack(bent, 1).flatten(0, 1)]).movedim(0, -1)
+
+    def summed(self, weights: Sequence[Tensor], share: Tensor, seen: Sequence[Tensor]) -> Tensor:
+        """The sum of ``weights`` times functions, (...), of which none is made by itself.
+
+        Polynomials are nested (Horner's scheme): what a law costs at a stage is memory that is
+        written and read, and this is a seventh of it.
+
+        Args:
+            weights: one of each function, which broadcast with the states.
+            share: the time as a share of the data's length.
+            seen: each of the states (...) over its usual size.
+
+        """
+        assert self.names, "there are no functions at all"
+        total = self._nested((), weights, seen)
+        bent = iter(weights[len(self.place) :])
+        for state in seen:
+            total = torch.addcmul(total, next(bent), state.abs() * state)
+            total = torch.addcmul(total, next(bent), torch.tanh(state / SIGN))
+            total = torch.addcmul(total, next(bent), torch.tanh(state / SATURATED))
+            total = torch.addcmul(total, next(bent), share * state)
+        return total
+
+    def _nested(
+        self, prefix: tuple[int, ...], weights: Sequence[Tensor], seen: Sequence[Tensor]
+    ) -> Tensor:
+        """All monomials that begin with ``prefix``, without it: ``w + sum_i s_i (w_i + ...)``."""
+        first = prefix[-1] if prefix else 0
+        total = weights[self.place[prefix]] if prefix else torch.zeros_like(seen[0])
+        for i in range(first, len(seen)):
+            longer = (*prefix, i)
+            if longer in self.place:
+                total = torch.addcmul(total, seen[i], self._nested(longer, weights, seen))
+        return total

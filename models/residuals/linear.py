@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -45,6 +45,18 @@ class LinearResidual(Residual):
     def of_states(self, times: Tensor, states: Values) -> Tensor:
         """Features of states (...), (..., feature), on a grid (..., size, feature)."""
 
+    def summed(self, weights: Sequence[Tensor], times: Tensor, states: Values) -> Tensor:
+        """The sum (..., state) of features of states (...) times weights (..., state), each's own.
+
+        Of laws that are not on a grid.
+        """
+        total: Tensor | None = None
+        for weight, feature in zip(weights, self.of_states(times, states).unbind(-1), strict=True):
+            term = weight * feature.unsqueeze(-1)
+            total = term if total is None else total + term
+        assert total is not None, "no feature of states"
+        return total
+
     @abstractmethod
     def weights(self, auxiliary: Tensor) -> Tensor:
         """Weights (..., state, feature) of ``auxiliary`` (..., auxiliary)."""
@@ -60,7 +72,7 @@ class LinearResidual(Residual):
         weights = self.weights(seen.auxiliary)  # (..., state, feature)
         fixed = self.timed
         known, free = weights[..., :fixed], weights[..., fixed:]
-        first = free.movedim(-1, 0).contiguous()  # as features lie: sums over them are then quick
+        each = free.movedim(-1, 0).contiguous().unbind(0)
 
         def pushed(times: Tensor) -> Tensor:
             """(..., state), on a grid (..., state, size), of times that broadcast with (...)."""
@@ -79,13 +91,11 @@ class LinearResidual(Residual):
             if fixed:
                 total = table(time) if table is not None else pushed(time)
             if free.shape[-1]:
-                features = self.of_states(time, states)
                 if self.on_grid:
+                    features = self.of_states(time, states)
                     total = total + torch.einsum("...sk,...gk->...sg", free, features)
                 else:  # a product of matrices for every path costs as much as all of the law
-                    ahead = (None,) * (features.dim() + 1 - free.dim())  # axes weights have not
-                    by_feature = features.movedim(-1, 0).unsqueeze(-1)
-                    total = total + (first[:, *ahead] * by_feature).sum(0)
+                    total = total + self.summed(each, time, states)
             assert isinstance(total, Tensor)
             return dict(zip(self.acts_on, total.unbind(-2 if self.on_grid else -1), strict=True))
 

@@ -16,7 +16,7 @@ MacKay (1992), Bayesian interpolation; Tipping (2001), Sparse Bayesian learning.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -147,12 +147,32 @@ class Unknown(LearnedWeights):
         return self.waves.of(times)[..., self.chosen]
 
     def of_states(self, times: Tensor, states: Values) -> Tensor:
-        assert self.span is not None
         if not self.sees:
             return times.new_ones(*next(iter(states.values())).shape, 0)
-        seen = [states[name] / s for name, s in zip(self.sees, self.scale_of, strict=True)]
-        told = self.functions.of(times * (self.stretch / self.span), seen)
+        told = self.functions.of(self._share(times), self._sized(states))
         return torch.cat([told, self.learned_of(states)], -1) if self.learned else told
+
+    def summed(self, weights: Sequence[Tensor], times: Tensor, states: Values) -> Tensor:
+        count = len(self.functions.names)
+        if not count:
+            return super().summed(weights, times, states)
+        seen = [state.unsqueeze(-1) for state in self._sized(states)]
+        share = self._share(times).unsqueeze(-1)
+        total = self.functions.summed(weights[:count], share, seen)
+        if self.learned and self.radial.placed.any():
+            functions = self.learned_of(states).unbind(-1)
+            for weight, function in zip(weights[count:], functions, strict=True):
+                total = torch.addcmul(total, weight, function.unsqueeze(-1))
+        return total
+
+    def _share(self, times: Tensor) -> Tensor:
+        """Times (...), s, as a share of the data's length."""
+        assert self.span is not None
+        return times * (self.stretch / self.span)
+
+    def _sized(self, states: Values) -> list[Tensor]:
+        """The states seen (...), each over its usual size."""
+        return [states[name] / s for name, s in zip(self.sees, self.scale_of, strict=True)]
 
     def seen(self, states: Values) -> Tensor:
         """The states seen over their usual sizes, (..., state)."""
