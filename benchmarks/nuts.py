@@ -54,9 +54,9 @@ def sample(run: Run, data: Dataset, options: Options) -> None:
     if path.is_file():
         return
 
-    def watch(step: int) -> None:
+    def watch(step: int, total: int) -> None:
         if step % 50 == 0:
-            console.print(f"series {first} to {last - 1}: step {step}")
+            console.print(f"series {first} to {last - 1}: step {step} of {total}")
 
     found = nuts(run, data.subset(slice(first, last)), options.nuts, watch)
     options.out.mkdir(parents=True, exist_ok=True)

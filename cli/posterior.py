@@ -174,9 +174,8 @@ def chosen_observations(only: Sequence[int], count: int) -> np.ndarray:
 
 def told(options: NutsOptions) -> Report:
     """Lines about the progress of NUTS, on stderr."""
-    total = options.warmup + options.draws
 
-    def report(step: int) -> None:
+    def report(step: int, total: int) -> None:
         if step % max(1, total // 5) == 0:
             note(f"NUTS, {options.chains} chains: step {step}/{total}")
 

@@ -26,7 +26,7 @@ DRAWS = 1000  # of the guide, for its scales
 SEARCHES = 16  # of them, from which modes are searched
 ROUNDS = 40  # of Gauss-Newton at most
 SAME = 0.5  # standard deviations within which two searches ended at one mode
-TOGETHER = 200  # draws decoded at once
+VALUES = 400_000  # that are decoded at once: few paths cost a solver what thousands do
 
 
 class Coordinates:
@@ -117,9 +117,10 @@ def log_joint(
     """Log p(x, z) (draw, observation) of ``latents`` (draw, observation, ...)."""
     parts = []
     total = len(next(iter(latents.values())))
-    for first in range(0, total, TOGETHER):
-        some = {name: value[first : first + TOGETHER] for name, value in latents.items()}
+    together = max(1, VALUES // max(1, batch.x.numel()))
+    for first in range(0, total, together):
+        some = {name: value[first : first + together] for name, value in latents.items()}
         world = poutine.condition(run.model, data={**some, **hyper})
-        with pyro.plate("draw", min(TOGETHER, total - first), dim=-2):
+        with pyro.plate("draw", min(together, total - first), dim=-2):
             parts.append(log_prob_of(poutine.trace(world).get_trace(batch, reduced=False), batch))
     return torch.cat(parts)

@@ -39,8 +39,8 @@ from groundvae.physics.errors import NonFiniteError
 POINT = "point"
 WALKING = 100  # observations that walk together
 
-Report = Callable[[int], None]
-"""Takes a step (from 1) of all ``warmup + draws`` of some observations."""
+Report = Callable[[int, int], None]
+"""Takes a step of some observations, from 1, and how many there will be."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def nuts(
     """The posterior of every observation of ``data`` under the fitted model, by NUTS.
 
     A guide of modes is nearly right: its chains walk in its own coordinates (``walking.py``), with
-    nothing to adapt and no gradients, a minute for one series and minutes for a hundred. NUTS
+    nothing to adapt and no gradients, seconds for one series and minutes for a hundred. NUTS
     takes minutes for a handful of observations; the run is left as it is. In double precision.
     Hyperparameters of hierarchical priors stay at the centre of what the fit found. ``judge``
     as in ``posterior``.
@@ -202,7 +202,7 @@ def _chains(
         if stage.startswith("Sample"):
             bad[[i for i in kernel.diagnostics()["divergences"] if i >= 0]] = True
         if report is not None:
-            report(step)
+            report(step, options.warmup + options.draws)
 
     sampler = MCMC(
         kernel,

@@ -31,9 +31,9 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 class Aside:
     """A normal guide of two latents, not where the target is and without its shape."""
 
-    def __init__(self) -> None:
-        scale = (1.4 * torch.eye(2).double()).expand(N, 2, 2)
-        self.normal = DenseNormal(torch.full((N, 2), 0.5).double(), scale_tril=scale)
+    def __init__(self, n: int) -> None:
+        scale = (1.4 * torch.eye(2).double()).expand(n, 2, 2)
+        self.normal = DenseNormal(torch.full((n, 2), 0.5).double(), scale_tril=scale)
 
     def begin(self, draws: int) -> Tensor:
         return self.normal.rsample(torch.Size([draws]))
@@ -52,7 +52,7 @@ class Aside:
 def log_target(run: Run, batch: Batch, latents: Mapping[str, Tensor]) -> Tensor:
     """``a`` is Gumbel's, ``b`` a normal of width 0.5 about it; nowhere where ``a`` is above 20."""
     assert run is not None
-    assert len(batch) == N
+    assert len(batch) == latents["a"].shape[1]
     at = latents["a"] / SCALE
     off = (latents["b"] - latents["a"]) / 0.5
     normal = -0.5 * off**2 - math.log(0.5 * math.sqrt(2 * math.pi))
@@ -61,18 +61,19 @@ def log_target(run: Run, batch: Batch, latents: Mapping[str, Tensor]) -> Tensor:
 
 
 @pytest.fixture(scope="module")
-def walked() -> tuple[Walked, list[int]]:
-    guide = SimpleNamespace(examine=lambda _: None, walk=lambda *_: Aside())
+def walked() -> tuple[Walked, list[tuple[int, int]]]:
+    guide = SimpleNamespace(examine=lambda _: None, walk=lambda batch, *_: Aside(len(batch)))
     run = cast("Run", SimpleNamespace(guide=guide))
-    steps: list[int] = []
+    steps: list[tuple[int, int]] = []
+    batch = cast("Batch", torch.arange(N))
     with pytest.MonkeyPatch.context() as patch, torch.random.fork_rng(devices=[]):
         patch.setattr(walking, "log_joint_of", log_target)
         torch.manual_seed(0)
-        found = walk_chains(run, cast("Batch", range(N)), CHAINS, DRAWS, 500, steps.append)
+        found = walk_chains(run, batch, CHAINS, DRAWS, 500, lambda *told: steps.append(told))
     return found, steps
 
 
-def test_chains_have_the_target_and_agree(walked: tuple[Walked, list[int]]) -> None:
+def test_chains_have_the_target_and_agree(walked: tuple[Walked, list[tuple[int, int]]]) -> None:
     found, _ = walked
     a, b = (found.latents[k].numpy() for k in ("a", "b"))
     assert a.shape == b.shape == (CHAINS * DRAWS, N)
@@ -88,8 +89,18 @@ def test_chains_have_the_target_and_agree(walked: tuple[Walked, list[int]]) -> N
     assert float((rhat < 1.03).mean()) > 0.9
 
 
-def test_the_density_is_that_of_the_draws(walked: tuple[Walked, list[int]]) -> None:
+def test_the_density_is_that_of_the_draws(walked: tuple[Walked, list[tuple[int, int]]]) -> None:
     found, steps = walked
-    density = log_target(cast("Run", 0), cast("Batch", range(N)), found.latents)
+    density = log_target(cast("Run", 0), cast("Batch", torch.arange(N)), found.latents)
     torch.testing.assert_close(found.lp, density)
-    assert steps == list(range(1, walking.WARM + DRAWS + 1))  # warmed up no longer than it takes
+    assert steps[0][0] == 1
+    assert all(step <= total for step, total in steps)
+    assert steps[-1][0] == steps[-1][1]
+
+
+def test_where_weights_say_less_more_steps_are_taken() -> None:
+    even = torch.zeros(64, 3)
+    even[0, 1], even[0, 2] = 4.0, 30.0  # one draw stands for many, and for all
+    steps = walking._steps(even).tolist()
+    assert steps == sorted(steps)
+    assert (steps[0], steps[-1]) == (walking.STEPS[0], walking.STEPS[-1])
