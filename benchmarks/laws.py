@@ -225,6 +225,26 @@ def _detent(t: float, q: Array, v: Array, z: Mapping[str, Array]) -> Array:
     return z["height"] * np.exp(-0.5 * ((q - 0.4) / 0.15) ** 2) - z["friction"] * v
 
 
+def _stop(t: float, q: Array, v: Array, z: Mapping[str, Array]) -> Array:
+    """A stiff stop on one side, at 0.45 m: what no dictionary of smooth functions follows."""
+    return -z["stiffness"] * 0.03 * np.logaddexp(0, (q - 0.45) / 0.03) - z["friction"] * v
+
+
+def _stribeck(t: float, q: Array, v: Array, z: Mapping[str, Array]) -> Array:
+    """Dry friction that is stronger where it is slow."""
+    return -z["friction"] * np.tanh(v / 0.03) * (1 + z["slow"] * np.exp(-((v / 0.4) ** 2)))
+
+
+def _limit_cycle(t: float, q: Array, v: Array, z: Mapping[str, Array]) -> Array:
+    return z["strength"] * (1 - (q / 0.5) ** 2) * v
+
+
+def _parametric(t: float, q: Array, v: Array, z: Mapping[str, Array]) -> Array:
+    """Gravity that swings, as where the pivot is shaken."""
+    swing = z["share"] * np.sin(z["frequency"] * t + z["phase"])
+    return -(z["omega"] ** 2) * swing * np.sin(q) - z["friction"] * v
+
+
 def _diode(t: float, q: Array, v: Array, z: Mapping[str, Array]) -> Array:
     """A conductor that saturates: voltage over inductance, with the current v."""
     return -z["knee"] * np.tanh(3 * v) - z["knee"] * 0.3 * v * v
@@ -233,6 +253,32 @@ def _diode(t: float, q: Array, v: Array, z: Mapping[str, Array]) -> Array:
 def _drive(t: float, q: Array, v: Array, z: Mapping[str, Array]) -> Array:
     phase = 2 * np.pi * (z["frequencies"][:, :2] * t + z["phases"][:, :2])
     return (z["amplitudes"][:, :2] * np.cos(phase)).sum(1)
+
+
+def _coupled() -> Law:
+    """A spring that drags a second mass behind it, which nobody sees."""
+    ranges = {
+        "omega": (1.0, 3.0),
+        "drag": (0.1, 0.6),
+        "other_omega": (2.0, 5.0),
+        "other_mass": (0.5, 2.0),
+    }
+
+    def draw(random: np.random.Generator, n: int) -> Latents:
+        start = random.uniform(0.3, 1.0, n) * random.choice([-1.0, 1.0], n)
+        return {"start": start, **{k: random.uniform(*b, n) for k, b in ranges.items()}}
+
+    def initial(z: Mapping[str, Array]) -> Array:
+        return np.stack([z["start"], *3 * [np.zeros_like(z["start"])]])
+
+    def rate(t: float, y: Array, z: Mapping[str, Array]) -> Array:
+        q, v, other, speed = y
+        force = z["drag"] * (speed - v)
+        pull = -(z["other_omega"] ** 2) * other - force / z["other_mass"]
+        return np.stack([v, -(z["omega"] ** 2) * q + force, speed, pull])
+
+    times = np.linspace(0.0, 3.0, 31)
+    return Law("coupled", "spring", ("omega", "start"), times, 0.02, (0,), draw, initial, rate)
 
 
 def _lotka(name: str, crowding: tuple[float, float], season: tuple[float, float]) -> Law:
@@ -325,6 +371,16 @@ LAWS: dict[str, Law] = {
         _law("spring_dry", "spring", {"friction": (0, 0.8)}, _dry),
         _law("duffing", "spring", {"cubic": (0, 1.5), "friction": (0, 0.4)}, _duffing),
         _law("detent", "spring", {"height": (0.5, 2.5), "friction": (0, 0.2)}, _detent),
+        _law("stop", "spring", {"stiffness": (10, 40), "friction": (0, 0.3)}, _stop),
+        _law("stribeck", "spring", {"friction": (0.1, 0.5), "slow": (0, 1.5)}, _stribeck),
+        _law("limit_cycle", "spring", {"strength": (0.2, 1.0)}, _limit_cycle),
+        _law(
+            "parametric",
+            "pendulum",
+            {"share": (0, 0.3), "frequency": (2, 6), "phase": (0, 6.28), "friction": (0, 0.3)},
+            _parametric,
+        ),
+        _coupled(),
         _law("diode", "oscillator", {"knee": (0, 0.8)}, _diode),
         _law(
             "drive",

@@ -19,7 +19,7 @@ from groundvae.guides.follow import Part
 from groundvae.guides.lifted import approached
 from groundvae.guides.pushes import LEAST, Pushes
 from groundvae.guides.search import Search
-from groundvae.models.residuals.radial import candidates, radial
+from groundvae.models.residuals.radial import candidates, shaped
 from groundvae.models.residuals.unknown import Unknown
 
 STEPS, RATE = 30, 0.02  # of Adam's, in each round
@@ -58,8 +58,8 @@ def _place(search: Search, part: Part, residual: Unknown, usual: Tensor, flat: f
     if bool(residual.radial.placed.all()):
         return False
     pushes = Pushes(search, part, residual, flat)
-    places, widths = candidates(len(residual.sees), search.at)
-    values = radial(residual.seen(pushes.states), places, widths)
+    offered = candidates(len(residual.sees), search.at)
+    values = shaped(residual.seen(pushes.states), *offered)
     gain, mean, variance = pushes.told().gains(values, usual)
     state, best = divmod(int(gain.argmax()), gain.shape[1])
     if gain.max() < max(WORTH * int(usual.sum()), CHANCE):
@@ -68,7 +68,7 @@ def _place(search: Search, part: Part, residual: Unknown, usual: Tensor, flat: f
     before, kept = search.evidence(search.linear())[usual].mean(), search.pick(every)
     others = torch.arange(len(mean), device=usual.device) != state
     on_one = mean[:, best].masked_fill(others, 0.0), variance[:, best].masked_fill(others, LEAST)
-    residual.place(places[best], widths[best], *on_one)
+    residual.place(*(each[best] for each in offered), *on_one)
     search.spread(approached)  # so much at once cannot be followed along solved paths
     if search.evidence(search.linear())[usual & search.alive].mean() > before:
         return True

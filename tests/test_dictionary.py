@@ -33,7 +33,7 @@ def test_what_is_pushed_is_the_sum_of_features_times_weights(placed: int) -> Non
     unknown.double()
     if placed:
         put = torch.tensor([[0.4, 0.0], [0.3, 1e3]], dtype=torch.double)
-        unknown.place(put[0], put[1], torch.zeros(1).double(), torch.ones(1).double())
+        unknown.place(put[0], put[1], 0, torch.zeros(1).double(), torch.ones(1).double())
     made = torch.Generator().manual_seed(0)
     drawn = torch.randn(2, 7, 6, generator=made, dtype=torch.double)
     states = Values({"theta": drawn[0], "velocity": drawn[1]}, "state")

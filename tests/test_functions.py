@@ -28,7 +28,7 @@ from groundvae.models.noises.gaussian import Gaussian
 from groundvae.models.normalscore import NormalScore
 from groundvae.models.recipe import EVIDENCE
 from groundvae.models.residuals import Unknown, UnknownField
-from groundvae.models.residuals.radial import candidates, radial
+from groundvae.models.residuals.radial import KINDS, candidates, shaped
 from groundvae.models.values import Values
 from groundvae.models.written import build, write
 
@@ -96,7 +96,7 @@ def about(acts_on: tuple[str, ...] = ("velocity",), *, own_times: bool = False) 
     for parameter in (residual.log_power, residual.log_constant, residual.log_variance):
         parameter.data.fill_(-3.0)
     chosen = torch.linspace(0.5, 0.8, len(acts_on)).double()
-    residual.place(torch.tensor([0.3, 0.1]), torch.tensor([0.5, 2.0]), chosen, 0.3 * chosen)
+    residual.place(torch.tensor([0.3, 0.1]), torch.tensor([0.5, 2.0]), 0, chosen, 0.3 * chosen)
     scores = [NormalScore(z.prior_like(batch.x, {})) for z in model.latents]
     at = 0.3 * torch.randn(n, len(scores) + model.auxiliary).to(batch.x)
     return About(Search(model, scores, batch, at), residual)
@@ -163,12 +163,13 @@ def test_the_best_candidate_is_the_function_that_is_missing() -> None:
     at = torch.cat([at, at.new_zeros(len(at), model.auxiliary)], 1)
     search = Search(model, scores, batch, at)
     pushes = Pushes(search, parts_of(model)[0], residual, 30.0)
-    places, widths = candidates(2, at)
-    values = radial(residual.seen(pushes.states), places, widths)
+    places, widths, kinds = candidates(2, at)
+    values = shaped(residual.seen(pushes.states), places, widths, kinds)
     gain, mean, _ = pushes.told().gains(values, torch.ones(len(at), dtype=torch.bool))
     best = int(gain[0].argmax())
     assert 0.8 * float(places[best, 0]) == pytest.approx(0.4, abs=0.11)
     assert mean[0, best].item() == pytest.approx(0.1, abs=0.05)
+    assert list(KINDS)[int(kinds[best])] == "near"
 
 
 def test_what_is_not_placed_does_nothing() -> None:

@@ -201,9 +201,11 @@ class Unknown(LearnedWeights):
             found[:, self.timed :][:, self._silent] = 1.0
         return super().refit(statistics, own=own)
 
-    def place(self, place: Tensor, width: Tensor, mean: Tensor, variance: Tensor) -> None:
+    def place(
+        self, place: Tensor, width: Tensor, kind: Tensor | int, mean: Tensor, variance: Tensor
+    ) -> None:
         """Put in one more function (``Radial.put``), its weights' mean and variance (state,)."""
-        column = len(self.functions.names) + self.radial.put(place, width)
+        column = len(self.functions.names) + self.radial.put(place, width, kind)
         self.mean.data[:, column] = mean
         self.log_variance.data[:, column] = variance.log()
         self.mean_variance.data[:, column] = mean**2 + variance
