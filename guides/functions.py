@@ -68,7 +68,8 @@ def _place(search: Search, part: Part, residual: Unknown, usual: Tensor, flat: f
     before, kept = search.evidence(search.linear())[usual].mean(), search.pick(every)
     others = torch.arange(len(mean), device=usual.device) != state
     on_one = mean[:, best].masked_fill(others, 0.0), variance[:, best].masked_fill(others, LEAST)
-    residual.place(*(each[best] for each in offered), *on_one)
+    place, width, kind = (each[best] for each in offered)
+    residual.place(place, width, kind, *on_one)
     search.spread(approached)  # so much at once cannot be followed along solved paths
     if search.evidence(search.linear())[usual & search.alive].mean() > before:
         return True

@@ -1,7 +1,7 @@
 """Radial functions of states, and their integrals: places and widths are learned.
 
-A bump, a step, and a bend (flat on one side, straight on the other: a stop, a slack, a limit that is
-reached). Each is silent until it is placed. Sources: Broomhead & Lowe (1988), Multivariable
+A bump, a step, and a bend (flat on one side, straight on the other: a stop, a slack, a limit that
+is reached). Each is silent until it is placed. Sources: Broomhead & Lowe (1988), Multivariable
 functional interpolation and adaptive networks, for the bump; Friedman (1991), Multivariate adaptive
 regression splines, for the bend.
 """
