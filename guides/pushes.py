@@ -20,6 +20,7 @@ from groundvae.guides.search import Search
 from groundvae.models.influence import influence
 from groundvae.models.residuals.unknown import Unknown
 from groundvae.models.sensitivity import fixed_step
+from groundvae.models.values import Values
 
 PASSES = 30  # of the fixed point of a candidate's mean and variance
 LEAST = 1e-12  # precision of an estimate, and variance of a weight
@@ -85,8 +86,12 @@ class Pushes:
         found = influence(
             search.model, search.scores, search.at, search.batch, method, residual.acts_on
         )
-        self.influence = noise.whiten(found.matrix.flatten(-2))  # (n, value, state * node)
-        self.states, self.residual, self.at = found.states, residual, search.at
+        matrix = found.matrix.flatten(-2)
+        lost = ~(search.alive & torch.isfinite(matrix).flatten(1).all(1))  # they say nothing
+        matrix = matrix.masked_fill(lost.view(-1, 1, 1), 0.0)
+        self.influence = noise.whiten(matrix)  # (n, value, state * node)
+        states = {k: v.masked_fill(lost.unsqueeze(-1), 0.0) for k, v in found.states.items()}
+        self.states, self.residual, self.at = Values(states, "state"), residual, search.at
         self.place = part.weights
         self.rest, self.off = noise.whiten(search.jacobian).clone(), noise.residual
         weights = torch.arange(self.place.start, self.place.stop).view(-1, residual.count)

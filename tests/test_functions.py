@@ -137,6 +137,18 @@ def test_evidence_of_functions_is_that_of_the_linear_model() -> None:
     assert torch.allclose(moved[0], moved[1], rtol=1e-6, atol=1e-8)
 
 
+def test_a_path_that_ran_away_does_not_stop_the_others() -> None:
+    made = about()
+    made.search.at[1, 0] = 60.0  # a frequency that no step of the solver follows
+    made.search.renew()
+    assert made.search.alive.tolist() == [True, False, True, True]
+    pushes = Pushes(made.search, parts_of(made.search.model)[0], made.residual, 30.0)
+    found = pushes.told(but=True).evidence(*pushes.functions())
+    assert torch.isfinite(found[made.search.alive]).all()
+    (slope,) = torch.autograd.grad(found[made.search.alive].sum(), made.residual.radial.place)
+    assert torch.isfinite(slope).all()
+
+
 def test_gain_of_a_candidate_is_the_ratio_of_likelihoods() -> None:
     torch.manual_seed(1)
     precision = torch.rand(400, 3).double() * 4 + 0.5
