@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -97,16 +98,28 @@ def fit(
     Raises:
         InputError: data that are not what the model asks for; another run is in ``folder``.
 
+    Warns:
+        RuntimeWarning: the fit left the finite numbers; the run is the last good state.
+
     """
     train, held = (data, valid) if valid is not None else apart(data)
     own: dict[str, Any] = {"recipe": recipe, "guide": guide, "priors": priors, "seed": seed}
     run = prepare(model, train, variant=variant, trained_on=trained_on, **own)
     means = Means(device, cluster, penalties or {}, report or bars())
     if folder is None:
-        return execute(run, train, held, means)
-    from groundvae.inference.keeping import keep  # which fits by ``execute``
+        fitted = execute(run, train, held, means)
+    else:
+        from groundvae.inference.keeping import keep  # which fits by ``execute``
 
-    return keep(Path(folder), run, train, held, means, resume=resume)
+        fitted = keep(Path(folder), run, train, held, means, resume=resume)
+    _warn_of(fitted)
+    return fitted
+
+
+def _warn_of(run: Run) -> None:
+    if run.fit.ending is Ending.DIVERGED:
+        said = f"the fit {run.fit.stop}, so what it says is that of a fit half done"
+        warnings.warn(said, RuntimeWarning, stacklevel=3)
 
 
 def apart(data: Dataset) -> tuple[Dataset, Dataset]:

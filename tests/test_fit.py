@@ -17,6 +17,7 @@ from groundvae.guides.descent import Descent, rate_at, shorten
 from groundvae.guides.phase import Fitting, Terms
 from groundvae.guides.simulation import Simulator
 from groundvae.inference.elbo import RegularizedELBO
+from groundvae.inference.fit import fit
 from groundvae.inference.optimize import optimize
 from groundvae.inference.posterior import PosteriorOptions, posterior
 from groundvae.inference.run import Run, RunConfig, load_run, new_run
@@ -278,3 +279,10 @@ def test_the_warmth_rises_from_nothing_to_one_and_stays() -> None:
     kl_weight.clear()
     steps(10, 0.0)
     assert kl_weight[0] == 1.0
+
+
+def test_a_fit_from_python_warns_that_it_diverged() -> None:
+    recipe = find_system("pendulum").variant("hybrid-told").recipe
+    recipe = replace(recipe, options=replace(OPTIONS, steps=200, learning_rate=1e5))
+    with pytest.warns(RuntimeWarning, match="the fit diverged at step"):
+        fit("pendulum", data(20, 1), valid=data(20, 2), variant="hybrid-told", recipe=recipe)
