@@ -23,7 +23,7 @@ demo: install
 	$(BIN)/python run.py simulate pendulum --n 1000 --seed 3 --out runs/pendulum-test.npz
 	$(BIN)/python run.py fit pendulum --seed 0 --out $(RUN) --overwrite
 	$(BIN)/python run.py posterior $(RUN) --data runs/pendulum-test.npz --out $(RUN)/posterior.nc
-	$(BIN)/python run.py diagnose $(RUN) --data runs/pendulum-test.npz
+	$(BIN)/python run.py diagnose $(RUN) --posterior $(RUN)/posterior.nc
 
 # Two processes of one thread each: two threads of one are waited for more than they work.
 test: install

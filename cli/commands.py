@@ -95,10 +95,11 @@ class Check:
 
     system: SystemName
     data: Path | None = None
-    """An .npz to check against. Without: the system's own training data."""
+    """A data file (CSV, Parquet, npz, netCDF, Zarr) to check against. Without: the system's own
+    training data."""
     root: Root = None
     variant: str = ""
-    """nn-only, nn-solver, physics-only, hybrid, or hybrid-reg; default the usual one."""
+    """hybrid-evidence, physics-only, hybrid-reg, ... (see `list`); default the usual one."""
     prior: tuple[str, ...] = ()
     """Priors to swap, such as 'omega=LogNormal(0.5, 0.4)'."""
     draws: int = 500
@@ -117,11 +118,12 @@ class Fit:
 
     system: SystemName = ""
     data: Path | None = None
-    """An .npz to fit; a fifth of it validates. Without: the system's own simulated data."""
+    """A data file (CSV, Parquet, npz, netCDF, Zarr) to fit; a fifth of it validates. Without: the
+    system's own simulated data."""
     root: Root = None
     variant: str = ""
-    """nn-only, nn-solver, physics-only, hybrid, or hybrid-reg (with the penalties); the default is
-    the system's usual one."""
+    """hybrid-evidence, physics-only, hybrid-reg (with the penalties), ... (see `list`); the default
+    is the system's usual one."""
     guide: str | None = None
     """Structure and family of the posterior, see `list`; the default is the system's usual one."""
     guide_options: Annotated[GuideOptions, tyro.conf.arg(name="guide")] = field(
@@ -159,7 +161,7 @@ class Posterior:
 
     run_folder: RunFolder
     data: Path
-    """The .npz with the observations."""
+    """The data file with the observations."""
     out: Path
     """The .nc file to write; or a .zarr folder: block by block, for more than the memory holds, and
     gone on with where it was stopped."""
@@ -179,7 +181,7 @@ class Posterior:
     mix: tuple[Path, ...] = ()
     """Further runs of the same system: draws of all, each run weighted by stacking."""
     held_out: Path | None = None
-    """With `--mix`: the .npz whose density weighs the runs; default the system's own
+    """With `--mix`: the data file whose density weighs the runs; default the system's own
     validation data."""
     only: tuple[int, ...] = ()
     """Which observations, counted from 0; default all."""
@@ -197,7 +199,7 @@ class Predict:
 
     run_folder: RunFolder
     data: Path
-    """The .npz with the observations to infer from."""
+    """The data file with the observations to infer from."""
     out: Path
     """The .nc file to write, or a .zarr folder, as for `posterior`."""
     do: tuple[str, ...] = ()
@@ -219,7 +221,8 @@ class Diagnose:
     run_folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
     """Folder that `fit` wrote; the results go there too."""
     data: Path | None = None
-    """An .npz to measure on. Without: the system's own test data, simulated or measured."""
+    """A data file to measure on; none beside `--posterior`. Without: the system's own test data,
+    simulated or measured."""
     root: Root = None
     posterior: Path | None = None
     """Draws of this run that `posterior` or --keep-posterior stored (.nc), in place of new ones."""

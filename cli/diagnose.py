@@ -81,7 +81,9 @@ def stored(asked: Diagnose, run: Run) -> tuple[az.InferenceData, Dataset]:
     assert path is not None
     given = [k for k in ("data", "root") if getattr(asked, k) is not None]
     if given:
-        raise InputError(f"--{given[0]}: the observations are those of --posterior, expected none")
+        raise InputError(
+            f"--{given[0]}: the observations are those of --posterior, expected one of the two"
+        )
     if not path.is_file():
         raise InputError(f"{path}: no such file, expected draws that `posterior` stored")
     try:

@@ -13,7 +13,7 @@ import numpy as np
 
 from groundvae.data.atomic import replacing
 from groundvae.data.errors import InputError
-from groundvae.data.input import BASE, Input, check_inputs, is_own
+from groundvae.data.input import BASE, Input, check_inputs, is_base, is_own
 from groundvae.data.npz import numbers
 from groundvae.data.npz import read_npz as read_npz
 from groundvae.data.times import check_times, within
@@ -107,7 +107,7 @@ class Dataset:
             name
             for name, value in self.inputs.items()
             if value.ndim - (name in self.own) == 1
-            and not name.startswith(BASE)
+            and not is_base(name, self.inputs)
             and BASE + name not in self.inputs
         )
 

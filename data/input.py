@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 KINDS = ("linear", "previous")
 TIME = "time"
 BASE = "t_"
-"""An input called ``drive`` is known at the times ``t_drive`` (s) where the data have them, else
+"""An input called ``drive`` is known at the times ``t_drive`` (s) where the data have both, else
 at those of the observation."""
 
 
@@ -54,6 +54,15 @@ class Input:
             raise InputError(f"interpolation is {self.interpolation!r}, expected {known}")
         if isinstance(self.over, str) or self.over not in ((), (TIME,)):
             raise InputError(f"an input is over {self.over!r}, expected () or ('time',)")
+
+
+def is_base(name: str, inputs: Container[str]) -> bool:
+    """Whether an input holds the times of another one; ``t_out`` alone is a temperature.
+
+    >>> is_base("t_drive", {"drive", "t_drive"}), is_base("t_out", {"t_out"})
+    (True, False)
+    """
+    return name.startswith(BASE) and name[len(BASE) :] in inputs
 
 
 def is_own(name: str, declared: Input, array: np.ndarray, observations: int) -> bool:
@@ -113,9 +122,9 @@ def check_inputs(
         known = inputs.get(BASE + name)
         base = times if known is None else known
         over = values.ndim - (name in own)
-        if over == 1 and base is not None and not name.startswith(BASE):
+        if over == 1 and base is not None and not is_base(name, inputs):
             _check_signal(name, values, base)
-        elif over == 1 and name.startswith(BASE):
+        elif over == 1 and is_base(name, inputs):
             _check_base(name, values, times)
         else:
             _refuse_gaps(name, values, np.ones(values.shape, dtype=bool), name in own)

@@ -8,7 +8,7 @@ import numpy as np
 
 from groundvae.data.dataset import Dataset
 from groundvae.data.errors import InputError
-from groundvae.data.input import BASE
+from groundvae.data.input import is_base
 from groundvae.data.times import stacked, within
 
 BEGAN = "window_start"
@@ -119,7 +119,7 @@ def _inputs(data: Dataset, cuts: Sequence[Cut]) -> tuple[dict[str, np.ndarray], 
         own = value if name in data.own else np.broadcast_to(value, (len(data), *value.shape))
         if name in data.signals:
             found[name] = _stacked(np.asarray(own, dtype=float), cuts)
-        elif name.startswith(BASE):
+        elif is_base(name, data.inputs):
             found[name] = own[record] - start.reshape(-1, *[1] * (own.ndim - 1))
         else:
             found[name] = np.asarray(own[record])

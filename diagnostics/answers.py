@@ -72,7 +72,7 @@ QUESTIONS: Mapping[str, Question] = {
         "the intervals",
         (Ground("outofdistribution"),),
         (Ground("coverage"), Ground("rank"), Ground("zscore")),
-        (*MODEL, *GUIDE, LEANING, Ground("discovery", "good")),
+        (*MODEL, *GUIDE, Ground("leaning"), Ground("discovery", "good")),
     ),
     "inside": Question(
         "the predictions inside the window",

@@ -7,8 +7,6 @@ what the latents have made up for leaves little to be seen, so a bias can be lar
 
 from __future__ import annotations
 
-import math
-
 import xarray as xr
 
 from groundvae.diagnostics.check import Check, Condition, registered
@@ -20,6 +18,15 @@ from groundvae.inference.leaning import leaning
 LOOKED_AT = 50  # observations
 CHANCE = 1e-3  # as of bands: a report holds some thirty checks
 
+ALIKE = (
+    "Most observations are pushed alike, but a push over time is taken to be up in one and down in "
+    "another: with a mean of its own "
+)
+MEND = (
+    "Put it into the law, its shape with a latent for its size, where it follows the clock (the "
+    "sun, a shift); where it goes with a state, let the unknown see that: the mean is then learned."
+)
+
 PUSHED = Condition(lambda c: any(part.residual.timed for part in parts_of(c.run.model)))
 
 
@@ -29,16 +36,15 @@ class OneSided(Check):
 
     name, title, subject = "leaning", "A push that leans one way", "a push that leans, and {of}"
     needs = (PUSHED,)
-    good, doubtful = 0.4, math.inf  # standard deviations, as shifts are judged; never bad by itself
+    good, doubtful = 0.4, 1.5  # standard deviations; a shift beyond leaves 90 % intervals 56 %
     measured = "moves"
     sentences = {
         "good": "What pushes in common in all observations would move this latent by {value:.2g} "
         "of its standard deviations at most.",
-        "doubtful": "Most observations are pushed alike, but a push over time is taken to be up in "
-        "one and down in another: with a mean of its own this latent would move by {value:.2g} of "
-        "its standard deviations or more. Let the unknown see a state that the push goes with (its "
-        "mean over observations is then learned), or put it into the law.",
-        "bad": "Most observations are pushed alike.",
+        "doubtful": ALIKE + "this latent would move by {value:.2g} of its standard deviations or "
+        "more. " + MEND,
+        "bad": ALIKE + "this latent would move by {value:.2g} of its standard deviations or more: "
+        "its intervals hold far less than they claim. " + MEND,
     }
     metric_words = {
         "{latent}_leans": "standard deviations that it would move if the push had a mean"

@@ -27,6 +27,7 @@ from groundvae.models.latent import Latent as Latent
 from groundvae.models.noises.correlated import Correlated as Correlated
 from groundvae.models.noises.gaussian import Gaussian as Gaussian
 from groundvae.models.noises.matern import Matern as Matern
+from groundvae.models.noises.perchannel import PerChannel as PerChannel
 from groundvae.models.noises.poisson import Poisson as Poisson
 from groundvae.models.noises.spectral import Spectral as Spectral
 from groundvae.models.noises.studentt import StudentT as StudentT

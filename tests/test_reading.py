@@ -446,3 +446,15 @@ def test_measured_records_are_read() -> None:
     assert pelts.x.shape == (1, 21, 2)
     tanks = read(MEASURED / "cascaded_tanks.csv", x="yEst", t=4.0, inputs=["uEst"])
     assert tanks.inputs["uEst"].shape == (1, 1024)
+
+
+def test_a_column_may_begin_as_times_of_an_input_do_where_there_is_no_such_input() -> None:
+    table = pd.DataFrame(
+        {
+            "observation": ["a"] * 3 + ["b"] * 3,
+            "time": [0.0, 1.0, 2.0] * 2,
+            "value": np.arange(6.0),
+            "t_out": [3.0, 1.0, 2.0, 3.0, 2.0, 1.0],  # a temperature
+        }
+    )
+    assert read(table).inputs["t_out"].tolist() == [[3.0, 1.0, 2.0], [3.0, 2.0, 1.0]]

@@ -28,6 +28,12 @@ class PerChannel(Gaussian):
         self.log_scale = nn.Parameter(torch.full((channels,), self._log(scale)))
 
     def each(self, mean: Tensor, observed: Tensor | None = None) -> dist.TorchDistribution:
+        """Of every sample about its ``mean`` (..., channel).
+
+        Raises:
+            InputError: another number of channels.
+
+        """
         if mean.shape[-1] != len(self.log_scale):
             raise InputError(
                 f"the noise has {len(self.log_scale)} channels, but the last axis of the data "
