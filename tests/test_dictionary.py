@@ -41,5 +41,5 @@ def test_what_is_pushed_is_the_sum_of_features_times_weights(placed: int) -> Non
     time = torch.tensor(0.7, dtype=torch.double)
     features = unknown.of_states(time, states)
     apart = (features.unsqueeze(-1) * weights.movedim(0, -2)).sum(-2)
-    found = unknown.summed(weights.unbind(0), time, states)
+    found = unknown.summed(weights, time, states)
     torch.testing.assert_close(found, apart, rtol=1e-10, atol=1e-10)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
@@ -45,17 +45,15 @@ class LinearResidual(Residual):
     def of_states(self, times: Tensor, states: Values) -> Tensor:
         """Features of states (...), (..., feature), on a grid (..., size, feature)."""
 
-    def summed(self, weights: Sequence[Tensor], times: Tensor, states: Values) -> Tensor:
-        """The sum (..., state) of features of states (...) times weights (..., state), each's own.
+    def summed(self, weights: Tensor, times: Tensor, states: Values) -> Tensor:
+        """The sum (..., state) of features of states (...) by weights (feature, ..., state).
 
         Of laws that are not on a grid.
         """
-        total: Tensor | None = None
-        for weight, feature in zip(weights, self.of_states(times, states).unbind(-1), strict=True):
-            term = weight * feature.unsqueeze(-1)
-            total = term if total is None else total + term
-        assert total is not None, "no feature of states"
-        return total
+        features = self.of_states(times, states)
+        ahead = (None,) * (features.dim() + 1 - weights.dim())  # axes weights have not
+        by_feature = features.movedim(-1, 0).unsqueeze(-1)
+        return (weights[:, *ahead] * by_feature).sum(0)
 
     @abstractmethod
     def weights(self, auxiliary: Tensor) -> Tensor:
@@ -72,7 +70,7 @@ class LinearResidual(Residual):
         weights = self.weights(seen.auxiliary)  # (..., state, feature)
         fixed = self.timed
         known, free = weights[..., :fixed], weights[..., fixed:]
-        each = free.movedim(-1, 0).contiguous().unbind(0)
+        first = free.movedim(-1, 0).contiguous()  # as features lie: sums over them are then quick
 
         def pushed(times: Tensor) -> Tensor:
             """(..., state), on a grid (..., state, size), of times that broadcast with (...)."""
@@ -95,7 +93,7 @@ class LinearResidual(Residual):
                     features = self.of_states(time, states)
                     total = total + torch.einsum("...sk,...gk->...sg", free, features)
                 else:  # a product of matrices for every path costs as much as all of the law
-                    total = total + self.summed(each, time, states)
+                    total = total + self.summed(first, time, states)
             assert isinstance(total, Tensor)
             return dict(zip(self.acts_on, total.unbind(-2 if self.on_grid else -1), strict=True))
 
