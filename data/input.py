@@ -122,10 +122,10 @@ def check_inputs(
         known = inputs.get(BASE + name)
         base = times if known is None else known
         over = values.ndim - (name in own)
-        if over == 1 and base is not None and not is_base(name, inputs):
-            _check_signal(name, values, base)
-        elif over == 1 and is_base(name, inputs):
+        if over == 1 and is_base(name, inputs):
             _check_base(name, values, times)
+        elif over == 1 and base is not None:
+            _check_signal(name, values, base)
         else:
             _refuse_gaps(name, values, np.ones(values.shape, dtype=bool), name in own)
 

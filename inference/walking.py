@@ -53,7 +53,8 @@ def walk_chains(
     """Chains of all observations of a batch, ``draws`` kept of each; many move at once."""
     found = run.guide.examine(batch)
     every = torch.arange(len(batch))
-    steps = _steps(_begun(run, batch, found, every, STARTS).ratio)
+    first = _begun(run, batch, found, every, STARTS)
+    steps = _steps(first.ratio)
     parts, order = [], []
     for count in steps.unique().tolist():
         rows = (steps == count).nonzero().squeeze(-1)
@@ -65,8 +66,7 @@ def walk_chains(
         order.append(rows)
     back = torch.cat(order).argsort()
     point, lp = (torch.cat(each, 1)[:, back] for each in zip(*parts, strict=True))
-    walk = run.guide.walk(batch, found, every)
-    return Walked(walk.latents(point), lp)
+    return Walked(first.walk.latents(point), lp)
 
 
 def _begun(run: Run, batch: Batch, found: object, rows: Tensor, draws: int) -> Chains:

@@ -177,7 +177,7 @@ class Unknown(LearnedWeights):
 
     def seen(self, states: Values) -> Tensor:
         """The states seen over their usual sizes, (..., state)."""
-        return torch.stack([states[name] for name in self.sees], -1) / self.scale_of
+        return torch.stack(self._sized(states), -1)
 
     def learned_of(self, states: Values) -> Tensor:
         """The learned functions of states (...), (..., function)."""
