@@ -22,8 +22,9 @@ from groundvae.diagnostics.report import summary
 from groundvae.diagnostics.style import choose
 from groundvae.inference import arviz as az
 from groundvae.inference.cluster import NONE, check_cluster
-from groundvae.inference.inferencedata import assembled, observations_of, save_inference_data
+from groundvae.inference.inferencedata import assembled, save_inference_data
 from groundvae.inference.nuts import NutsOptions, nuts
+from groundvae.inference.observed import observations_of
 from groundvae.inference.posterior import posterior
 from groundvae.inference.run import Run, load_run
 
@@ -46,6 +47,9 @@ def run(asked: Diagnose) -> None:
         save_inference_data(inference_data, asked.run_folder / "posterior.nc")
     show_metrics(f"{run.config.system}, {run.config.variant}", found.metrics)
     say(summary(found.verdicts))
+    for verdict in found.verdicts:
+        if verdict.level == "bad":
+            say(f"bad: {verdict.name}: {verdict.meaning}")
     figures = sorted(p.name for p in asked.run_folder.glob("*.png"))
     say(f"figures in {asked.run_folder}: {', '.join(figures)}")
     say(f"report: {asked.run_folder / 'report.html'}")

@@ -15,7 +15,7 @@ from groundvae.diagnostics.check import PHYSICS_LATENTS, Check, Condition, by_la
 from groundvae.diagnostics.context import Context
 from groundvae.diagnostics.evidence import compute_evidence
 from groundvae.diagnostics.style import BAND, FULL, choose, panels
-from groundvae.inference.inferencedata import observations_of
+from groundvae.inference.observed import observations_of
 from groundvae.inference.options import PosteriorOptions
 from groundvae.inference.posterior import posterior
 from groundvae.models.circle import difference, mean_direction

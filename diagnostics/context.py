@@ -23,7 +23,8 @@ from groundvae.data.root import STAND_IN
 from groundvae.diagnostics.latents import KnownLatent, is_auxiliary, known_latents, scalar_latents
 from groundvae.diagnostics.selftest import SelfTest, simulate_posterior
 from groundvae.inference import arviz as az
-from groundvae.inference.inferencedata import WEIGHTS, observations_of
+from groundvae.inference.inferencedata import WEIGHTS
+from groundvae.inference.observed import observations_of
 from groundvae.inference.run import Run
 from groundvae.models.circle import cut_open
 from groundvae.models.dynamics import Dynamics

@@ -18,7 +18,7 @@ from groundvae.diagnostics.context import Context
 from groundvae.diagnostics.score import interval
 from groundvae.diagnostics.style import FULL
 from groundvae.diagnostics.verdict import Level
-from groundvae.inference.inferencedata import observations_of
+from groundvae.inference.observed import observations_of
 from groundvae.inference.options import PosteriorOptions
 from groundvae.inference.posterior import posterior
 

@@ -24,7 +24,7 @@ from groundvae.diagnostics.distance import (
 )
 from groundvae.diagnostics.style import CYCLE, DATA, FULL
 from groundvae.inference.generation import as_dataset, generate
-from groundvae.inference.inferencedata import observations_of
+from groundvae.inference.observed import observations_of
 from groundvae.inference.run import Run
 from groundvae.models.circle import difference
 

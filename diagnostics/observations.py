@@ -32,6 +32,7 @@ from groundvae.diagnostics.style import house_style
 from groundvae.diagnostics.verdict import Level
 from groundvae.diagnostics.weights import importance
 from groundvae.inference.importance import ANNEALED
+from groundvae.inference.observed import NAME
 from groundvae.inference.prediction import RESIDUALS
 
 FAR = 4.0
@@ -39,6 +40,7 @@ FAR = 4.0
 SMOOTH, BINS, PEAK = 2.5, 40, 0.1
 """Of a histogram of draws: its smoothing (bins), its bins, and the least height of a mode."""
 KNOWN = (
+    NAME,
     "surprise",
     "feature_distance",
     "out_of_distribution",
@@ -155,7 +157,7 @@ def _modes(values: np.ndarray) -> tuple[float, float]:
 def as_table(found: xr.Dataset) -> pd.DataFrame:
     """One row an observation, the worst first."""
     table = found.to_dataframe().iloc[worst(found, found.sizes["observation"])]
-    front = ["verdict", "reason"]
+    front = [c for c in (NAME, "verdict", "reason") if c in table]
     return table[front + [c for c in table if c not in front]]
 
 

@@ -141,7 +141,9 @@ def prepared(question: Question, data: Rows, out: Path, digest: str) -> Store:
     batch = run.batch(few)
     ahead = batch if question.until is None else batch.until(question.until)
     size = block_size(ahead.x[0].numel(), question.options)
-    created: Store = stores.create(out, question.answer(run, few, 0), len(data), size, asked)
+    names = data.labels.get("observation", ()) if isinstance(data, Dataset) else ()
+    like = question.answer(run, few, 0)
+    created: Store = stores.create(out, like, len(data), size, asked, names)
     return created
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,6 +21,7 @@ import zarr
 from groundvae.data.errors import InputError
 from groundvae.inference import arviz as az
 from groundvae.inference.inferencedata import assembled
+from groundvae.inference.observed import NAME
 
 MARKS, AXIS, ASKED, BLOCK = "constant_data", "observation", "asked", "block"
 WRITTEN, UNUSABLE, AWAY = "written", "unusable", "runaway_draws"
@@ -79,7 +80,7 @@ class Store:
         """
         for group in part.groups():
             for name, variable in part[group].data_vars.items():
-                if AXIS in variable.dims:
+                if AXIS in variable.dims and name != NAME:  # it stood there from the beginning
                     self._put(group, str(name), variable.variable, first)
         self._seal(first)
 
@@ -106,7 +107,12 @@ class Store:
 
 
 def create(
-    path: Path, like: az.InferenceData, count: int, size: int, asked: Mapping[str, Any]
+    path: Path,
+    like: az.InferenceData,
+    count: int,
+    size: int,
+    asked: Mapping[str, Any],
+    names: Sequence[str] = (),
 ) -> Store:
     """A new store of ``count`` observations in blocks of ``size``, of which none is written.
 
@@ -116,6 +122,7 @@ def create(
         count: of observations.
         size: of a block.
         asked: what it is the answer to, as plain values.
+        names: of all observations, where they have some.
 
     Raises:
         InputError: it cannot be written, or does not fit on the disk.
@@ -126,6 +133,8 @@ def create(
     marks = groups.setdefault(MARKS, xr.Dataset(coords={AXIS: np.arange(count)}))
     always = {k: (AXIS, da.zeros(count, chunks=size, dtype=kind)) for k, kind in ALWAYS.items()}
     groups[MARKS] = marks.assign({k: v for k, v in always.items() if k not in marks})
+    if names:  # at once: their longest is not known to a block
+        groups[MARKS][NAME] = ((AXIS,), np.array(names, str))
     _check_room(path, sum(dataset.nbytes for dataset in groups.values()))
     attrs = {**like.attrs, BLOCK: size, ASKED: json.dumps(dict(asked))}
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".") as temporary:

@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 
 from groundvae.cli.main import main
-from groundvae.diagnostics import context, forecast, loo_pit, nearby
+from groundvae.diagnostics import context, diagnose, forecast, loo_pit, nearby
 from groundvae.guides import laplace
 
 SMALL_FIT = ("--steps", "6", "--sleep", "2", "--batch-size", "10", "--validate-every", "3")
@@ -45,6 +47,21 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def sketched() -> Iterator[None]:
+    """Figures of reports are drawn small and without a layout, which takes longer than all else."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(diagnose, "save_figure", sketch)
+        yield
+
+
+def sketch(figure: Figure, path: Path) -> None:
+    figure.set_layout_engine("none")
+    figure.set_dpi(20)
+    FigureCanvasAgg(figure).print_png(path)
+    path.with_suffix(".svg").touch()
 
 
 @pytest.fixture(scope="module")

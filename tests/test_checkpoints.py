@@ -84,8 +84,8 @@ def test_every_checkpoint_leads_to_the_same_end_to_the_last_bit(
     whole = unfitted(variant, guide, train)
     expected = ended(whole, train, collected)
     assert len(collected.found) > 8
-    chosen = random.Random(0).sample(collected.found[1:-1], 2)
-    for checkpoint in [*chosen, collected.found[-3], collected.found[-1]]:
+    chosen = random.Random(0).choice(collected.found[1:-3])
+    for checkpoint in [chosen, collected.found[-3]]:
         torch.rand(3)  # another process has other random numbers
         run = unfitted(variant, guide, train)
         found = ended(run, train, Checkpoints(resumed=checkpoint))
@@ -143,7 +143,7 @@ def test_killed_fits_resume_to_the_end_of_one_that_nobody_killed(
     assert main(command(data, whole)) == 0
     took = time.monotonic() - start
     resume = ["fit", "--resume", str(out)]
-    for moment in np.random.default_rng(0).uniform(0.1, 0.9, 5) * took:
+    for moment in np.random.default_rng(0).uniform(0.1, 0.9, 3) * took:
         arguments = resume if (out / FILE).is_file() else command(data, out, "--overwrite")
         process = multiprocessing.get_context("fork").Process(target=main, args=(arguments,))
         process.start()  # a fork has imported all there is, so the kill meets the fit

@@ -130,7 +130,7 @@ def test_a_fresh_guide_sees_the_axis_at_every_angle_alike() -> None:
     data = simulate(40, 3)
     _, guide, _ = pair("structured-normal")
     batch = Batch.of(data, dtype=torch.float64)
-    with plate("draw", 200, dim=-2):
+    with plate("draw", 60, dim=-2):
         drawn = site_value(poutine.trace(guide).get_trace(batch), "position_angle")
     axis = np.angle(np.exp(2j * drawn.detach().numpy()).mean(0)) / 2
     off = np.abs((axis - data.truth["position_angle"] + PERIOD / 2) % PERIOD - PERIOD / 2)

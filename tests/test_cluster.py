@@ -11,6 +11,7 @@ import time
 from collections import namedtuple
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -140,6 +141,16 @@ def test_a_block_without_samples_costs_itself(tiny: Tiny, tmp_path: Path) -> Non
     assert np.flatnonzero(bad).tolist() == [3, *range(10, 20)]
     known = np.isfinite(read["posterior"]["omega"].values).all((0, 1))
     assert np.flatnonzero(~known).tolist() == list(range(10, 20))  # the third got the prior
+
+
+def test_names_of_a_later_block_are_whole(tiny: Tiny, tmp_path: Path) -> None:
+    """However short those of the first are."""
+    data = read_data(tiny.data, find_system("pendulum")).subset(slice(0, 25))
+    names = ("a",) * 24 + ("a name that is longer",)
+    data = replace(data, labels={"observation": names})
+    posterior_to_zarr(tiny.run, data, tmp_path / "out.zarr", OPTIONS)
+    read = read_store(tmp_path / "out.zarr")
+    assert tuple(map(str, read["constant_data"]["observation_name"].values)) == names
 
 
 @pytest.mark.parametrize("kind", ["stored", "compressed", "nc", "zarr"])

@@ -23,8 +23,10 @@ from torch.distributions import constraints
 from groundvae.data.batch import Batch
 from groundvae.data.dataset import Dataset
 from groundvae.data.pendulum import TIMES, simulate
+from groundvae.diagnostics import diagnose as diagnosing
 from groundvae.diagnostics.answers import QUESTIONS
 from groundvae.diagnostics.diagnose import diagnose, read_verdicts
+from groundvae.diagnostics.style import save_figure
 from groundvae.diagnostics.verdict import LEVELS
 from groundvae.guides.amortized import UNCONSTRAINED
 from groundvae.guides.guide import Guide
@@ -82,7 +84,7 @@ def assert_sound(page: str, folder: Path) -> None:
 
 @pytest.fixture(scope="module")
 def complete(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder of a report in which every section applies."""
+    """Folder of a report in which every section applies, with figures as users get them."""
     folder = tmp_path_factory.mktemp("complete")
     run = unfitted()
     with torch.no_grad():
@@ -90,7 +92,9 @@ def complete(tmp_path_factory: pytest.TempPathFactory) -> Path:
     train, valid = Batch.of(simulate(60, 1)), Batch.of(simulate(60, 2))
     run.guide.prepare(train)
     run.ood_reference = learn_reference(run.model, run.guide, train, valid)
-    report_of(run, simulate(60, 0), folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(diagnosing, "save_figure", save_figure)
+        report_of(run, simulate(60, 0), folder)
     return folder
 
 

@@ -14,7 +14,7 @@ import groundvae as gv
 from groundvae.data.batch import Batch
 from groundvae.data.errors import InputError
 from groundvae.inference.fit import prepare
-from groundvae.inference.inferencedata import observations_of
+from groundvae.inference.observed import observations_of
 from groundvae.inference.posterior import PosteriorOptions
 from groundvae.models.noises.perchannel import PerChannel
 from groundvae.models.noises.stated import Stated

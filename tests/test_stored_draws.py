@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,8 @@ from groundvae.cli.commands import Diagnose
 from groundvae.cli.diagnose import stored
 from groundvae.data.errors import InputError
 from groundvae.data.pendulum import simulate
+from groundvae.diagnostics.context import Context
+from groundvae.diagnostics.observations import as_table, observe
 from groundvae.inference.arviz import put_group
 from groundvae.inference.inferencedata import mark, save_inference_data
 from groundvae.inference.posterior import PosteriorOptions, posterior
@@ -39,6 +42,19 @@ def test_the_draws_are_those_that_were_stored(run: Run, path: Path) -> None:
     assert found.attrs["source"] == str(path)
     np.testing.assert_array_equal(data.x, DATA.x)
     np.testing.assert_allclose(found["constant_data"]["omega"], DATA.truth["omega"])
+
+
+def test_observations_keep_their_names(run: Run, tmp_path: Path) -> None:
+    names = ("a", "the second", "c", "d", "e", "f")
+    named = replace(DATA, labels={"observation": names})
+    save_inference_data(posterior(run, named, PosteriorOptions(40, 30)), tmp_path / "draws.nc")
+    found, data = stored(Diagnose(Path("run"), posterior=tmp_path / "draws.nc"), run)
+    assert data.labels["observation"] == names
+    observed = observe(Context(run, found))
+    assert tuple(observed["observation_name"].values) == names
+    table = as_table(observed)
+    assert next(iter(table)) == "observation_name"
+    assert table.loc[1, "observation_name"] == "the second"
 
 
 def test_draws_of_another_variant_are_refused(path: Path) -> None:
