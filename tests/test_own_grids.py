@@ -25,11 +25,8 @@ from groundvae.data.pendulum import solve as exact
 from groundvae.data.times import stacked
 from groundvae.guides.encoder import FieldEncoder, SeriesEncoder
 from groundvae.guides.resample import _exact, resample
-from groundvae.inference.inferencedata import (
-    observations_of,
-    save_inference_data,
-    to_inference_data,
-)
+from groundvae.inference.inferencedata import save_inference_data, to_inference_data
+from groundvae.inference.observed import observations_of
 from groundvae.models.dynamics import Dynamics, Rate
 from groundvae.models.latent import Latent
 from groundvae.models.values import Values
