@@ -25,10 +25,9 @@ demo: install
 	$(BIN)/python run.py posterior $(RUN) --data runs/pendulum-test.npz --out $(RUN)/posterior.nc
 	$(BIN)/python run.py diagnose $(RUN) --posterior $(RUN)/posterior.nc
 
-# Two processes of one thread each: two threads of one are waited for more than they work. A file is
-# tested by one of them, which makes what its tests share once.
+# Two processes of one thread each: two threads of one are waited for more than they work.
 test: install
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
 slow: install
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m slow
