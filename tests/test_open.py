@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from importlib.metadata import EntryPoint
@@ -29,7 +30,7 @@ from groundvae.models import registry
 from groundvae.models.greybox import GreyBox
 from groundvae.models.noises import NOISES
 from groundvae.models.noises.gaussian import Gaussian
-from groundvae.models.ownfile import entries_of, find_system, load
+from groundvae.models.ownfile import PREFIX, entries_of, find_system, load
 from groundvae.models.recipe import FitOptions, Recipe
 from groundvae.models.registry import Registry
 from groundvae.models.residuals import RESIDUALS, Network
@@ -165,13 +166,16 @@ def _as_before(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """What a test registers is forgotten after it."""
     for known in OPEN:
         monkeypatch.setattr(known, "_known", dict(known))
-    kinds = dict(KINDS)
+    kinds, modules = dict(KINDS), set(sys.modules)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
     KINDS.clear()
     KINDS.update(kinds)
+    for name in set(sys.modules) - modules:  # else the workers of another test's cluster read them
+        if name.startswith(PREFIX):
+            del sys.modules[name]
 
 
 @pytest.fixture
