@@ -156,6 +156,11 @@ class FileRows:
     def __len__(self) -> int:
         return len(self.opened)
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What all of them are called; empty where they have no names."""
+        return self.opened.names
+
     def subset(self, index: slice) -> Dataset:
         """Some of the observations; those that cannot be used have no samples."""
         if isinstance(self.opened, Dataset):

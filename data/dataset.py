@@ -96,6 +96,11 @@ class Dataset:
         return len(self.x)
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """What the observations are called, (observation,); empty where they have no names."""
+        return self.labels.get("observation", ())
+
+    @property
     def own_times(self) -> bool:
         """Whether each observation has times of its own."""
         return "t" in self.coordinates and self.coordinates["t"].ndim == 2

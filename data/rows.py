@@ -13,7 +13,7 @@ from groundvae.data.dataset import Dataset
 from groundvae.data.errors import InputError
 from groundvae.data.npz import map_npz
 from groundvae.data.readers.arrays import described
-from groundvae.data.readers.labelled import lazily
+from groundvae.data.readers.labelled import labels_of, lazily
 from groundvae.data.readers.wanted import CENSORED, ERROR, OBSERVATION
 from groundvae.data.reading import LABELLED
 
@@ -26,6 +26,10 @@ class Rows(Protocol):
 
     def subset(self, index: slice) -> Dataset:
         """Some of the observations."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What all of them are called; empty where they have no names."""
 
 
 class Arrays:
@@ -58,6 +62,11 @@ class Arrays:
     def __len__(self) -> int:
         return len(self.arrays["x"])
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """None: arrays say nothing of the rows that are asked for."""
+        return ()
+
     def part(self, rows: slice) -> dict[str, np.ndarray]:
         """The arrays (rows, ...) of some observations, and those that all share."""
         return {k: np.array(v[rows] if k in self.own else v) for k, v in self.arrays.items()}
@@ -78,6 +87,11 @@ class Labelled:
 
     def __len__(self) -> int:
         return int(self.opened.sizes[OBSERVATION])
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Those of the dimension ``observation``, where they are texts."""
+        return labels_of(self.opened, [OBSERVATION]).get(OBSERVATION, ())
 
     def part(self, rows: slice) -> xr.Dataset:
         """All variables of some observations, read."""

@@ -80,7 +80,7 @@ Cut = tuple[int, slice, float]
 
 def _labels(data: Dataset, cuts: Sequence[Cut]) -> dict[str, tuple[str, ...]]:
     """Names of the windows, and their records as groups."""
-    names = data.labels.get("observation", tuple(map(str, range(len(data)))))
+    names = data.names or tuple(map(str, range(len(data))))
     groups = data.labels.get("group", names)
     return {
         **data.labels,

@@ -72,8 +72,7 @@ def known_inputs(
 
 def named(data: Dataset) -> dict[str, xr.Variable]:
     """What the data call each observation, where they do."""
-    names = data.labels.get("observation")
-    return {} if names is None else {NAME: xr.Variable(("observation",), np.array(names, str))}
+    return {NAME: xr.Variable(("observation",), np.array(data.names, str))} if data.names else {}
 
 
 def observations_of(inference_data: az.InferenceData, system: System) -> Dataset:

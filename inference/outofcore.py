@@ -141,9 +141,8 @@ def prepared(question: Question, data: Rows, out: Path, digest: str) -> Store:
     batch = run.batch(few)
     ahead = batch if question.until is None else batch.until(question.until)
     size = block_size(ahead.x[0].numel(), question.options)
-    names = data.labels.get("observation", ()) if isinstance(data, Dataset) else ()
     like = question.answer(run, few, 0)
-    created: Store = stores.create(out, like, len(data), size, asked, names)
+    created: Store = stores.create(out, like, len(data), size, asked, data.names)
     return created
 
 

@@ -25,6 +25,7 @@ from groundvae.cli.main import main
 from groundvae.cli.source import FileRows, read_data
 from groundvae.data.errors import InputError
 from groundvae.data.root import Splits
+from groundvae.data.rows import Rows
 from groundvae.inference import arviz as az
 from groundvae.inference.cluster import Cluster, alone, workers
 from groundvae.inference.options import PosteriorOptions
@@ -143,12 +144,18 @@ def test_a_block_without_samples_costs_itself(tiny: Tiny, tmp_path: Path) -> Non
     assert np.flatnonzero(~known).tolist() == list(range(10, 20))  # the third got the prior
 
 
-def test_names_of_a_later_block_are_whole(tiny: Tiny, tmp_path: Path) -> None:
-    """However short those of the first are."""
-    data = read_data(tiny.data, find_system("pendulum")).subset(slice(0, 25))
-    names = ("a",) * 24 + ("a name that is longer",)
-    data = replace(data, labels={"observation": names})
-    posterior_to_zarr(tiny.run, data, tmp_path / "out.zarr", OPTIONS)
+@pytest.mark.parametrize("kind", ["in memory", "nc"])
+def test_names_of_a_later_block_are_whole(kind: str, tiny: Tiny, tmp_path: Path) -> None:
+    """However short those of the first are, and where rows of a file are read when they are due."""
+    entry = find_system("pendulum")
+    names = ("a", *(f"b{i}" for i in range(23)), "a name that is longer")
+    data = replace(read_data(tiny.data, entry).subset(slice(0, 25)), labels={"observation": names})
+    rows: Rows = data
+    if kind == "nc":
+        axes = {"observation": list(names), "time": data.coordinates["t"]}
+        xr.Dataset({"x": (("observation", "time"), data.x)}, axes).to_netcdf(tmp_path / "d.nc")
+        rows = FileRows(tmp_path / "d.nc", entry)
+    posterior_to_zarr(tiny.run, rows, tmp_path / "out.zarr", OPTIONS)
     read = read_store(tmp_path / "out.zarr")
     assert tuple(map(str, read["constant_data"]["observation_name"].values)) == names
 

@@ -8,6 +8,7 @@ over both are known inputs, or true latents where they are named so.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +85,7 @@ def read_labelled(found: xr.Dataset | xr.DataArray, wanted: Wanted, source: str)
         arrays[variable] = dataset[variable].transpose(*[d for d in order if d in dims]).values
         units[variable] = str(dataset[variable].attrs.get("units", ""))
         own |= {variable} if OBSERVATION in dims else set()
-    return _assembled(arrays, own, units, _labels(dataset, name, rest), wanted, source)
+    return _assembled(arrays, own, units, labels_of(dataset, [OBSERVATION, *rest]), wanted, source)
 
 
 def _assembled(
@@ -206,11 +207,11 @@ def _like(
     return np.asarray(values.broadcast_like(x).transpose(*order).values)
 
 
-def _labels(dataset: xr.Dataset, name: str, rest: list[str]) -> dict[str, tuple[str, ...]]:
+def labels_of(dataset: xr.Dataset, axes: Sequence[str]) -> dict[str, tuple[str, ...]]:
     """Names of the entries of axes, where they are texts."""
     return {
         axis: tuple(map(str, dataset[axis].values))
-        for axis in (OBSERVATION, *rest)
+        for axis in axes
         if axis in dataset.coords and dataset[axis].dtype.kind in "OUST"
     }
 
