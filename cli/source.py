@@ -14,10 +14,11 @@ import xarray as xr
 from groundvae.cli.acceptance import accepted, as_meant
 from groundvae.cli.commands import Reading
 from groundvae.cli.console import note
-from groundvae.data.dataset import Dataset, dataset_of, load_dataset
+from groundvae.data.dataset import Dataset
 from groundvae.data.errors import InputError
 from groundvae.data.input import BASE
 from groundvae.data.npz import largest_of, look_into
+from groundvae.data.readers.named import dataset_of, load_dataset
 from groundvae.data.reading import read
 from groundvae.data.root import Splits
 from groundvae.data.rows import Arrays, Labelled, open_rows

@@ -14,8 +14,6 @@ import numpy as np
 from groundvae.data.atomic import replacing
 from groundvae.data.errors import InputError
 from groundvae.data.input import BASE, Input, check_inputs, is_base, is_own
-from groundvae.data.npz import numbers
-from groundvae.data.npz import read_npz as read_npz
 from groundvae.data.times import check_times, within
 
 DESCRIPTION = "description"
@@ -258,46 +256,3 @@ class Dataset:
             "labels": {axis: list(names) for axis, names in self.labels.items()},
             "units": dict(self.units),
         }
-
-
-def load_dataset(
-    path: Path | str, *, coordinates: tuple[str, ...], latents: tuple[str, ...]
-) -> Dataset:
-    """Read an ``.npz``: ``x``, the named coordinates and true latents; the rest is ignored.
-
-    Raises:
-        InputError: no such file, not an npz, pickled arrays, no ``x``, or bad values.
-
-    """
-    arrays = read_npz(path, ("x", *coordinates, *latents))
-    return dataset_of(arrays, path, coordinates=coordinates, latents=latents)
-
-
-def dataset_of(
-    arrays: Mapping[str, np.ndarray],
-    path: Path | str,
-    *,
-    coordinates: tuple[str, ...],
-    latents: tuple[str, ...],
-) -> Dataset:
-    """Of arrays by name (any shapes), ``x``, the named coordinates and true latents.
-
-    Raises:
-        InputError: no ``x``, or bad values; ``path`` says where.
-
-    """
-    if "x" not in arrays:
-        raise InputError(f"{path}: has no array 'x', expected one of shape (observation, ...)")
-    try:
-        x = numbers(arrays["x"], np.float32)
-        shared = {k: numbers(arrays[k], float) for k in coordinates if k in arrays}
-        truth = {k: numbers(arrays[k], float) for k in latents if k in arrays}
-    except (TypeError, ValueError) as error:
-        raise InputError(f"{path}: holds arrays that are not numbers ({error})") from error
-    for name, value in truth.items():
-        if value.shape != x.shape[:1]:
-            raise InputError(f"{path}: {name} has shape {value.shape}, expected {x.shape[:1]}")
-    try:
-        return Dataset(x, shared, truth)
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from error

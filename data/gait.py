@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 from scipy.io import loadmat
 
-from groundvae.data.dataset import Dataset, read_npz
+from groundvae.data.dataset import Dataset
 from groundvae.data.errors import InputError
 from groundvae.data.measurement import measure_gait
+from groundvae.data.npz import read_npz
 from groundvae.data.root import STAND_IN, Splits, find_folder
 from groundvae.data.source import Source
 

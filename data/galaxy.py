@@ -15,11 +15,11 @@ import h5py
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from groundvae.data.dataset import Dataset, read_npz
+from groundvae.data.dataset import Dataset
 from groundvae.data.errors import InputError
 from groundvae.data.fits import east_of_north, read_fits
 from groundvae.data.measurement import measure_image
-from groundvae.data.npz import full_scale
+from groundvae.data.npz import full_scale, read_npz
 from groundvae.data.root import STAND_IN, Splits, find_folder
 from groundvae.data.source import Source
 

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 from groundvae.data.atomic import replacing
 from groundvae.data.batch import Batch
-from groundvae.data.dataset import Dataset, load_dataset
+from groundvae.data.dataset import Dataset
 from groundvae.data.errors import InputError
 from groundvae.data.pendulum import RANGES, simulate
+from groundvae.data.readers.named import load_dataset
 
 LATENTS = tuple(RANGES)
 
