@@ -25,9 +25,10 @@ demo: install
 	$(BIN)/python run.py posterior $(RUN) --data runs/pendulum-test.npz --out $(RUN)/posterior.nc
 	$(BIN)/python run.py diagnose $(RUN) --posterior $(RUN)/posterior.nc
 
-# Two processes of one thread each: two threads of one are waited for more than they work.
+# Two processes of one thread each: two threads of one are waited for more than they work. Each takes
+# one half of the files, so that what the tests of a file share is made once; who is done first helps.
 test: install
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
 slow: install
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m slow

@@ -134,13 +134,13 @@ def theophylline(data: gv.Dataset, seed: int, axes: Axes) -> list[str]:
     times, predicted = data.coordinates["t"], drawn["posterior_predictive"]["x"].values[0]
     held = [100 * left_out(path, data, seed, pattern).mean() for pattern in range(PATTERNS)]
     rows.append(
-        f"90 % bands hold {np.mean(held):.0f} % of the samples left out, {min(held):.0f} to "
-        f"{max(held):.0f} in {PATTERNS} patterns"
+        f"90 % bands hold {np.mean(held):.1f} % of the samples left out, {min(held):.1f} to "
+        f"{max(held):.1f} in {PATTERNS} patterns"
     )
     low, high = np.nanquantile(predicted, [0.05, 0.95], axis=0)
     there = np.isfinite(data.x)
     inside = ((low < data.x) & (data.x < high))[there].mean()
-    rows.append(f"90 % bands hold {100 * inside:.0f} % of the samples that were fitted")
+    rows.append(f"90 % bands hold {100 * inside:.1f} % of the samples that were fitted")
     for each, least, most in zip(times, low, high, strict=True):
         axes.fill_between(each, least, most, color=BAND, alpha=0.2, lw=0)
     axes.plot(times.T, data.x.T, "o", color=DATA, ms=2)

@@ -20,7 +20,7 @@ from groundvae.diagnostics.finding import BAD as BAD
 from groundvae.diagnostics.finding import DOUBTFUL as DOUBTFUL
 from groundvae.diagnostics.finding import GOOD
 from groundvae.diagnostics.finding import Finding as Finding
-from groundvae.diagnostics.pace import fineness, pace
+from groundvae.diagnostics.pace import fineness, late, pace
 from groundvae.guides.evidence import begin
 from groundvae.guides.follow import parts_of
 from groundvae.guides.gaussian import LinearGaussian
@@ -68,6 +68,8 @@ def beforehand(run: Run, data: Dataset) -> list[Finding]:
         )
     if model.system.physics and len(model.latents):
         trial = Trial(model.latents, batch, model.noise.log_scale.dtype)
+        if isinstance(model.system, Dynamics):
+            found += late(model.system, batch.inputs["t"])
         found += _draws(run, trial, batch)
         if isinstance(model.system, Dynamics):
             found += pace(model.system, trial)

@@ -19,6 +19,7 @@ from groundvae.physics.solver import stepped
 SLOW, FAST = 0.05, 30.0  # time scales of a law, in those of the data
 OVER = 5.0  # the slowest of them, from one sample to the next, that is over in between
 STILL = 1e-6  # of the fastest rate, that is none
+LATE = 1.0  # spans of the samples, by which they may start after t = 0
 
 
 def pace(system: Dynamics, trial: Trial) -> Iterator[Finding]:
@@ -55,6 +56,20 @@ def pace(system: Dynamics, trial: Trial) -> Iterator[Finding]:
             DOUBTFUL,
             f"even the law's slowest change takes about {1 / slow:.3g} units of time and samples "
             f"are {gap:.3g} apart: is t in the units of the law's rates?",
+        )
+
+
+def late(system: Dynamics, times: Tensor) -> Iterator[Finding]:
+    """Whether samples, at times (time,) or (observation, time), start long after the start does."""
+    if system.release is None:
+        return
+    first, span = float(times[..., 0].min()), float((times.amax(-1) - times.amin(-1)).max())
+    if first > LATE * span:
+        yield Finding(
+            DOUBTFUL,
+            f"the first sample is at t = {first:.4g} and all of them last {span:.3g}: `initial` "
+            "holds at t = 0 and the law is solved from there; where it holds at the first sample, "
+            "say release = None in the system, or count t from there",
         )
 
 

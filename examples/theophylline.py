@@ -49,5 +49,5 @@ class Theophylline(gv.Dynamics):
         return (state.kept - self.gut(state, inputs)) / z.volume
 
 
-residual = gv.Unknown("log_rate", sees=(), frequencies=8, span=12.0)
+residual = gv.Unknown("log_rate", sees=())
 gv.register("theophylline", Theophylline, residual=residual)

@@ -223,7 +223,7 @@ class Dynamics(System):
                 return self.outcomes(trial.z, trial.inputs, (), trial.lead, 1)[0].observed
 
         try:
-            return step_for(solved, trial.inputs["t"], trial.spread)
+            return step_for(solved, self.released(trial.inputs["t"]), trial.spread)
         finally:
             self.solver = kept
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 AGREE = 1e-3  # of the data's spread, or a path's size, that two steps may differ by
 HALVINGS = 7  # of the usual gap between samples, before a law counts as stiff
-MOST = 2000  # steps over the data's span that are worth trying
+MOST = 2000  # steps from the start to the last sample that are worth trying
 
 
 def gap_of(times: Tensor) -> float:
@@ -53,7 +53,7 @@ def step_for(
 
     Args:
         solved: what is observed (draw, *event) at a step, s.
-        times: of the samples, (time,) or (observation, time), s.
+        times: of the start and the samples, (time,) or (observation, time), s.
         spread: of the data, (), or of each channel (channel,).
 
     """

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,7 @@ from groundvae.models.catalogue import SYSTEMS
 from groundvae.models.ownfile import PREFIX, find_system
 from groundvae.models.prior import format_prior, parse_prior
 from groundvae.models.recipe import FitOptions
+from groundvae.models.stepsize import MOST
 from groundvae.physics.rungekutta import RK4
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -208,8 +210,22 @@ def test_other_units_of_time_are_found() -> None:
 
 
 def test_samples_between_which_all_is_over_are_found() -> None:
-    said = [f.sentence for f in findings(Swing(), swings(span=90.0, samples=10))]
+    said = [f.sentence for f in findings(Swing(), swings(span=36.0, samples=5))]
     assert any("even the law's slowest change takes about" in each for each in said)
+
+
+def test_samples_long_after_the_start_are_found() -> None:
+    """And no more steps are tried before them than over the whole of such a span."""
+
+    class Late(Swing):
+        release = None  # the start is the first sample
+
+    data = swings(samples=7)
+    data = replace(data, coordinates={"t": data.coordinates["t"] + 40.0})
+    run = prepare(gv.GreyBox(Swing(), gv.Unknown("velocity")), data)
+    assert "say release = None in the system" in beforehand(run, data)[1].sentence
+    assert 46.0 / float(run.model.system.step) < 2 * MOST  # type: ignore[arg-type]
+    assert not [f for f in findings(Late(), data) if "release" in f.sentence]
 
 
 def test_a_coarse_step_is_found() -> None:
