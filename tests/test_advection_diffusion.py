@@ -146,7 +146,7 @@ def test_every_variant_decodes_and_reaches_all_its_parameters(variant: str) -> N
 
 def test_later_times_give_the_same_fields_whatever_stands_between() -> None:
     torch.manual_seed(0)
-    system = VARIANTS["hybrid"].build()
+    system = VARIANTS["hybrid-told"].build()
     z = {"diffusion": torch.tensor([0.1]), "magnitude": torch.tensor([1.0])}
     auxiliary = torch.randn(1, AUXILIARY)
     long = system.decode(z, auxiliary, {"t": 0.02 * torch.arange(601)}).full

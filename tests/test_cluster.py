@@ -180,6 +180,7 @@ def test_rows_of_a_file_are_those_of_the_whole(tiny: Tiny, tmp_path: Path, kind:
     assert some.digest() == whole.subset(slice(7, 12)).digest()
 
 
+@pytest.mark.slow
 def test_commands_take_a_cluster(
     tiny: Tiny, cluster: distributed.LocalCluster, tmp_path: Path
 ) -> None:

@@ -131,6 +131,7 @@ def test_a_fit_on_workers_of_which_one_is_killed_is_that_of_one_process(
     assert_equal(whole, run, tmp_path)
 
 
+@pytest.mark.slow
 def test_one_that_was_stopped_goes_on_anywhere(
     spring: Path, series: Dataset, whole: Run, cluster: distributed.LocalCluster, tmp_path: Path
 ) -> None:

@@ -366,6 +366,7 @@ def pushed(n: int, seed: int = 0) -> Pushed:
     return Pushed(model, blank.with_x(path + NOISE * torch.randn_like(path)), latents)
 
 
+@pytest.mark.slow
 def test_scales_of_a_population_are_recovered() -> None:
     """80 series: a scale is known to about 0.03, a mean to 0.04."""
     made = pushed(80)

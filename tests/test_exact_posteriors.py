@@ -206,7 +206,7 @@ def test_gauss_newton_finds_the_posterior_of_a_linear_model_whatever_the_start()
     torch.testing.assert_close(mode.fitted, torch.full_like(mode.fitted, 18 / 19))
 
 
-@pytest.mark.parametrize("wrong", [0.3, 3.0])
+@pytest.mark.parametrize("wrong", [0.3, pytest.param(3.0, marks=pytest.mark.slow)])
 def test_the_noise_of_largest_evidence_is_the_true_noise(wrong: float) -> None:
     made = toy(Linear(SEPARATE), "laplace-normal")
     made.guide.rounds = 20

@@ -19,7 +19,7 @@ from groundvae.models.recipe import EVIDENCE
 from groundvae.models.residuals import Unknown
 from groundvae.models.values import Values
 
-TIMES = np.linspace(0.0, 3.0, 61)
+TIMES = np.linspace(0.0, 3.0, 31)
 NOISE = 0.02  # m
 OMEGA, START = np.array([1.5, 2.0, 2.5]), np.array([0.8, -0.6, 1.0])
 
