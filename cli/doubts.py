@@ -11,6 +11,7 @@ from groundvae.data.dataset import Dataset
 from groundvae.data.likeness import differences, other_times
 from groundvae.guides.phase import Ending
 from groundvae.inference import arviz as az
+from groundvae.inference.plateau import unreached
 from groundvae.inference.posterior import AWAY
 from groundvae.inference.run import Run
 
@@ -50,7 +51,9 @@ def warn_of_run(run: Run, folder: Path, data: Dataset) -> None:
 
 
 def warn_of_unusable(result: az.InferenceData) -> None:
-    """Say on stderr which observations got the prior, and of which draws ran away, if any."""
+    """Say on stderr which observations got the prior or no mode, and whose draws ran away."""
+    if unreached(result):
+        note(f"WARNING: {unreached(result)}")
     constant = result["constant_data"]
     count = constant.sizes.get("observation", 0)
     if "unusable" in constant:

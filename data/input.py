@@ -170,7 +170,7 @@ def _check_base(name: str, base: np.ndarray, times: np.ndarray | None) -> None:
         until = np.broadcast_to(end, late.shape)[row]
         raise InputError(
             f"input {name[len(BASE) :]!r} ends at {ends:g} s, before observation {row} does at "
-            f"{until:g} s"
+            f"{until:g} s; where its last value holds on, say it once more at the end"
         )
 
 

@@ -17,6 +17,7 @@ from operator import itemgetter
 import torch
 from torch import Tensor
 
+from groundvae.data.errors import InputError
 from groundvae.guides.follow import Part, carry, parts_of
 from groundvae.guides.functions import move_functions, place_functions
 from groundvae.guides.gaussian import LinearGaussian
@@ -209,6 +210,14 @@ def begin(search: Search, parts: Sequence[Part], share: float = NOISES[0]) -> No
     for part in parts:
         part.residual.blank()
     search.renew()
+    if not search.alive.any():  # without its push, a law may run away where an earlier start ended
+        search.at = torch.zeros_like(search.at)
+        search.renew()
+    if not search.alive.any():
+        raise InputError(
+            "the law runs away from the middle of the prior in every observation, expected paths "
+            "that are finite there: look at what `check` says of draws of the prior, and narrow it"
+        )
     for part in parts:
         part.residual.begin(effects(search, part), spread)
 

@@ -1,4 +1,4 @@
-"""Whether a fit ended where more could be explained: then what it leaves follows a pattern."""
+"""Whether a fit ended where more could be explained: what it leaves, and what it does not reach."""
 
 from __future__ import annotations
 
@@ -6,17 +6,30 @@ import numpy as np
 
 from groundvae.data.dataset import Dataset
 from groundvae.data.errors import InputError
+from groundvae.inference import arviz as az
 from groundvae.inference.posterior import PosteriorOptions, posterior
 from groundvae.inference.run import Run
 from groundvae.models.greybox import OBSERVATION
 from groundvae.models.noises.white import White
 
+FOUND = "mode_found"
+"""In ``constant_data``: of which observations a search found a mode."""
+
 FEW = PosteriorOptions(draws=20, predictive_draws=20)
 SEEN = 100  # observations that tell it
+REACHED = 0.5  # of the observations, of which a mode is found where all is well
 SMOOTH = 0.5  # correlation from one sample to the next, beyond which errors are no noise
 
 
-def leftover(run: Run, data: Dataset) -> float:
+def asked(run: Run, data: Dataset) -> az.InferenceData | None:
+    """A posterior of some of the data; None where there is none."""
+    try:
+        return posterior(run, data.subset(slice(SEEN)), FEW)
+    except (InputError, ArithmeticError):  # a fit that came to its end is not lost by this
+        return None
+
+
+def leftover(run: Run, data: Dataset, drawn: az.InferenceData) -> float:
     """Correlation of a reconstruction's errors from one sample to the next, of all observations.
 
     Next to 0 of white noise, next to 1 where a smooth part of the data is not followed at all; NaN
@@ -24,20 +37,32 @@ def leftover(run: Run, data: Dataset) -> float:
     """
     if not isinstance(run.model.noise, White) or run.model.system.axes[:1] != ("time",):
         return float("nan")
-    some = data.subset(slice(SEEN))
-    try:
-        drawn = posterior(run, some, FEW)["posterior_predictive"][OBSERVATION]
-    except (InputError, ArithmeticError):  # a fit that came to its end is not lost by this
-        return float("nan")
-    errors = np.nan_to_num(some.x - drawn.mean(("chain", "draw")).values)
+    mean = drawn["posterior_predictive"][OBSERVATION].mean(("chain", "draw")).values
+    errors = np.nan_to_num(data.x[:SEEN] - mean)
     return float((errors[:, 1:] * errors[:, :-1]).sum() / max((errors**2).sum(), 1e-300))
+
+
+def unreached(drawn: az.InferenceData) -> str:
+    """A sentence where a search found no mode of many observations; empty where it did."""
+    constant = drawn["constant_data"]
+    if FOUND not in constant or float(constant[FOUND].mean()) > REACHED:
+        return ""
+    missed, count = int((~constant[FOUND].astype(bool)).sum()), constant.sizes["observation"]
+    return (
+        f"no mode was found of {missed} of {count} observations, so little was learned of them "
+        f"(constant_data.{FOUND} marks them): narrow the priors, "
+        "or let the unknown see fewer of them (sees=())"
+    )
 
 
 def told(run: Run, data: Dataset) -> str:
     """A sentence where a fit ended on a plateau; empty where it did not."""
-    found = leftover(run, data)
-    if not found > SMOOTH:
+    drawn = asked(run, data)
+    if drawn is None:
         return ""
+    missed, found = unreached(drawn), leftover(run, data, drawn)
+    if missed or not found > SMOOTH:
+        return missed
     return (
         "the fit ended on a plateau: what it leaves of the validation data is no noise "
         f"(correlation {found:.2f} from one sample to the next), so more can be explained; try "

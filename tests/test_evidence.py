@@ -16,6 +16,7 @@ from torch import Tensor
 
 from groundvae.data.batch import Batch
 from groundvae.data.dataset import Dataset
+from groundvae.data.errors import InputError
 from groundvae.guides import evidence, modes
 from groundvae.guides.catalogue import build_guide
 from groundvae.guides.evidence import EvidenceRounds
@@ -24,7 +25,7 @@ from groundvae.guides.gaussian import LinearGaussian
 from groundvae.guides.modes import ModeGuide
 from groundvae.guides.search import Search
 from groundvae.inference.discovery import discovered
-from groundvae.inference.fit import fit
+from groundvae.inference.fit import fit, prepare
 from groundvae.inference.posterior import PosteriorOptions, posterior
 from groundvae.inference.run import Run
 from groundvae.models import sensitivity
@@ -244,6 +245,36 @@ def test_a_spoiled_series_does_not_set_the_noise() -> None:
     x[7] = 30.0 * np.random.default_rng(0).standard_normal(x.shape[1])
     noise = learned(replace(data, x=x)).model.noise.scale.item()
     assert noise == pytest.approx(NOISE, rel=0.1)
+
+
+class Explosive(Dynamics):
+    """Finite in the middle of its prior; far from it gone before the window ends."""
+
+    growth = Latent(dist.LogNormal(0.0, 1.0), "1/s", "of what is there, squared")
+    states = ("x",)
+    observed = "x"
+
+    def initial(self, z: Values, inputs: Values) -> Rate:
+        return {"x": 1.0}
+
+    def rate(self, t: Tensor, state: Values, z: Values, inputs: Values) -> Rate:
+        return {"x": z.growth * state.x**2}
+
+
+@pytest.mark.parametrize("length", [0.5, 5.0])
+def test_a_start_from_which_all_run_away_is_moved_or_refused(length: float) -> None:
+    times = np.linspace(0.0, length, 11)
+    data = Dataset(np.tile(1 + times, (3, 1)), {"t": times})
+    run = prepare(GreyBox(Explosive(), Unknown("x"), Gaussian()), data, recipe=EVIDENCE)
+    search, parts = mode_guide(run).start(run.batch(data)), parts_of(run.model)
+    search.at[:, 0] = 4.0
+    if length > 1:  # 1 / (1 - t) is not there any more
+        with pytest.raises(InputError, match="runs away from the middle of the prior"):
+            evidence.begin(search, parts)
+        return
+    evidence.begin(search, parts)
+    assert search.alive.all()
+    assert not search.at.any()
 
 
 def test_a_mode_that_does_not_follow_its_data_says_less(spring: Run) -> None:

@@ -458,3 +458,44 @@ def test_a_column_may_begin_as_times_of_an_input_do_where_there_is_no_such_input
         }
     )
     assert read(table).inputs["t_out"].tolist() == [[3.0, 1.0, 2.0], [3.0, 2.0, 1.0]]
+
+
+def pulses(**changes: object) -> pd.DataFrame:
+    """Two cells, each with pulses at times of their own, which stand in its first rows."""
+    table = pd.DataFrame(
+        {
+            "observation": ["a"] * 4 + ["b"] * 3,
+            "time": [0.0, 1.0, 2.0, 3.0, 0.0, 1.5, 3.0],
+            "value": np.arange(7.0),
+            "current": [0.0, 2.0, 0.0, np.nan, 1.0, 0.0, np.nan],
+            "t_current": [0.0, 0.7, 3.0, np.nan, 0.0, 3.0, np.nan],
+        }
+    )
+    for name, value in changes.items():
+        table.loc[1, name] = value
+    return table
+
+
+@pytest.mark.parametrize(
+    "inputs",
+    [None, ["current"], {"current": Input("A", over=("time",), interpolation="previous")}],
+)
+def test_a_signal_of_a_long_table_keeps_times_of_its_own(inputs: object) -> None:
+    found = read(pulses(), inputs=inputs).inputs  # type: ignore[arg-type]
+    np.testing.assert_array_equal(found["current"], [[0.0, 2.0, 0.0], [1.0, 0.0, np.nan]])
+    np.testing.assert_array_equal(found["t_current"], [[0.0, 0.7, 3.0], [0.0, 3.0, np.nan]])
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"t_current": np.nan}, "row 1: t_current is missing beside current"),
+        ({"current": np.nan}, "row 1: current is missing beside t_current"),
+        ({"t_current": -1.0}, "row 1: t_current is -1, expected increasing times"),
+    ],
+)
+def test_a_signal_without_its_times_gets_one_sentence(
+    changes: dict[str, float], message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        read(pulses(**changes), inputs=["current"])

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from groundvae.cli.doubts import warn_of_run
+from groundvae.cli.doubts import warn_of_run, warn_of_unusable
 from groundvae.cli.main import main
 from groundvae.cli.source import FileRows, read_data
 from groundvae.data.dataset import Dataset
@@ -200,3 +200,13 @@ def test_a_world_too_fast_to_solve_is_refused(tiny: Tiny) -> None:
 
 def test_a_plateau_is_told(tiny: Tiny) -> None:
     assert "plateau" in plateau.told(load_run(tiny.run), simulate(20, seed=2))  # after 24 steps
+
+
+def test_observations_without_a_mode_are_told(
+    stored: az.InferenceData, capsys: pytest.CaptureFixture[str]
+) -> None:
+    constant = stored["constant_data"]
+    for found, told in ((True, ""), (False, "no mode was found of 5 of 5 observations")):
+        marked = constant.assign({plateau.FOUND: ("observation", np.full(5, found))})
+        warn_of_unusable(az.InferenceData(constant_data=marked))
+        assert told in capsys.readouterr().err

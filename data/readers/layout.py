@@ -124,6 +124,38 @@ class Layout:
             return self.constant(name, values, ONE_OR_SIGNAL)
         return self._signal(name, values, asked=asked)
 
+    def clocked(self, name: str, base: str) -> tuple[np.ndarray, np.ndarray]:
+        """A signal and its own times, of columns ``name`` and ``base``, (observation, sample) each.
+
+        Which rows of an observation they stand in does not matter; NaN behind the last sample.
+
+        Raises:
+            InputError: one of the two stands alone, or times do not increase.
+
+        """
+        values, times = self.table.numbers(name), self.table.numbers(base)
+        alone = np.isnan(values) != np.isnan(times)
+        if alone.any():
+            row = int(alone.argmax())
+            gone, there = (name, base) if np.isnan(values[row]) else (base, name)
+            raise InputError(
+                f"{self.table.place(row)}: {gone} is missing beside {there}, expected both or none"
+            )
+        rows = np.flatnonzero(~np.isnan(times))
+        order = rows[np.argsort(self.row[rows], kind="stable")]
+        same = np.diff(self.row[order]) == 0
+        wrong = same & (np.diff(times[order]) <= 0)
+        if wrong.any():
+            row = int(order[1:][wrong][0])
+            raise InputError(
+                f"{self.table.place(row)}: {base} is {times[row]:g}, expected increasing times"
+            )
+        counts = np.bincount(self.row[order], minlength=self.count)
+        place = np.arange(len(order)) - np.repeat(counts.cumsum() - counts, counts)
+        found = np.full((2, self.count, int(counts.max(initial=0))), np.nan)
+        found[:, self.row[order], place] = values[order], times[order]
+        return found[0], found[1]
+
     def _signal(self, name: str, values: np.ndarray, *, asked: bool) -> np.ndarray | None:
         """An input over time, (observation, time), from the rows of any channel."""
         whole = np.full((self.count, self.times.shape[-1]), np.nan)

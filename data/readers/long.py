@@ -8,6 +8,7 @@ import numpy as np
 
 from groundvae.data.dataset import Dataset
 from groundvae.data.errors import InputError
+from groundvae.data.input import BASE, is_base
 from groundvae.data.npz import numbers
 from groundvae.data.readers.layout import Layout
 from groundvae.data.readers.table import MISSING, Table
@@ -83,11 +84,7 @@ def read_long(table: Table, roles: Roles, wanted: Wanted) -> Dataset:
     grouped = GROUP in table.columns and GROUP not in (wanted.inputs or {})
     known = roles.names | {ERROR, CENSORED, *wanted.truth, *([GROUP] if grouped else [])}
     rest = [n for n in table.columns if n not in known]
-    inputs = {}
-    for name in wanted.input_names(rest):
-        found = layout.known(name, wanted)
-        if found is not None:
-            inputs[name] = found
+    inputs = _inputs(layout, rest, wanted)
     labels = {k: v for k, v in (("observation", layout.names), ("channel", layout.channels)) if v}
     if grouped:
         labels["group"] = layout.name_of_each(table.texts(GROUP), GROUP)
@@ -103,6 +100,21 @@ def read_long(table: Table, roles: Roles, wanted: Wanted) -> Dataset:
         censored,
         labels,
     )
+
+
+def _inputs(layout: Layout, rest: list[str], wanted: Wanted) -> dict[str, np.ndarray]:
+    """Known inputs among the columns ``rest``, or those asked for, and times of their own."""
+    inputs: dict[str, np.ndarray] = {}
+    names = wanted.input_names(rest)
+    for name in names:
+        declared, base = wanted.declared(name), BASE + name
+        if base in rest and (declared is None or declared.over):
+            inputs[name], inputs[base] = layout.clocked(name, base)
+        elif not is_base(name, names):
+            found = layout.known(name, wanted)
+            if found is not None:
+                inputs[name] = found
+    return inputs
 
 
 def _sides(table: Table) -> Callable[[str], np.ndarray]:

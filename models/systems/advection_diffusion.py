@@ -95,7 +95,7 @@ def hybrid() -> GreyBox:
 OPTIONS = FitOptions(3000, 0.0, 0.0, batch_size=100, learning_rate=4e-3, warmup=0.3)
 EXACT, REGULARIZED = Recipe(options=OPTIONS), Recipe("regularized", options=OPTIONS)
 # Where a law is solved step by step, one of a fit costs ten times as much.
-FREE = FitOptions(1500, 0.0, 0.0, batch_size=100, learning_rate=4e-3, warmup=0.3)
+FREE = FitOptions(600, 0.0, 0.0, batch_size=100, learning_rate=4e-3, warmup=0.3)
 ODD = "that it is odd and linear: a flow"
 
 enter(
@@ -107,7 +107,7 @@ enter(
         "nn-solver": Variant(nn_solver, EXACT),
         "physics-only": Variant(lambda: _model(AdvectionDiffusion(), ()), EXACT),
         "hybrid": Variant(hybrid, Recipe(options=FREE)),
-        "hybrid-reg": Variant(hybrid, Recipe("regularized", options=FREE)),
+        "hybrid-reg": Variant(hybrid, Recipe("regularized", {"ppc": 1e-2}, options=FREE)),
         "hybrid-told": Variant(
             lambda: _model(AdvectionDiffusion(), Stencil("y")), REGULARIZED, ODD
         ),
