@@ -27,7 +27,7 @@ from groundvae.guides.search import Search
 from groundvae.guides.spread import either_way
 from groundvae.guides.state import State
 from groundvae.models.residuals.linear import LinearResidual
-from groundvae.models.sensitivity import states_of
+from groundvae.models.sensitivity import seen_at_samples
 
 RESTARTS = (10, 20, 35)  # rounds at which failed searches begin anew
 MOVES = 6  # of these, before they are judged
@@ -248,7 +248,7 @@ def trim(search: Search, parts: Sequence[Part], linear: LinearGaussian, usual: T
 
 def usual_sizes(search: Search, residual: LinearResidual) -> tuple[Tensor, Tensor]:
     """Usual sizes of the states that a residual sees, and of how fast those it acts on change."""
-    named = states_of(search.model, search.scores, search.at, search.batch)
+    named = seen_at_samples(search.model, search.scores, search.at, search.batch)
     alive, grid = search.alive, search.model.system.on_grid
     times = search.batch.inputs["t"]  # of each one's own, they repeat where they have ended
     gap = torch.diff(times[alive] if times.dim() > 1 else times[None])

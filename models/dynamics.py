@@ -186,8 +186,7 @@ class Dynamics(System):
     def outcomes(
         self, z: Values, inputs: Values, pushes: Sequence[Push], lead: torch.Size, ablations: int
     ) -> list[Outcome]:
-        path = self.trajectory(z, inputs, pushes, lead, ablations)
-        states = self.named(path)
+        states = self.named(self.trajectory(z, inputs, pushes, lead, ablations))
         observed = self.observe(states, *self.beside_samples(z, inputs))
         return [
             Outcome(observed[i], Values({k: v[i] for k, v in states.items()}, "state"), inputs)
@@ -209,8 +208,7 @@ class Dynamics(System):
         observed = trial.ask(self.observe, Values(path, "state"), *beside)
         trial.shaped(self.observe, observed, trial.lead + trial.event, exact=True)
         if self.solver is None:
-            step, _ = self.step_for(trial)
-            self.step.fill_(step)
+            self.step.fill_(self.step_for(trial)[0])
 
     @torch.no_grad()
     def step_for(self, trial: Trial) -> tuple[float, float]:
@@ -241,14 +239,16 @@ class Dynamics(System):
         def field(time: Tensor, states: Tensor) -> Tensor:
             named = self.named(states)
             at = time.unsqueeze(-1) if self.on_grid and time.dim() else time
-            rate = self.checked(self.rate(at, named, z, known(time)))
+            told = known(time)
+            rate = self.checked(self.rate(at, named, z, told))
             total = joined([filled(rate[k], v) for k, v in named.items()], -1)
             pushed = total
             if ablated is not None and pushes:
                 named = self.named(states.narrow(ablated, 0, 1))
                 pushed = total.narrow(ablated, 0, 1)
+            seen = self.known.beside(named, told) if pushes else named
             for push in pushes:
-                for name, added in push(time, named).items():
+                for name, added in push(time, seen).items():
                     pushed[places[name]].add_(added)  # which is nobody else's yet
             return total
 
@@ -272,14 +272,15 @@ class Dynamics(System):
         self, z: Values, inputs: Values
     ) -> tuple[Values, Callable[[Tensor], Values]]:
         """Latents and inputs as a rate reads them: on a grid with an axis more."""
-        return z.with_axes(1) if self.on_grid else z, self._known.at(inputs)
+        return z.with_axes(1) if self.on_grid else z, self.known.at(inputs)
 
     def beside_samples(self, z: Values, inputs: Values) -> tuple[Values, Values]:
         """Latents and inputs as ``observe`` reads them: beside states (..., time)."""
-        return z.with_axes(1 + self.on_grid), self._known.at_samples(inputs)
+        return z.with_axes(1 + self.on_grid), self.known.at_samples(inputs)
 
     @property
-    def _known(self) -> Known:
+    def known(self) -> Known:
+        """The inputs that it declares."""
         numbers = tuple(name for name in self.inputs if name not in self.signals)
         return Known(numbers, self.signals, self.on_grid)
 
@@ -292,9 +293,7 @@ class Dynamics(System):
         z, _ = self._beside_states(z, inputs)
         begin = self.checked(self.initial(z, inputs))
         like = next((v for v in begin.values() if isinstance(v, Tensor)), inputs["t"])
-        blank = like.new_zeros(())
         shapes = [(*lead, size) if self.on_grid else lead for size in self.sizes.values()]
-        values = [
-            filled(begin[k], blank.expand(s)) for k, s in zip(self.sizes, shapes, strict=True)
-        ]
+        blank = [like.new_zeros(()).expand(shape) for shape in shapes]
+        values = [filled(begin[k], b) for k, b in zip(self.sizes, blank, strict=True)]
         return (torch.cat if self.on_grid else torch.stack)(values, -1)

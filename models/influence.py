@@ -60,7 +60,9 @@ def influence(
         path.states, path.grid, rates.begin(), rates.jacobians, solver, rates.timed()
     )
     matrix = seen_of(path, rates, moved, batch.inputs["t"].shape[-1])
-    states = system.named(path.states[nodes].movedim(0, 1))
+    told = system.known.at(known)(path.times[nodes])
+    seen = system.known.beside(system.named(path.states[nodes]), told)
+    states = Values({k: v.movedim(0, 1) for k, v in seen.items()}, "state")
     return Influence(states, matrix.unflatten(-1, (len(acts_on), len(nodes))))
 
 

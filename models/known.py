@@ -46,6 +46,14 @@ class Known:
             known = known.replaced({name: value.unsqueeze(-1) if self.on_grid else value})
         return known
 
+    def beside(self, states: Values, told: Values) -> Values:
+        """What residuals see: states (...), and behind them inputs that broadcast with them."""
+        names = [name for name in (*self.numbers, *self.signals) if name in told]
+        if not names:
+            return states
+        like = next(iter(states.values())).shape
+        return states.replaced({name: told[name].expand(like) for name in names})
+
     def _with_numbers(self, inputs: Values, axes: int) -> Values:
         """Inputs, those of one number an observation with so many ``axes`` behind."""
         names = [name for name in self.numbers if name in inputs]

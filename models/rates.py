@@ -104,7 +104,8 @@ class Rates:
 
     def _features(self, times: Tensor, states: Tensor) -> Tensor:
         """``d rate / d weight`` of features of states: themselves, in the rows they act on."""
-        named = self.system.named(states)
+        told = self.system.known.at(self.known)(times)
+        named = self.system.known.beside(self.system.named(states), told)
         columns = []
         for residual in self.residuals:
             value = residual.of_states(times, named)

@@ -71,6 +71,16 @@ def states_of(model: GreyBox, scores: Sequence[NormalScore], at: Tensor, batch: 
     return system.named(path.squeeze(0))
 
 
+def seen_at_samples(
+    model: GreyBox, scores: Sequence[NormalScore], at: Tensor, batch: Batch
+) -> Values:
+    """What residuals see at the samples: the states of ``states_of``, and inputs beside them."""
+    system = model.system
+    assert isinstance(system, Dynamics)
+    states = states_of(model, scores, at, batch)
+    return system.known.beside(states, system.known.at_samples(Values(batch.inputs, "input")))
+
+
 def _forward(
     model: GreyBox, scores: Sequence[NormalScore], at: Tensor, batch: Batch
 ) -> Linearization:

@@ -46,8 +46,9 @@ class Unknown(LearnedWeights):
 
     Args:
         acts_on: the states whose rates it is added to.
-        sees: the states that it may depend on; all, where nothing is said. A residual that sees
-            what the law acts by (a position) may imitate it; it then keeps to small scales.
+        sees: the states that it may depend on, and inputs; all states, where nothing is said. A
+            residual that sees what the law acts by (a position) may imitate it; it then keeps to
+            small scales.
         span: length of the window of the features of time, s; from the data where None.
         frequencies: how many; from the data where None.
         degree: of the polynomials of the states.
@@ -83,9 +84,13 @@ class Unknown(LearnedWeights):
             raise InputError(f"learned of Unknown is {learned}, expected 0 or more")
 
     def attach(self, system: System) -> None:
-        if not self.given:
-            self.sees = tuple(name for name in system.pushable() if name != "observation")
+        states = tuple(name for name in system.pushable() if name != "observation")
+        self.sees = self.sees if self.given else states
         super().attach(system)
+        for name in self.sees:
+            if name not in (*states, *system.inputs):
+                known = ", ".join((*states, *system.inputs))
+                raise InputError(f"Unknown sees {name!r}, expected states or inputs: {known}")
         if system.on_grid or not self.sees:
             self.learned = 0
         if self.learned and not hasattr(self, "radial"):
