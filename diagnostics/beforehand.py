@@ -7,7 +7,7 @@ the information of a search near the data; and the share of it that the unknown 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from copy import deepcopy
 
 import numpy as np
@@ -22,7 +22,7 @@ from groundvae.diagnostics.finding import GOOD
 from groundvae.diagnostics.finding import Finding as Finding
 from groundvae.diagnostics.pace import fineness, late, pace
 from groundvae.guides.evidence import begin
-from groundvae.guides.follow import parts_of
+from groundvae.guides.follow import Part, parts_of
 from groundvae.guides.gaussian import LinearGaussian
 from groundvae.guides.search import Search
 from groundvae.inference.run import Run
@@ -74,6 +74,7 @@ def beforehand(run: Run, data: Dataset) -> list[Finding]:
         if isinstance(model.system, Dynamics):
             found += pace(model.system, trial)
             found += fineness(model.system, trial)
+            found += _driven(model.system, parts_of(model))
         found += _told(model, batch[:FEW], len(batch))
         search = run.guide.start(batch[:FEW]) if parts_of(model) else None
         if search is not None:
@@ -236,6 +237,20 @@ def _centres(model: GreyBox) -> dict[str, Tensor]:
             name: prior.sample(torch.Size([501])).median()
             for name, prior in model.latents.hyper.items()
         }
+
+
+def _driven(system: Dynamics, parts: Sequence[Part]) -> Iterator[Finding]:
+    """Signals that drive the law and that the unknown does not see."""
+    for residual in (part.residual for part in parts):
+        unseen = [name for name in system.signals if name not in residual.sees]
+        if unseen:
+            sees = ", ".join(map(repr, (*residual.sees, *unseen)))
+            yield Finding(
+                GOOD,
+                f"the unknown on {', '.join(residual.acts_on)} does not see {', '.join(unseen)}, "
+                "which the law is driven by: if what is missing goes with it, the latents make up "
+                f"for that; fit with sees=({sees},) too, and compare the evidence",
+            )
 
 
 def _taken(search: Search) -> Iterator[Finding]:

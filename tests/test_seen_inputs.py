@@ -9,6 +9,7 @@ import torch
 import groundvae as gv
 from groundvae.data.batch import Batch
 from groundvae.data.errors import InputError
+from groundvae.diagnostics.beforehand import beforehand
 from groundvae.guides.modes import ModeGuide
 from groundvae.inference.fit import prepare
 from groundvae.models import sensitivity
@@ -114,3 +115,16 @@ def test_an_input_is_seen_in_worlds_that_are_changed() -> None:
     assert torch.isfinite(decoded.full).all()
     assert decoded.physics is not None
     assert batch.inputs["pump"].shape == (4, 6)
+
+
+def test_check_says_what_drives_a_law_and_is_not_seen() -> None:
+    data = tanks(4, 0)
+    for sees, told in (
+        ((), "sees=('pump',)"),
+        (("level",), "sees=('level', 'pump',)"),
+        (("pump",), ""),
+    ):
+        found = beforehand(prepare(model(*sees), data, recipe=EVIDENCE), data)
+        said = [f.sentence for f in found if "is driven by" in f.sentence]
+        assert len(said) == bool(told)
+        assert all(told in each for each in said)
