@@ -178,7 +178,10 @@ def test_every_guide_recovers_mean_and_sd(name: str) -> None:
     assert of_sd < 0.1
 
 
-@pytest.mark.parametrize("name", ["structured-fullrank", "structured-flow"])
+FLOW = pytest.param("structured-flow", marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize("name", ["structured-fullrank", FLOW])
 def test_full_rank_and_flow_recover_a_correlation(name: str) -> None:
     system = Linear(DIFFERENCE)
     made = trained(toy(system, name), 300, rows=512)

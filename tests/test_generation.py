@@ -138,6 +138,7 @@ def test_a_run_on_measurements_diagnosed_on_a_stand_in_says_so(tmp_path: Path) -
     assert "was not diagnosed on measurements" in first["meaning"]
 
 
+@pytest.mark.slow
 def test_a_run_on_measurements_is_not_marked(tmp_path: Path) -> None:
     data = simulate(4, 0)
     run = unfitted("galaxy", data, "measured, edge_on.npz")
