@@ -52,8 +52,8 @@ def warn_of_run(run: Run, folder: Path, data: Dataset) -> None:
 
 def warn_of_unusable(result: az.InferenceData) -> None:
     """Say on stderr which observations got the prior or no mode, and whose draws ran away."""
-    if unreached(result):
-        note(f"WARNING: {unreached(result)}")
+    if told := unreached(result):
+        note(f"WARNING: {told}")
     constant = result["constant_data"]
     count = constant.sizes.get("observation", 0)
     if "unusable" in constant:

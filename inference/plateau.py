@@ -50,19 +50,21 @@ def unreached(drawn: az.InferenceData) -> str:
     missed, count = int((~constant[FOUND].astype(bool)).sum()), constant.sizes["observation"]
     return (
         f"no mode was found of {missed} of {count} observations, so little was learned of them "
-        f"(constant_data.{FOUND} marks them): narrow the priors, "
-        "or let the unknown see fewer of them (sees=())"
+        f"(constant_data.{FOUND} marks them): narrow the priors, or let the unknown see fewer "
+        "states (sees=())"
     )
 
 
 def told(run: Run, data: Dataset) -> str:
-    """A sentence where a fit ended on a plateau; empty where it did not."""
+    """A sentence where a fit ended on a plateau or found no modes; empty where it did not."""
     drawn = asked(run, data)
     if drawn is None:
         return ""
-    missed, found = unreached(drawn), leftover(run, data, drawn)
-    if missed or not found > SMOOTH:
+    if missed := unreached(drawn):
         return missed
+    found = leftover(run, data, drawn)
+    if not found > SMOOTH:
+        return ""
     return (
         "the fit ended on a plateau: what it leaves of the validation data is no noise "
         f"(correlation {found:.2f} from one sample to the next), so more can be explained; try "

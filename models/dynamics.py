@@ -233,6 +233,7 @@ class Dynamics(System):
         ``ablated``: the axis of the states where pushes act in the first ablation alone.
         """
         z, known = self._beside_states(z, inputs)
+        beside = self.known.beside
         joined = torch.cat if self.on_grid else torch.stack
         places = {k: (..., place) for k, place in self.places.items()}
 
@@ -246,7 +247,7 @@ class Dynamics(System):
             if ablated is not None and pushes:
                 named = self.named(states.narrow(ablated, 0, 1))
                 pushed = total.narrow(ablated, 0, 1)
-            seen = self.known.beside(named, told) if pushes else named
+            seen = beside(named, told) if pushes else named
             for push in pushes:
                 for name, added in push(time, seen).items():
                     pushed[places[name]].add_(added)  # which is nobody else's yet

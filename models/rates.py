@@ -104,8 +104,8 @@ class Rates:
 
     def _features(self, times: Tensor, states: Tensor) -> Tensor:
         """``d rate / d weight`` of features of states: themselves, in the rows they act on."""
-        told = self.system.known.at(self.known)(times)
-        named = self.system.known.beside(self.system.named(states), told)
+        known = self.system.known
+        named = known.beside(self.system.named(states), known.at(self.known)(times))
         columns = []
         for residual in self.residuals:
             value = residual.of_states(times, named)

@@ -142,19 +142,14 @@ class Layout:
                 f"{self.table.place(row)}: {gone} is missing beside {there}, expected both or none"
             )
         rows = np.flatnonzero(~np.isnan(times))
-        order = rows[np.argsort(self.row[rows], kind="stable")]
-        same = np.diff(self.row[order]) == 0
-        wrong = same & (np.diff(times[order]) <= 0)
-        if wrong.any():
-            row = int(order[1:][wrong][0])
-            raise InputError(
-                f"{self.table.place(row)}: {base} is {times[row]:g}, expected increasing times"
-            )
-        counts = np.bincount(self.row[order], minlength=self.count)
-        place = np.arange(len(order)) - np.repeat(counts.cumsum() - counts, counts)
-        found = np.full((2, self.count, int(counts.max(initial=0))), np.nan)
-        found[:, self.row[order], place] = values[order], times[order]
-        return found[0], found[1]
+        each = [rows[part] for part in _rows_of(self.row[rows], self.count)]
+        for some in each:
+            wrong = np.flatnonzero(np.diff(times[some]) <= 0)
+            if len(wrong):
+                row = int(some[1 + wrong[0]])
+                place = self.table.place(row)
+                raise InputError(f"{place}: {base} is {times[row]:g}, expected increasing times")
+        return stacked([values[some] for some in each]), stacked([times[some] for some in each])
 
     def _signal(self, name: str, values: np.ndarray, *, asked: bool) -> np.ndarray | None:
         """An input over time, (observation, time), from the rows of any channel."""

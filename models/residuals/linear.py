@@ -8,9 +8,10 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from groundvae.data.errors import InputError
 from groundvae.models.residuals.residual import Residual, Seen
 from groundvae.models.residuals.table import Table
-from groundvae.models.system import Push, System
+from groundvae.models.system import OBSERVATION, Push, System
 from groundvae.models.values import Values
 
 
@@ -26,6 +27,13 @@ class LinearResidual(Residual):
     def attach(self, system: System) -> None:
         super().attach(system)
         self.on_grid = system.on_grid
+        known = [name for name in (*system.pushable(), *system.inputs) if name != OBSERVATION]
+        for name in self.sees:  # a push is asked beside these alone
+            if name not in known:
+                raise InputError(
+                    f"{type(self).__name__} sees {name!r}, expected states or inputs: "
+                    f"{', '.join(dict.fromkeys(known))}"
+                )
 
     @property
     @abstractmethod

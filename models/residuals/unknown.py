@@ -32,7 +32,7 @@ from groundvae.models.residuals.population import Statistics
 from groundvae.models.residuals.radial import Radial
 from groundvae.models.residuals.residual import RESIDUALS
 from groundvae.models.residuals.spectrum import Spectrum
-from groundvae.models.system import System
+from groundvae.models.system import OBSERVATION, System
 from groundvae.models.values import Values
 
 DEGREE = 3
@@ -84,13 +84,9 @@ class Unknown(LearnedWeights):
             raise InputError(f"learned of Unknown is {learned}, expected 0 or more")
 
     def attach(self, system: System) -> None:
-        states = tuple(name for name in system.pushable() if name != "observation")
-        self.sees = self.sees if self.given else states
+        if not self.given:
+            self.sees = tuple(name for name in system.pushable() if name != OBSERVATION)
         super().attach(system)
-        for name in self.sees:
-            if name not in (*states, *system.inputs):
-                known = ", ".join((*states, *system.inputs))
-                raise InputError(f"Unknown sees {name!r}, expected states or inputs: {known}")
         if system.on_grid or not self.sees:
             self.learned = 0
         if self.learned and not hasattr(self, "radial"):

@@ -7,6 +7,8 @@ would pass for certainty. Source: Takeishi & Kalousis (2021), section 4.2.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from pyro.distributions import Uniform
 from torch.distributions import constraints
 
@@ -76,9 +78,8 @@ def nn_solver() -> GreyBox:
 
 def nn_only() -> GreyBox:
     """No dynamics at all: a perceptron of z and of Fourier features of time gives the profile."""
-    sizes = {"auxiliary": 6, "pairs": 4, "width": 128}
-    network = Network("observation", ("t",), highest=1.0, start=1.0, **sizes)
-    return _model(Nothing(Line), network)
+    free = Network("observation", ("t",), auxiliary=6, pairs=4, highest=1.0, width=128, start=1.0)
+    return _model(Nothing(Line), free)
 
 
 class NonlinearLine(AdvectionDiffusion):
@@ -94,8 +95,7 @@ def hybrid() -> GreyBox:
 
 OPTIONS = FitOptions(3000, 0.0, 0.0, batch_size=100, learning_rate=4e-3, warmup=0.3)
 EXACT, REGULARIZED = Recipe(options=OPTIONS), Recipe("regularized", options=OPTIONS)
-# Where a law is solved step by step, one of a fit costs ten times as much.
-FREE = FitOptions(600, 0.0, 0.0, batch_size=100, learning_rate=4e-3, warmup=0.3)
+FREE = replace(OPTIONS, steps=600)  # of a law that is solved step by step
 ODD = "that it is odd and linear: a flow"
 
 enter(
