@@ -2,12 +2,12 @@
 
     python benchmarks/unknown.py --out runs/unknown [--laws wave step ...] [--seeds 0 1 2]
 
-Every law of ``laws.py`` and ``laws_fields.py`` is fitted by ``hybrid-evidence``, all with the same
-defaults, on fresh simulations of each seed; nothing of the law is told but the physics it is about.
-Beside it stand the physics alone, with noise of any size, and an oracle that is told the law
-(``oracle.py``). ``beyond`` and ``changed`` are predictions where no data are (``ahead.py``).
-What is there already is not made again. Writes one JSON a fit, ``table.csv``, ``table.md`` and
-``coverage.png``.
+Every law of ``laws.py``, ``laws_fresh.py`` and ``laws_fields.py`` is fitted by
+``hybrid-evidence``, all with the same defaults, on fresh simulations of each seed; nothing of the
+law is told but the physics it is about. Beside it stand the physics alone, with noise of any size,
+and an oracle that is told the law (``oracle.py``). ``beyond`` and ``changed`` are predictions where
+no data are (``ahead.py``). What is there already is not made again. Writes one JSON a fit,
+``table.csv``, ``table.md`` and ``coverage.png``.
 """
 
 from __future__ import annotations
@@ -23,9 +23,10 @@ import numpy as np
 import pandas as pd
 import torch
 import tyro
-from laws import LAWS, Law
+from laws import Law
 from laws_fields import LAWS as FIELDS
 from laws_fields import FieldLaw
+from laws_fresh import MOTIONS as LAWS
 from oracle import told
 
 if __name__ == "__main__":
@@ -39,6 +40,7 @@ from groundvae.diagnostics.score import coverage, crps
 from groundvae.diagnostics.style import house_style, save_figure
 from groundvae.inference.posterior import PosteriorOptions
 from groundvae.models.recipe import EVIDENCE
+from groundvae.models.residuals.learnedweights import LearnedWeights
 from groundvae.models.system import System
 from groundvae.models.systems.advection_diffusion import NonlinearLine
 from groundvae.models.systems.pendulum import Pendulum
@@ -169,6 +171,8 @@ def measure(law: str, method: str, seed: int, options: Options) -> dict[str, flo
     fitted = time.perf_counter()
     drawn = gv.posterior(run, test, PosteriorOptions(draws=500, predictive_draws=50))
     row = {"fit_s": fitted - start, "posterior_s": time.perf_counter() - fitted}
+    terms = (r for r in run.model.residuals if isinstance(r, LearnedWeights))
+    row["released"] = float(sum(int(r.released.sum()) for r in terms))
     posterior = drawn["posterior"]
     for name, truth in test.truth.items():
         draws = posterior[name].values[0].astype(float)

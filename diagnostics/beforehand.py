@@ -21,7 +21,7 @@ from groundvae.diagnostics.finding import DOUBTFUL as DOUBTFUL
 from groundvae.diagnostics.finding import GOOD
 from groundvae.diagnostics.finding import Finding as Finding
 from groundvae.diagnostics.pace import fineness, late, pace
-from groundvae.guides.evidence import begin
+from groundvae.guides.admission import begin
 from groundvae.guides.follow import Part, parts_of
 from groundvae.guides.gaussian import LinearGaussian
 from groundvae.guides.search import Search

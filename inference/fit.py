@@ -20,6 +20,7 @@ from groundvae.data.units import check_units
 from groundvae.guides.catalogue import GUIDES, GuideFactory
 from groundvae.guides.guide import Guide
 from groundvae.guides.phase import Ending
+from groundvae.inference import plateau
 from groundvae.inference.checkpoint import Checkpoints
 from groundvae.inference.cluster import NONE, workers
 from groundvae.inference.notebook import bars
@@ -99,7 +100,8 @@ def fit(
         InputError: data that are not what the model asks for; another run is in ``folder``.
 
     Warns:
-        RuntimeWarning: the fit left the finite numbers; the run is the last good state.
+        RuntimeWarning: the fit left the finite numbers, and the run is the last good state; or it
+            ended on a plateau, or found no modes (``inference.plateau``).
 
     """
     train, held = (data, valid) if valid is not None else apart(data)
@@ -112,13 +114,16 @@ def fit(
         from groundvae.inference.keeping import keep  # which fits by ``execute``
 
         fitted = keep(Path(folder), run, train, held, means, resume=resume)
-    _warn_of(fitted)
+    _warn_of(fitted, held)
     return fitted
 
 
-def _warn_of(run: Run) -> None:
+def _warn_of(run: Run, held: Dataset) -> None:
     if run.fit.ending is Ending.DIVERGED:
         said = f"the fit {run.fit.stop}, so what it says is that of a fit half done"
+    else:
+        said = plateau.told(run, held)
+    if said:
         warnings.warn(said, RuntimeWarning, stacklevel=3)
 
 

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from groundvae.data.batch import Batch
-from groundvae.guides.evidence import FLAT, usual_sizes
+from groundvae.guides.admission import usual_sizes
+from groundvae.guides.evidence import FLAT
 from groundvae.guides.gaussian import LinearGaussian
 from groundvae.guides.search import Search
 from groundvae.models.dynamics import Dynamics

@@ -10,7 +10,7 @@ import torch
 
 import groundvae as gv
 from groundvae.guides import lifted
-from groundvae.guides.evidence import begin
+from groundvae.guides.admission import begin
 from groundvae.guides.follow import parts_of
 from groundvae.guides.modes import ModeGuide
 from groundvae.inference.fit import prepare
