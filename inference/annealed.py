@@ -18,13 +18,12 @@ from groundvae.data.batch import Batch
 from groundvae.guides.refinement import Chains
 from groundvae.inference.coordinates import log_joint
 from groundvae.inference.importance import ANNEALED, effective_size, smooth
-from groundvae.inference.room import TRUSTED, doubted
+from groundvae.inference.room import ENOUGH, TRUSTED, doubted
 from groundvae.inference.run import Run
 from groundvae.physics.errors import tolerant
 
 ASKS = 0.5  # k-hat from which an observation's draws are carried on
 FORGETS = 0.3  # share of a point that is kept from one kept draw of a chain to the next
-FEWEST = 50  # draws whose weights say something
 
 
 @dataclass
@@ -102,7 +101,7 @@ def improve(
 
     """
     walked = (
-        asked and run.guide.walks and not run.model.latents.hyper and len(log_density) >= FEWEST
+        asked and run.guide.walks and not run.model.latents.hyper and len(log_density) >= ENOUGH
     )
     if not walked:
         return Improved.none(batch, log_density)

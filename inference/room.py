@@ -16,9 +16,10 @@ from torch import Tensor
 
 from groundvae.guides.refinement import LOWEST
 from groundvae.inference.block import Groups
-from groundvae.inference.importance import FEWEST, smooth
+from groundvae.inference.importance import smooth
 
 TRUSTED = 0.7  # k-hat, above which weights are not
+ENOUGH = 50  # draws whose k-hat says something
 WEIGHED = "weighed"
 """The group that holds ``log_weight`` (draw, observation), whatever world was predicted."""
 
@@ -30,13 +31,14 @@ def make_room(
 
     Args:
         rooms: times the widths, one after the other.
-        groups: arrays (draw, observation, ...) by name; ``WEIGHED`` is taken out.
+        groups: arrays (draw, observation, ...) by name; ``WEIGHED`` is taken out. Of fewer than
+            ``ENOUGH`` weighed draws nothing is doubted: a tail of five would be by chance.
         again: groups of observations (m,) under a room.
         seed: of these draws; nothing else is drawn from it.
 
     """
     weight = groups.pop(WEIGHED, {}).get("log_weight")
-    if weight is None or len(weight) < FEWEST:
+    if weight is None or len(weight) < ENOUGH:
         return
     with torch.random.fork_rng():
         for step, room in enumerate(rooms):

@@ -19,7 +19,7 @@ from groundvae.inference.fit import fit
 from groundvae.inference.importance import smooth
 from groundvae.inference.options import PosteriorOptions
 from groundvae.inference.posterior import posterior
-from groundvae.inference.room import TRUSTED, WEIGHED, make_room
+from groundvae.inference.room import ENOUGH, TRUSTED, WEIGHED, make_room
 from groundvae.models.dynamics import Dynamics, Rate
 from groundvae.models.greybox import GreyBox
 from groundvae.models.intervention import Change
@@ -38,6 +38,23 @@ def drawn(scale: Tensor) -> Groups:
     target = torch.where(torch.arange(len(scale)) % 2 == 0, 1.0, TAIL)
     weight = dist.Normal(0.0, target).log_prob(x) - dist.Normal(0.0, scale).log_prob(x)
     return {"posterior": {"a": x}, WEIGHED: {"log_weight": weight}}
+
+
+def test_a_handful_of_draws_doubts_nothing() -> None:
+    """Their k-hat is large by chance: intervals were wider the fewer were decoded."""
+
+    def refuse(rows: Tensor, room: float) -> Groups:
+        raise AssertionError(f"{len(rows)} observations are drawn again, in a room of {room}")
+
+    torch.manual_seed(0)
+    groups = drawn(torch.full((40,), 0.3))
+    few = {group: {k: v[: ENOUGH - 1] for k, v in found.items()} for group, found in groups.items()}
+    kept = few["posterior"]["a"].clone()
+    make_room((1.3, 1.5), few, refuse, 0)
+    assert torch.equal(few["posterior"]["a"], kept)
+    assert WEIGHED not in few
+    with pytest.raises(AssertionError, match="drawn again"):
+        make_room((1.3, 1.5), groups, refuse, 0)
 
 
 def test_only_what_is_doubted_is_drawn_again() -> None:
