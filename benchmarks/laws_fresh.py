@@ -75,7 +75,7 @@ def _migration() -> Law:
         return {
             **base.draw(random, n),
             "arrive": random.uniform(0.0, 0.4, n),
-            "more": random.uniform(-0.02, 0.05, n),
+            "more": random.uniform(0.0, 0.05, n),
         }
 
     def rate(t: float, y: Array, z: Mapping[str, Array]) -> Array:
