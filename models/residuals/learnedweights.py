@@ -21,9 +21,7 @@ START = 0.1  # of the data's spread, the effect of each feature at first
 SILENT = -40.0  # log variance of features that are not let in yet
 WIDE = 3.0  # times the usual rate, the first prior of a mean
 IMITATES = 0.97  # share of what a feature does, above which it is the physics by another name
-ENTIRELY = (
-    0.999  # the same, where the data have asked for features that the physics only nearly are
-)
+ENTIRELY = 0.999  # the same, of features that the data have asked for
 ENTERS = 0.02  # of the data's spread, the effect of these at first
 DIFFERS = 0.5  # of its mean, by which the weight of such a feature differs where nothing tells it
 HELD = 0.02  # an observation, how strongly such features are held to small scales
