@@ -25,7 +25,7 @@ from groundvae.cli.source import TEST, TRAIN, VALID
 from groundvae.data.errors import InputError
 from groundvae.guides.catalogue import GUIDES
 from groundvae.inference.fit import execute, prepare
-from groundvae.inference.plateau import told
+from groundvae.inference.plateau import leftover, told
 from groundvae.inference.posterior import PosteriorOptions, posterior
 from groundvae.models.ownfile import find_system
 
@@ -81,6 +81,7 @@ def measure(guide: str, variant: str, seed: int, options: Options) -> Row:
     return row | {
         "sse": sse,
         "over_noise": over,
+        "correlation": leftover(run, test, drawn),
         "silent": over > FAR and not warns,
         "warns": warns,
     }

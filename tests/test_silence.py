@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 import torch
+import xarray as xr
 
 from groundvae.cli.doubts import warn_of_run, warn_of_unusable
 from groundvae.cli.main import main
@@ -201,6 +202,21 @@ def test_a_world_too_fast_to_solve_is_refused(tiny: Tiny) -> None:
 
 def test_a_plateau_is_told(tiny: Tiny) -> None:
     assert "plateau" in plateau.told(load_run(tiny.run), simulate(20, seed=2))  # after 24 steps
+
+
+@pytest.mark.parametrize(("frequency", "told"), [(0.4, True), (4.5, True), (0.0, False)])
+def test_errors_with_a_pattern_are_a_plateau(tiny: Tiny, frequency: float, told: bool) -> None:
+    """A drive of 4.5 Hz turns its sign from one sample to the next, and is none the less seen."""
+    random, times = np.random.default_rng(0), np.arange(50) * 0.05
+    left = np.sin(2 * np.pi * (frequency * times + random.uniform(size=(40, 1))))
+    errors = random.normal(size=(40, 50)) + 2 * left * (frequency > 0)
+    errors[0] = 1e3 * times  # one that is far off says nothing of the fit
+    axes = ("chain", "draw", "observation", "time")
+    nothing = xr.Dataset({"x": (axes, np.zeros((1, 1, 40, 50)))})
+    group = az.InferenceData(posterior_predictive=nothing)
+    data = Dataset(errors, {"t": times})
+    found = plateau.leftover(load_run(tiny.run), data, group)
+    assert (found > plateau.PATTERN) == told
 
 
 def test_observations_without_a_mode_are_told(
