@@ -5,7 +5,7 @@
 Short fits, so that many end where more could be explained. Of each: the mean squared error summed
 over a fresh series, over what the noise alone leaves; what the fit itself warns of; and whether it
 is silent, that is, leaves more than ``FAR`` times the noise and warns of nothing. Writes
-``plateaus.csv``; a row that is there is not fitted again.
+``SYSTEM.csv``; a row that is there is not fitted again.
 """
 
 from __future__ import annotations
