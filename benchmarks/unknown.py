@@ -40,7 +40,6 @@ from groundvae.diagnostics.score import coverage, crps
 from groundvae.diagnostics.style import house_style, save_figure
 from groundvae.inference.posterior import PosteriorOptions
 from groundvae.models.recipe import EVIDENCE
-from groundvae.models.residuals.learnedweights import LearnedWeights
 from groundvae.models.system import System
 from groundvae.models.systems.advection_diffusion import NonlinearLine
 from groundvae.models.systems.pendulum import Pendulum
@@ -171,8 +170,6 @@ def measure(law: str, method: str, seed: int, options: Options) -> dict[str, flo
     fitted = time.perf_counter()
     drawn = gv.posterior(run, test, PosteriorOptions(draws=500, predictive_draws=50))
     row = {"fit_s": fitted - start, "posterior_s": time.perf_counter() - fitted}
-    terms = (r for r in run.model.residuals if isinstance(r, LearnedWeights))
-    row["released"] = float(sum(int(r.released.sum()) for r in terms))
     posterior = drawn["posterior"]
     for name, truth in test.truth.items():
         draws = posterior[name].values[0].astype(float)

@@ -23,7 +23,6 @@ from groundvae.guides.functions import move_functions, place_functions
 from groundvae.guides.gaussian import LinearGaussian
 from groundvae.guides.lifted import approached
 from groundvae.guides.phase import Fitting
-from groundvae.guides.release import release
 from groundvae.guides.search import Search
 from groundvae.guides.spread import either_way
 from groundvae.guides.state import State
@@ -111,8 +110,6 @@ class EvidenceRounds:
         self.search.move(linear=linear)
         n = len(self.search.at)
         self.done = number > LEAST and self._steady(SETTLED)
-        if self.done and not self.before:
-            total += release(self.search, self.parts, usual, self._again)
         if self.done or number == self.rounds:
             for part in self.parts:
                 part.residual.settle()
@@ -130,11 +127,6 @@ class EvidenceRounds:
             refit = partial(self._refit, linear, usual, own=own, fresh=inner == 0)
             carry(self.search, self.parts, refit)
         return usual, linear
-
-    def _again(self) -> None:
-        """A round more."""
-        self._refitted(own=True)
-        self.search.move()
 
     def _learn(self, number: int, usual: Tensor) -> None:
         """Place functions of the states, and move them for as long as the evidence rises."""

@@ -21,10 +21,8 @@ START = 0.1  # of the data's spread, the effect of each feature at first
 SILENT = -40.0  # log variance of features that are not let in yet
 WIDE = 3.0  # times the usual rate, the first prior of a mean
 IMITATES = 0.97  # share of what a feature does, above which it is the physics by another name
-ENTIRELY = 0.999  # the same, of features that the data have asked for
-ENTERS = 0.02  # of the data's spread, the effect of these at first
-DIFFERS = 0.5  # of its mean, by which the weight of such a feature differs where nothing tells it
-HELD = 0.02  # an observation, how strongly such features are held to small scales
+DIFFERS = 0.5  # of its mean, by which a feature's weight differs where the data do not tell it
+HELD = 0.02  # of the observations, what this is worth
 GONE, FELT = 0.01, 0.05  # nats an observation, below which a group of functions does not matter
 RISING = 3.0  # standard deviations, by which what grows still differs from chance
 CHANCE = 4.0  # nats in all that chance may bring, which are no reason to keep one
@@ -38,7 +36,6 @@ class LearnedWeights(OwnWeights):
     asked: Tensor  # (group,) of functions of time that the data ask for: constant, knots
     imitated: Tensor  # (state, feature), the share of what each does that the physics could do
     admitted: Tensor  # whether features of states are let in
-    released: Tensor  # (state, feature), what the physics could nearly be and is let in by now
     mean_variance: nn.Parameter  # (state, feature), of the means' own priors
 
     def build(self) -> None:
@@ -57,7 +54,6 @@ class LearnedWeights(OwnWeights):
         self.mean_variance = nn.Parameter(torch.ones(targets, len(self.names)))
         self.register_buffer("imitated", torch.ones(targets, len(self.names)))
         self.register_buffer("admitted", torch.tensor(0.0))
-        self.register_buffer("released", torch.zeros(targets, len(self.names), dtype=torch.bool))
         self.register_buffer("settled", torch.tensor(0.0))
         size = targets * len(self.names)
         self.register_buffer("uncertainty", torch.zeros(size, size))  # covariance of the means
@@ -69,10 +65,10 @@ class LearnedWeights(OwnWeights):
         self.auxiliary = 1 + len(self.acts_on) * self.count
 
     def _load_from_state_dict(self, state: dict[str, Tensor], prefix: str, *rest: Any) -> None:
-        """Of a run that was fitted before any were dropped, or released, none are."""
+        """Of a run that was fitted before any were dropped, none are."""
         if hasattr(self, "asked"):
             state.setdefault(f"{prefix}asked", torch.ones_like(self.asked))
-            state.setdefault(f"{prefix}released", torch.zeros_like(self.released))
+            state.pop(f"{prefix}released", None)  # of fits that let features in late
         super()._load_from_state_dict(state, prefix, *rest)
         if hasattr(self, "asked"):
             self.resize()
@@ -80,7 +76,7 @@ class LearnedWeights(OwnWeights):
     def blank(self) -> None:
         for parameter in (self.log_power, self.log_constant, self.log_variance, self.mean):
             parameter.data.zero_()
-        for flag in (self.admitted, self.released, self.settled, self.uncertainty):
+        for flag in (self.admitted, self.settled, self.uncertainty):
             flag.zero_()
         self.asked.fill_(value=True)  # also of what another fit has left out
         self.resize()
@@ -110,24 +106,7 @@ class LearnedWeights(OwnWeights):
     @property
     def held(self) -> Tensor:
         """Which are the physics by another name: mean zero, a small scale; (state, feature)."""
-        return self.imitated > torch.where(self.released, ENTIRELY, IMITATES)
-
-    @property
-    def nearly(self) -> Tensor:
-        """Which features the physics could nearly, not entirely be, (state, feature)."""
-        return (self.imitated > IMITATES) & (self.imitated <= ENTIRELY)
-
-    def release(self, effects: Tensor, spread: float) -> None:
-        """Let these have means and scales as others; first scales, from the same as at ``enter``.
-
-        ``effects`` (weight,): what a weight of one standard deviation does by now.
-        """
-        done = effects.view(len(self.acts_on), self.count)[:, self.timed :].double()
-        logs = self.log_variance.data
-        of_one = torch.log(done.square().clamp(min=1e-300)) - logs
-        enters = 2 * math.log(ENTERS * spread) - of_one
-        self.released.copy_(self.nearly)
-        logs[self.released] = enters.clamp(-25, 10)[self.released].to(logs)
+        return self.imitated > IMITATES
 
     def refit(self, statistics: Statistics, *, own: bool) -> Tensor:
         usual, shape = statistics.usual, (-1, len(self.acts_on), self.count)
@@ -155,16 +134,22 @@ class LearnedWeights(OwnWeights):
         return own_variances(self.own(statistics.auxiliary), square, told, self.own_spread)
 
     def _refit_variances(self, square: Tensor, told: Tensor, n: int) -> None:
-        """``variance *= sum mean^2 / sum told`` of (state, weight), frequencies pooled at knots."""
+        """``variance *= sum mean^2 / sum told`` of (state, weight), frequencies pooled at knots.
+
+        Where the data hardly tell how a feature's weight differs, its likeliest spread is often
+        none, and the latents would be taken to be as sure as if all observations missed the same:
+        an inverse gamma prior about ``(DIFFERS mean)^2`` speaks against less, not against more.
+        """
         (up, states), (down, told_states) = self._pooled(square), self._pooled(told)
         self.log_constant.data.add_(log_ratio(up[:, 0], down[:, 0])).clamp_(-40, 20)
         moved = log_ratio(*self._likened(up[:, 1:], down[:, 1:]))
         self.log_power.data.add_(moved).clamp_(-40, 20)
         if self.admitted:
-            held = HELD * n * (self.held | self.released)
-            wanted = (DIFFERS * self.mean.data * self.released) ** 2
-            states = states + held * wanted / self.log_variance.data.exp()
-            self.log_variance.data.add_(log_ratio(states, told_states + held)).clamp_(-25, 10)
+            worth = HELD * n
+            usual = (DIFFERS * self.mean.data) ** 2 / self.log_variance.data.exp()
+            usual = usual.clamp(min=torch.where(self.held, 0.0, 1.0))
+            moved = log_ratio(states + worth * usual, told_states + worth)
+            self.log_variance.data.add_(moved).clamp_(-25, 10)
 
     def _likened(self, up: Tensor, down: Tensor) -> tuple[Tensor, Tensor]:
         """Sums of the spectrum's knots (state, knot), under what is known of it beforehand."""
