@@ -22,7 +22,8 @@ SILENT = -40.0  # log variance of features that are not let in yet
 WIDE = 3.0  # times the usual rate, the first prior of a mean
 IMITATES = 0.97  # share of what a feature does, above which it is the physics by another name
 DIFFERS = 0.5  # of its mean, by which a feature's weight differs where the data do not tell it
-HELD = 0.02  # of the observations, what this is worth
+WORTH = 4.0  # observations, what this prior is worth
+HELD = 0.02  # of the observations, what holds the physics by another name to small scales is worth
 GONE, FELT = 0.01, 0.05  # nats an observation, below which a group of functions does not matter
 RISING = 3.0  # standard deviations, by which what grows still differs from chance
 CHANCE = 4.0  # nats in all that chance may bring, which are no reason to keep one
@@ -145,10 +146,10 @@ class LearnedWeights(OwnWeights):
         moved = log_ratio(*self._likened(up[:, 1:], down[:, 1:]))
         self.log_power.data.add_(moved).clamp_(-40, 20)
         if self.admitted:
-            worth = HELD * n
             usual = (DIFFERS * self.mean.data) ** 2 / self.log_variance.data.exp()
-            usual = usual.clamp(min=torch.where(self.held, 0.0, 1.0))
-            moved = log_ratio(states + worth * usual, told_states + worth)
+            held = HELD * n * self.held
+            free = WORTH * ~self.held
+            moved = log_ratio(states + free * usual.clamp(min=1.0), told_states + free + held)
             self.log_variance.data.add_(moved).clamp_(-25, 10)
 
     def _likened(self, up: Tensor, down: Tensor) -> tuple[Tensor, Tensor]:
