@@ -53,6 +53,7 @@ LEARNED = (Ground("contraction", without="not enough data"),)
 MODEL = (Ground("discrepancy", without="doubtful"), Ground("against"))
 TOLD = Ground("discovery", "doubtful")
 LEANING = Ground("leaning", "doubtful")
+CORRELATED = Ground("correlatedeffects", "doubtful")
 GUIDE = (Ground("calibration"), Ground("guide_vs_nuts"))
 
 QUESTIONS: Mapping[str, Question] = {
@@ -65,6 +66,7 @@ QUESTIONS: Mapping[str, Question] = {
             Ground("against", "doubtful"),
             TOLD,
             LEANING,
+            CORRELATED,
             Ground("reconstruction"),
         ),
     ),
@@ -72,7 +74,7 @@ QUESTIONS: Mapping[str, Question] = {
         "the intervals",
         (Ground("outofdistribution"),),
         (Ground("coverage"), Ground("rank"), Ground("zscore")),
-        (*MODEL, *GUIDE, Ground("leaning"), Ground("discovery", "good")),
+        (*MODEL, *GUIDE, Ground("leaning"), CORRELATED, Ground("discovery", "good")),
     ),
     "inside": Question(
         "the predictions inside the window",
@@ -93,7 +95,15 @@ QUESTIONS: Mapping[str, Question] = {
         "the counterfactuals",
         (Ground("independence"), Ground("decomposition"), *LEARNED, *SOUND),
         (Ground("coverage"), Ground("recovery"), Ground("zscore")),
-        (*MODEL, *GUIDE, Ground("precision"), TOLD, LEANING, Ground("forecast", "doubtful")),
+        (
+            *MODEL,
+            *GUIDE,
+            Ground("precision"),
+            TOLD,
+            LEANING,
+            CORRELATED,
+            Ground("forecast", "doubtful"),
+        ),
     ),
 }
 """By name, in the order of a report."""

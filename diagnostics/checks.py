@@ -12,7 +12,8 @@ ORDER = (
     "outofdistribution", "contraction", "discrepancy", "precision", "against", "calibration",
     "tarp", "weights", "guide_vs_nuts", "evidence", "predictive", "pvalue", "loo_pit", "forecast",
     "priorpredictive", "decomposition", "independence", "physics_only_refit", "discovery",
-    "leaning", "energy", "power_scaling", "whiteness", "generation", "population",
+    "leaning", "correlatedeffects", "energy", "power_scaling", "whiteness", "generation",
+    "population",
 )  # fmt: skip
 """Names of our checks; each is its module's as well, and registers itself there."""
 

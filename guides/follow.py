@@ -45,9 +45,17 @@ class Part:
     @property
     def push(self) -> Tensor:
         """Places of the weights of features of time."""
-        count, timed = self.residual.count, self.residual.timed
-        targets = torch.arange(len(self.residual.acts_on)).unsqueeze(-1) * count
-        places = (self.weights.start + targets + torch.arange(timed)).flatten()
+        return self._places(torch.arange(self.residual.timed))
+
+    @property
+    def seen(self) -> Tensor:
+        """Places of the weights of features of the states."""
+        return self._places(torch.arange(self.residual.timed, self.residual.count))
+
+    def _places(self, features: Tensor) -> Tensor:
+        """Where the weights of some ``features`` of each state that is pushed stand."""
+        targets = torch.arange(len(self.residual.acts_on)).unsqueeze(-1) * self.residual.count
+        places = (self.weights.start + targets + features).flatten()
         return places.to(self.residual.own_spread.device)
 
     def statistics(

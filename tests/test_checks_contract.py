@@ -33,7 +33,9 @@ from groundvae.inference.run import Run, RunConfig, new_run
 
 pytestmark = pytest.mark.usefixtures("few_simulations")
 
-UNJUDGED = ("standin", "discovery", "leaning", "generation", "population")  # of few, or never
+UNJUDGED = (  # of few, or never
+    "standin", "discovery", "leaning", "correlatedeffects", "generation", "population",
+)  # fmt: skip
 OPTIONS = PosteriorOptions(draws=60, predictive_draws=30)
 
 OWN = '''
@@ -134,6 +136,7 @@ def test_a_check_finds_or_says_why_not(name: str, data: str, contexts: dict[str,
             "energy",
             "discovery",
             "leaning",
+            "correlatedeffects",
             "generation",
             "population",
         )

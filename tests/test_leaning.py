@@ -13,11 +13,13 @@ import xarray as xr
 import groundvae as gv
 from groundvae.data.batch import Batch
 from groundvae.diagnostics.answers import answer
+from groundvae.diagnostics.correlatedeffects import CorrelatedEffects
 from groundvae.diagnostics.leaning import CHANCE, OneSided
 from groundvae.diagnostics.verdict import Level
 from groundvae.guides.follow import parts_of
+from groundvae.guides.gaussian import LinearGaussian
 from groundvae.guides.search import Search
-from groundvae.inference.leaning import leaning
+from groundvae.inference.leaning import along, leaning
 from groundvae.models.normalscore import NormalScore
 
 TIMES = np.linspace(0.0, 4.0, 21)
@@ -101,3 +103,61 @@ def test_answers_rest_on_it(moves: float, level: Level) -> None:
     answers = answer([verdict, *others], {})
     assert answers["intervals"].level == level
     assert answers["estimates"].level == {"bad": "doubtful"}.get(level, level)
+
+
+def related(slope: float, seed: int) -> tuple[LinearGaussian, np.ndarray, np.ndarray]:
+    """Linear observations of a level and three weights; the first goes with the level."""
+    random = np.random.default_rng(seed)
+    truth = random.standard_normal((COUNT, 4))
+    truth[:, 1] += slope * truth[:, 0]
+    a = random.standard_normal((COUNT, 12, 4))
+    y = (a @ truth[..., None])[..., 0] + random.standard_normal((COUNT, 12))
+    widths = torch.tensor([30.0, 1.0, 1.0, 1.0], dtype=torch.double)
+    now = torch.zeros(COUNT, 4, dtype=torch.double)
+    return LinearGaussian(torch.as_tensor(a), torch.as_tensor(y), now, widths), a, y
+
+
+def test_weights_that_go_with_a_latent_are_those_of_least_squares() -> None:
+    """All observations in one regression: the slopes are latents more, of standard normal prior."""
+    linear, a, y = related(1.0, 0)
+    model = gv.GreyBox(Tank(), (), gv.Gaussian(NOISE))
+    level = linear.mean[:, 0].numpy()
+    standing = (level - level.mean()) / level.std(ddof=1)
+    found = along(linear, model, torch.arange(1, 4), torch.as_tensor(standing), COUNT)
+    assert found.chance < CHANCE / 10
+    scaled = a * np.array([30.0, 1.0, 1.0, 1.0])
+    inverse = np.linalg.inv(np.eye(12) + scaled @ np.swapaxes(scaled, 1, 2))
+    design = standing[:, None, None] * a[..., 1:]
+    told = np.eye(3) + np.einsum("nvi,nvw,nwj->ij", design, inverse, design)
+    slope = np.linalg.solve(told, np.einsum("nvi,nvw,nw->i", design, inverse, y))
+    gain = scaled[:, None, :, 0] @ inverse  # of the level
+    shift = -(gain @ design @ slope)[:, 0]
+    sd = np.sqrt(1 - np.einsum("nv,nv->n", gain[:, 0], scaled[..., 0]))
+    expected = np.sqrt(np.mean((shift / sd) ** 2))
+    assert found.moves == {"start": pytest.approx(expected, rel=1e-6)}
+
+
+def test_weights_that_go_with_nothing_are_told_by_chance_alone() -> None:
+    model = gv.GreyBox(Tank(), (), gv.Gaussian(NOISE))
+    chances = []
+    for seed in range(200):
+        linear, _, _ = related(0.0, seed)
+        level = linear.mean[:, 0]
+        standing = (level - level.mean()) / level.std()
+        chances.append(along(linear, model, torch.arange(1, 4), standing, COUNT).chance)
+    assert np.mean(np.array(chances) < 0.1) == pytest.approx(0.1, abs=0.06)
+    assert min(chances) > CHANCE / 10
+
+
+@pytest.mark.parametrize(("moves", "level"), [(0.3, "good"), (0.5, "doubtful"), (1.0, "bad")])
+def test_answers_rest_on_effects_that_are_correlated(moves: float, level: Level) -> None:
+    values = {"moves": ("latent", [moves]), "by": ("latent", ["start"])}
+    result = xr.Dataset(values, {"latent": ["start"]}, {"observations": COUNT})
+    (verdict,) = (
+        replace(v, check="correlatedeffects") for v in CorrelatedEffects().verdicts(result)
+    )
+    assert verdict.level == level
+    assert ("Put it into the law" in verdict.meaning) == (level != "good")
+    others = [replace(verdict, check=name, level="good") for name in OTHERS]
+    answers = answer([verdict, *others], {})
+    assert answers["intervals"].level == {"bad": "doubtful"}.get(level, level)
