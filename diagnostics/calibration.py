@@ -77,8 +77,7 @@ class Calibration(Uniformity, Check):
     always = True
     sentences = {
         "good": "Where the fitted model is right, the guide is right about it.",
-        "bad": "Even for the model's own simulations the guide is {how}: train longer, with the "
-        "hybrid_simulation penalty, or take a richer guide.",
+        "bad": "Even for the model's own simulations the guide is {how}: {mend}.",
         "prior": "It passes only because the guide returns the prior, which is no evidence of "
         "calibration: train longer, or take a richer guide or data that tell more.",
     }
@@ -88,7 +87,8 @@ class Calibration(Uniformity, Check):
     }
 
     def compute(self, context: Context) -> xr.Dataset:
-        return compute_calibration(context.self_test, context.prior_variance)
+        found = compute_calibration(context.self_test, context.prior_variance)
+        return found.assign_attrs(mend=context.better_guide)
 
     def parts(self, result: xr.Dataset) -> Iterator[tuple[str, xr.Dataset]]:
         names = names_of(result)
@@ -107,6 +107,9 @@ class Calibration(Uniformity, Check):
 
     def case(self, part: xr.Dataset, level: Level) -> str:
         return "prior" if uniform_level(part) == "good" and level == "doubtful" else level
+
+    def words(self, part: xr.Dataset) -> dict[str, object]:
+        return super().words(part) | {"mend": part.attrs["mend"]}
 
     def metrics(self, result: xr.Dataset) -> dict[str, float]:
         return by_latent(result["deviation"], "sbc_deviation")

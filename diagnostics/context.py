@@ -22,6 +22,7 @@ from groundvae.data.batch import Batch
 from groundvae.data.root import STAND_IN
 from groundvae.diagnostics.latents import KnownLatent, is_auxiliary, known_latents, scalar_latents
 from groundvae.diagnostics.selftest import SelfTest, simulate_posterior
+from groundvae.guides.follow import parts_of
 from groundvae.inference import arviz as az
 from groundvae.inference.inferencedata import WEIGHTS
 from groundvae.inference.observed import observations_of
@@ -129,6 +130,18 @@ class Context:
     def residual(self) -> bool:
         """Whether the model holds anything beside physics."""
         return bool(self.run.model.auxiliary)
+
+    @property
+    def more_room(self) -> str:
+        """What to do where errors are not the noise's."""
+        return "give the residual more room" if self.residual else "give the model a residual"
+
+    @property
+    def better_guide(self) -> str:
+        """What to do where the guide is wrong about the model."""
+        if parts_of(self.run.model):  # fitted by evidence: nothing is trained
+            return "check chosen observations by MCMC, fit more of them, or narrow the priors"
+        return "train longer, with the hybrid_simulation penalty, or take a richer guide"
 
     @property
     def stand_in(self) -> str:

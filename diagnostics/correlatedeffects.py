@@ -38,7 +38,7 @@ class CorrelatedEffects(Check):
     """How far a latent would move if weights went with the latents as they seem to."""
 
     name, title = "correlatedeffects", "Correlated effects"
-    subject = "what is missing goes with a latent, and {of}"
+    subject = "correlated effects on {of}"
     needs = (SEEN,)
     good, doubtful = 0.4, 0.6
     measured = "moves"

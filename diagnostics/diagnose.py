@@ -218,10 +218,10 @@ def _write_json(path: Path, value: object) -> None:
 
 def _meanings(checks: Iterable[Check], context: Context) -> dict[str, str]:
     """What each metric means, physics latents and units filled in."""
-    meanings = {}
+    meanings, unit_of_data = {}, context.unit or "the unit of the data"
     for words in (METRIC_WORDS, *(check.metric_words for check in checks)):
         for name, meaning in words.items():
-            each = context.units if "{latent}" in name else {"": context.unit}
+            each = context.units if "{latent}" in name else {"": unit_of_data}
             for latent, unit in each.items():
                 named = unit or ("no unit" if latent else "")
                 meanings[name.format(latent=latent)] = meaning.format(unit=named)

@@ -180,8 +180,8 @@ class Discrepancy(Check):
     sentences = {
         "good": "In view of the residuals 90 % intervals can be expected to hold {percent:.0f} %.",
         "bad": "In view of the residuals 90 % intervals of {of} can be expected to hold only "
-        "{percent:.0f} %: errors {kind}, {size:.2g} times the noise, would move it as well; give "
-        "the residual more room.",
+        "{percent:.0f} %: errors {kind}, {size:.2g} times the noise, would move it as well; "
+        "{mend}.",
         "wide": "In view of the residuals 90 % intervals of {of} can be expected to hold "
         "{percent:.1f} %: they are wider than the data need, or the noise is smaller than was "
         "learned.",
@@ -189,7 +189,7 @@ class Discrepancy(Check):
     metric_words = {"{latent}_expected_cov90": "share that 90 % intervals can be expected to hold"}
 
     def compute(self, context: Context) -> xr.Dataset:
-        return context.once(discrepancy_of)
+        return context.once(discrepancy_of).assign_attrs(mend=context.more_room)
 
     def value(self, part: xr.Dataset) -> float:
         return float(part["held"].mean())
@@ -203,7 +203,7 @@ class Discrepancy(Check):
 
     def words(self, part: xr.Dataset) -> dict[str, object]:
         kind = "in a smooth pattern" if part.attrs["smooth"] > 0.5 else "like noise"
-        return {"size": part.attrs["size"], "kind": kind}
+        return {"size": part.attrs["size"], "kind": kind, "mend": part.attrs["mend"]}
 
     def metrics(self, result: xr.Dataset) -> dict[str, float]:
         return by_latent(result["held"].mean("observation"), "expected_cov90")

@@ -23,10 +23,10 @@ TAIL = 0.025
 STATISTICS = ("misfit", "structure")
 
 WORDS = {
-    "misfit": "errors larger than the model's noise: their posteriors are overconfident, so give "
-    "the residual or the noise more room",
+    "misfit": "errors larger than the model's noise: their posteriors are overconfident; {mend}, "
+    "or the noise more room",
     "structure": "a smooth pattern left in their errors: the model misses something, so their "
-    "posteriors are overconfident; give the residual more room",
+    "posteriors are overconfident; {mend}",
 }
 
 
@@ -83,7 +83,7 @@ class PValue(Check):
     }
 
     def compute(self, context: Context) -> xr.Dataset:
-        return context.once(replicated)
+        return context.once(replicated).assign_attrs(mend=context.more_room)
 
     def parts(self, result: xr.Dataset) -> Iterator[tuple[str, xr.Dataset]]:
         for name in map(str, result["statistic"].values):
@@ -93,7 +93,8 @@ class PValue(Check):
         return share_extreme(part["pvalue"])
 
     def words(self, part: xr.Dataset) -> dict[str, object]:
-        return {"what": WORDS[str(part["statistic"].item())]}
+        words = WORDS[str(part["statistic"].item())]
+        return {"what": words.format(mend=part.attrs["mend"])}
 
     def metrics(self, result: xr.Dataset) -> dict[str, float]:
         return {f"extreme_{name}": self.value(part) for name, part in self.parts(result)}

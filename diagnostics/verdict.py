@@ -23,9 +23,10 @@ class Verdict:
     """One check's answer.
 
     ``meaning`` is one sentence: what it means for the user and what to do next. ``value`` is
-    the number, ``threshold`` the one that a good result keeps to, ``observations`` how many
-    the number rests on, ``check`` the name of the check that gave it. ``provided`` is a sentence:
-    on what, that no data can show, any use of it depends.
+    the number, ``threshold`` the one that a good result keeps to, from above where it is
+    ``at_least`` that, ``observations`` how many the number rests on, ``check`` the name of the
+    check that gave it. ``provided`` is a sentence: on what, that no data can show, any use of it
+    depends.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Verdict:
     observations: int
     check: str = ""
     provided: str = ""
+    at_least: bool = False
 
 
 class Criterion:
@@ -81,7 +83,8 @@ class Criterion:
         words = {"value": value, "percent": 100 * value, "of": of} | self.words(part)
         sentence = self.sentences.get(case) or self.sentences["bad"]
         meaning = sentence.format(**words)
-        return Verdict(name, level, meaning, value, limit, n, provided=self.provided(part))
+        provided, at_least = self.provided(part), self.good > self.doubtful
+        return Verdict(name, level, meaning, value, limit, n, "", provided, at_least)
 
     def value(self, part: xr.Dataset) -> float:
         """The number that is judged."""

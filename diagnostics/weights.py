@@ -85,8 +85,7 @@ class Weights(Check):
         "good": "The guide is close to the model's exact posterior; weighting its draws corrects "
         "what is left.",
         "bad": "For {percent:.0f} % of the observations the guide is far from the model's "
-        "exact posterior: their widths and tails are the guide's, not the model's; take a "
-        "richer guide or train longer, and check chosen observations by MCMC.",
+        "exact posterior: their widths and tails are the guide's, not the model's; {mend}.",
     }
     size, columns = (6.4, 3.1), 2
     metric_words = {
@@ -96,10 +95,13 @@ class Weights(Check):
     }
 
     def compute(self, context: Context) -> xr.Dataset:
-        return context.once(importance)
+        return context.once(importance).assign_attrs(mend=context.better_guide)
 
     def value(self, part: xr.Dataset) -> float:
         return float((part["khat"] > part.attrs["khat_limit"]).mean())
+
+    def words(self, part: xr.Dataset) -> dict[str, object]:
+        return {"mend": part.attrs["mend"]}
 
     def refusal(self, part: xr.Dataset) -> str:
         n, draws = part.sizes["observation"], part.attrs["draws"]

@@ -103,6 +103,19 @@ def contexts(runs: dict[str, Run]) -> dict[str, Context]:
     }
 
 
+def test_advice_is_about_the_run(contexts: dict[str, Context]) -> None:
+    """What is trained may be trained longer; physics alone have no residual to give more room."""
+    told = contexts["ordinary"]
+    assert told.better_guide.startswith("train longer")
+    assert told.more_room == "give the residual more room"
+    alone = new_run(RunConfig("pendulum", len(TIMES), "physics-only", trained_on=STAND_IN))
+    alone.guide.prepare(Batch.of(simulate(30, 1)))
+    assert context_of(alone, simulate(25, 0)).more_room == "give the model a residual"
+    evidence = new_run(RunConfig("pendulum", len(TIMES), "hybrid-evidence", trained_on=STAND_IN))
+    drawn = Context(evidence, told.inference_data, None)
+    assert "train" not in drawn.better_guide
+
+
 @pytest.mark.parametrize("name", list(CHECKS))
 def test_a_check_has_all_of_its_words(name: str) -> None:
     check = CHECKS[name]()

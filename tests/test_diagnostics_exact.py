@@ -116,7 +116,7 @@ def linear(rng: np.random.Generator, n: int = N) -> Linear:
 
 
 def judge(check: str, result: xr.Dataset) -> list[Verdict]:
-    return CHECKS[check]().verdicts(result)
+    return CHECKS[check]().verdicts(result.assign_attrs(mend="look again"))
 
 
 def judge_one(check: str, result: xr.Dataset) -> Verdict:
