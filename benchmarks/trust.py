@@ -23,11 +23,12 @@ import numpy as np
 import pandas as pd
 import torch
 import tyro
+
+if __name__ == "__main__":  # before anything that imports groundvae
+    runpy.run_path(str(Path(__file__).resolve().parents[1] / "run.py"))["expose_checkout"]()
+
 from laws import LAWS
 from unknown import PHYSICS, data_of, model_of, system_of
-
-if __name__ == "__main__":
-    runpy.run_path(str(Path(__file__).resolve().parents[1] / "run.py"))["expose_checkout"]()
 
 import groundvae as gv
 from groundvae.diagnostics.diagnose import diagnose
