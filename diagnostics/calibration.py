@@ -79,7 +79,7 @@ class Calibration(Uniformity, Check):
         "good": "Where the fitted model is right, the guide is right about it.",
         "bad": "Even for the model's own simulations the guide is {how}: {mend}.",
         "prior": "It passes only because the guide returns the prior, which is no evidence of "
-        "calibration: train longer, or take a richer guide or data that tell more.",
+        "calibration: {mend}, or take data that tell more.",
     }
     size, columns = (6.4, 3.4), 2
     metric_words = {
@@ -107,9 +107,6 @@ class Calibration(Uniformity, Check):
 
     def case(self, part: xr.Dataset, level: Level) -> str:
         return "prior" if uniform_level(part) == "good" and level == "doubtful" else level
-
-    def words(self, part: xr.Dataset) -> dict[str, object]:
-        return super().words(part) | {"mend": part.attrs["mend"]}
 
     def metrics(self, result: xr.Dataset) -> dict[str, float]:
         return by_latent(result["deviation"], "sbc_deviation")

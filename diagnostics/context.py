@@ -134,7 +134,9 @@ class Context:
     @property
     def more_room(self) -> str:
         """What to do where errors are not the noise's."""
-        return "give the residual more room" if self.residual else "give the model a residual"
+        if self.run.model.terms:
+            return "give the residual more room"
+        return "give the model a residual"
 
     @property
     def better_guide(self) -> str:

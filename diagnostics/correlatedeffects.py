@@ -13,13 +13,12 @@ from __future__ import annotations
 
 import xarray as xr
 
-from groundvae.diagnostics.check import Check, Condition, registered
+from groundvae.diagnostics.check import Check, Condition, by_latent, registered
 from groundvae.diagnostics.context import Context
-from groundvae.diagnostics.nearby import near_posteriors
+from groundvae.diagnostics.leaning import CHANCE
+from groundvae.diagnostics.nearby import search_near
 from groundvae.guides.follow import parts_of
 from groundvae.inference.leaning import Leaning, correlated_effects
-
-CHANCE = 1e-3  # as of other checks: a report holds some thirty
 
 GOES = (
     "What is missing goes with {by}, but is taken to be independent of it: as far as that is seen "
@@ -53,22 +52,19 @@ class CorrelatedEffects(Check):
     }
 
     def compute(self, context: Context) -> xr.Dataset:
-        near = context.once(near_posteriors)
-        found = correlated_effects(
-            context.run.model, near.scores, near.at, near.batch, len(context.x)
-        )
+        search = context.once(search_near)
+        found = correlated_effects(search, len(context.x))
         names = list(context.latents.names)
         most = [_most(found, name) for name in names]
         values = {"moves": ("latent", [move for move, _ in most])}
         by = {"by": ("latent", [regressor for _, regressor in most])}
-        return xr.Dataset(values | by, {"latent": names}, {"observations": len(near.at)})
+        return xr.Dataset(values | by, {"latent": names}, {"observations": len(search.at)})
 
     def words(self, part: xr.Dataset) -> dict[str, object]:
         return {"by": str(part["by"].values)}
 
     def metrics(self, result: xr.Dataset) -> dict[str, float]:
-        pairs = zip(result["latent"].values, result["moves"].values, strict=True)
-        return {f"{name}_goes_with": float(move) for name, move in pairs}
+        return by_latent(result["moves"], "goes_with")
 
 
 def _most(found: dict[str, Leaning], name: str) -> tuple[float, str]:

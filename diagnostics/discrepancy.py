@@ -203,7 +203,7 @@ class Discrepancy(Check):
 
     def words(self, part: xr.Dataset) -> dict[str, object]:
         kind = "in a smooth pattern" if part.attrs["smooth"] > 0.5 else "like noise"
-        return {"size": part.attrs["size"], "kind": kind, "mend": part.attrs["mend"]}
+        return {"kind": kind}
 
     def metrics(self, result: xr.Dataset) -> dict[str, float]:
         return by_latent(result["held"].mean("observation"), "expected_cov90")

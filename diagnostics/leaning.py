@@ -7,11 +7,12 @@ what the latents have made up for leaves little to be seen, so a bias can be lar
 
 from __future__ import annotations
 
+import torch
 import xarray as xr
 
 from groundvae.diagnostics.check import Check, Condition, registered
 from groundvae.diagnostics.context import Context
-from groundvae.diagnostics.nearby import near_posteriors
+from groundvae.diagnostics.nearby import search_near
 from groundvae.guides.follow import parts_of
 from groundvae.inference.leaning import leaning
 
@@ -51,10 +52,10 @@ class OneSided(Check):
     }
 
     def compute(self, context: Context) -> xr.Dataset:
-        near = context.once(near_posteriors)[:LOOKED_AT]
-        count = len(context.x)
-        found = leaning(context.run.model, near.scores, near.at, near.batch, count)
+        search = context.once(search_near)
+        some = search.pick(torch.arange(len(search.at))[:LOOKED_AT])
+        found = leaning(some, len(context.x))
         moves = list(found.moves.values()) if found.chance < CHANCE else [0.0] * len(found.moves)
         values = xr.DataArray(moves, {"latent": list(found.moves)}, "latent")
-        attrs = {"observations": len(near.at)}
+        attrs = {"observations": len(some.at)}
         return xr.Dataset({"moves": values, "leans": values}, attrs=attrs)

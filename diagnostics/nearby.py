@@ -12,6 +12,7 @@ from groundvae.data.batch import Batch
 from groundvae.diagnostics.check import LeftOutError
 from groundvae.diagnostics.context import Context
 from groundvae.diagnostics.style import choose
+from groundvae.guides.search import Search
 from groundvae.inference.inferencedata import WEIGHTS
 from groundvae.models.greybox import AUXILIARY
 from groundvae.models.normalscore import NormalScore
@@ -80,6 +81,17 @@ def near_posteriors(context: Context) -> Near:
         centre.append(torch.as_tensor(weights).to(like).reshape(len(picked), -1))
     batch = context.batch[torch.as_tensor(picked)]
     return Near(batch, scores, torch.cat(centre, -1), physics)
+
+
+def search_near(context: Context) -> Search:
+    """A search that stands at these posteriors, for ``Context.once``.
+
+    Raises:
+        LeftOutError: the observations are too large.
+
+    """
+    near = context.once(near_posteriors)
+    return Search(context.run.model, near.scores, near.batch, near.at)
 
 
 @torch.no_grad()

@@ -49,7 +49,8 @@ class Criterion:
         measured: the attribute that holds the value, or the variable whose median it is.
         fewest: observations below which there is no verdict.
         sentences: by level (``doubtful`` falls to ``bad``), or by what ``case`` says. In braces
-            what ``words`` returns, or ``value``, or ``percent``, a hundred times as much.
+            what ``words`` returns, or ``value``, or ``percent``, a hundred times as much, or an
+            attribute of the result.
 
     >>> class Bias(Criterion):
     ...     subject, measured, good, doubtful = "bias", "off", 0.1, 0.5
@@ -74,17 +75,19 @@ class Criterion:
     def judge(self, part: xr.Dataset, of: str = "") -> Verdict:
         """The verdict on one part, or the refusal to give one."""
         name, n, limit = self.subject.format(of=of), self.observations(part), self.limit(part)
-        refusal = self.refusal(part)
+        refusal, at_least = self.refusal(part), self.good > self.doubtful
         if refusal:
-            return Verdict(name, "not enough data", refusal, math.nan, limit, n)
+            few: Level = "not enough data"
+            return Verdict(name, few, refusal, math.nan, limit, n, at_least=at_least)
         value = self.value(part)
         level = self.level(part, value)
         case = self.case(part, level)
-        words = {"value": value, "percent": 100 * value, "of": of} | self.words(part)
+        own = {"value": value, "percent": 100 * value, "of": of}
+        words = part.attrs | own | self.words(part)
         sentence = self.sentences.get(case) or self.sentences["bad"]
         meaning = sentence.format(**words)
-        provided, at_least = self.provided(part), self.good > self.doubtful
-        return Verdict(name, level, meaning, value, limit, n, "", provided, at_least)
+        provided = self.provided(part)
+        return Verdict(name, level, meaning, value, limit, n, provided=provided, at_least=at_least)
 
     def value(self, part: xr.Dataset) -> float:
         """The number that is judged."""

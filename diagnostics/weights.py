@@ -100,9 +100,6 @@ class Weights(Check):
     def value(self, part: xr.Dataset) -> float:
         return float((part["khat"] > part.attrs["khat_limit"]).mean())
 
-    def words(self, part: xr.Dataset) -> dict[str, object]:
-        return {"mend": part.attrs["mend"]}
-
     def refusal(self, part: xr.Dataset) -> str:
         n, draws = part.sizes["observation"], part.attrs["draws"]
         if n >= self.fewest and draws >= DRAWS:

@@ -17,19 +17,16 @@ Rasmussen & Williams (2006), Gaussian processes for machine learning, section 2.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from scipy.stats import chi2
 from torch import Tensor
 
-from groundvae.data.batch import Batch
 from groundvae.guides.follow import parts_of
 from groundvae.guides.gaussian import LinearGaussian
 from groundvae.guides.search import Search
 from groundvae.models.greybox import GreyBox
-from groundvae.models.normalscore import NormalScore
 
 
 @dataclass(frozen=True)
@@ -48,40 +45,34 @@ class Leaning:
 
 
 @torch.no_grad()
-def leaning(
-    model: GreyBox, scores: Sequence[NormalScore], at: Tensor, batch: Batch, count: int
-) -> Leaning:
+def leaning(search: Search, count: int) -> Leaning:
     """What the pushes of some observations have in common, and what hangs on it.
 
     Args:
-        model: fitted, with residuals that push by functions of time.
-        scores: of its physics latents.
-        at: the middles of posteriors (n, latent), normal scores of the physics, then ``z_aux``.
-        batch: what they are posteriors of, n observations.
+        search: of a fitted model whose residuals push by functions of time, at the middles of n
+            posteriors.
         count: of all observations; what all share is moved by each of them.
 
     """
-    linear = Search(model, scores, batch, at).linear()
-    pushed = torch.cat([part.push for part in parts_of(model)])
-    return along(linear, model, pushed, torch.ones(len(at), dtype=torch.double), count)
+    pushed = torch.cat([part.push for part in parts_of(search.model)])
+    ones = torch.ones(len(search.at), dtype=torch.double)
+    return along(search.linear(), search.model, pushed, ones, count)
 
 
 @torch.no_grad()
-def correlated_effects(
-    model: GreyBox, scores: Sequence[NormalScore], at: Tensor, batch: Batch, count: int
-) -> dict[str, Leaning]:
+def correlated_effects(search: Search, count: int) -> dict[str, Leaning]:
     """How weights of features of the states go with each latent that is an observation's own.
 
     Arguments as of ``leaning``, of a model with residuals that see states.
     """
-    linear = Search(model, scores, batch, at).linear()
-    seen = torch.cat([part.seen for part in parts_of(model)])
+    linear = search.linear()
+    seen = torch.cat([part.seen for part in parts_of(search.model)])
     found = {}
-    for i, latent in enumerate(model.latents):
+    for i, latent in enumerate(search.model.latents):
         if not latent.shared:
             own = linear.mean[:, i].double()
             standing = (own - own.mean()) / own.std().clamp(min=1e-12)
-            found[latent.name] = along(linear, model, seen, standing, count)
+            found[latent.name] = along(linear, search.model, seen, standing, count)
     return found
 
 

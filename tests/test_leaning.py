@@ -65,8 +65,8 @@ def tanks(kind: type[Tank], mean: float) -> tuple[gv.GreyBox, Search]:
 
 
 def test_pushes_that_differ_in_sign_do_not_lean() -> None:
-    model, search = tanks(Tank, 0.0)
-    found = leaning(model, search.scores, search.at, search.batch, COUNT)
+    _, search = tanks(Tank, 0.0)
+    found = leaning(search, COUNT)
     assert found.chance > 10 * CHANCE
 
 
@@ -74,7 +74,7 @@ def test_pushes_that_differ_in_sign_do_not_lean() -> None:
 def test_the_mean_of_a_push_and_what_it_moves_are_those_of_least_squares(kind: type[Tank]) -> None:
     """All tanks in one regression: the mean is a latent more, of standard normal prior."""
     model, search = tanks(kind, 1.0)
-    found = leaning(model, search.scores, search.at, search.batch, COUNT)
+    found = leaning(search, COUNT)
     assert found.chance < 1e-9
     (part,) = parts_of(model)
     a = search.jacobian[0].detach().numpy() / NOISE  # the same of all tanks
