@@ -43,7 +43,11 @@ def begin(search: Search, parts: Sequence[Part], share: float = NOISE) -> None:
 
 
 def admit_states(search: Search, parts: Sequence[Part]) -> None:
-    """Let features of the states in, on the scale of the states that the modes have by now."""
+    """Let features of the states in, on the scale of the states that the modes have by now.
+
+    Those that are in begin anew: what others have learned to do in place of a new one, they keep
+    doing else, and a fit may end where its latents are off.
+    """
     for part in parts:
         kept = search.at[:, part.auxiliary].clone()
         raw, own = part.residual.weights(kept), part.residual.own(kept)

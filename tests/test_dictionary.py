@@ -1,4 +1,4 @@
-"""The dictionary of an unknown residual: a nested sum is that of its functions one by one."""
+"""The dictionary of an unknown residual: its sums are those of its functions one by one."""
 
 from __future__ import annotations
 
@@ -15,14 +15,18 @@ from groundvae.models.values import Values
 
 @settings(max_examples=30, deadline=None)
 @given(st.integers(1, 4), st.integers(1, 4), st.integers(0, 1000))
-def test_a_nested_sum_is_that_of_the_functions(count: int, degree: int, seed: int) -> None:
+def test_both_sums_are_those_of_the_functions(count: int, degree: int, seed: int) -> None:
     made = torch.Generator().manual_seed(seed)
     functions = Dictionary([f"s{i}" for i in range(count)], degree)
     states = torch.randn(count, 5, 3, generator=made, dtype=torch.double)
     weights = torch.randn(len(functions.names), 3, generator=made, dtype=torch.double)
     share = torch.rand(5, 1, generator=made, dtype=torch.double)
-    apart = (functions.of(share, states.unbind(0)) * weights.T).sum(-1)
-    nested = functions.summed(weights.unbind(0), share, states.unbind(0))
+    scales = 0.5 + torch.rand(count, generator=made, dtype=torch.double)
+    sized = [state / scale for state, scale in zip(states, scales, strict=True)]
+    apart = (functions.of(share, sized) * weights.T).sum(-1)
+    at_once = functions.summing(weights, scales)(share, states.unbind(0))
+    nested = functions.nesting(weights.unbind(0), scales)(share, states.unbind(0))
+    torch.testing.assert_close(at_once, apart, rtol=1e-10, atol=1e-10)
     torch.testing.assert_close(nested, apart, rtol=1e-10, atol=1e-10)
 
 
@@ -41,5 +45,5 @@ def test_what_is_pushed_is_the_sum_of_features_times_weights(placed: int) -> Non
     time = torch.tensor(0.7, dtype=torch.double)
     features = unknown.of_states(time, states)
     apart = (features.unsqueeze(-1) * weights.movedim(0, -2)).sum(-2)
-    found = unknown.summed(weights, time, states)
+    found = unknown.summing(weights)(time, states)
     torch.testing.assert_close(found, apart, rtol=1e-10, atol=1e-10)

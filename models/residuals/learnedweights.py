@@ -95,8 +95,10 @@ class LearnedWeights(OwnWeights):
         self.log_variance.data.fill_(SILENT)
 
     def admit(self, scales: Tensor, rates: Tensor) -> None:
-        self.scale_of.copy_(scales)
-        self.log_variance.data.zero_()
+        if not self.admitted:  # learned functions lie in units of these
+            self.scale_of.copy_(scales)
+        for each in (self.log_variance, self.mean):
+            each.data.zero_()
         self.mean_variance.data.copy_((WIDE * rates.unsqueeze(-1)).square().expand_as(self.mean))
         self.admitted.fill_(1.0)
 

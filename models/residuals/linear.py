@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
@@ -53,15 +53,19 @@ class LinearResidual(Residual):
     def of_states(self, times: Tensor, states: Values) -> Tensor:
         """Features of states (...), (..., feature), on a grid (..., size, feature)."""
 
-    def summed(self, weights: Tensor, times: Tensor, states: Values) -> Tensor:
-        """The sum (..., state) of features of states (...) by weights (feature, ..., state).
+    def summing(self, weights: Tensor) -> Callable[[Tensor, Values], Tensor]:
+        """The sum (..., state) of features by weights (feature, ..., state), of a time and states.
 
         Of laws that are not on a grid.
         """
-        features = self.of_states(times, states)
-        ahead = (None,) * (features.dim() + 1 - weights.dim())  # axes weights have not
-        by_feature = features.movedim(-1, 0).unsqueeze(-1)
-        return (weights[:, *ahead] * by_feature).sum(0)
+
+        def total(times: Tensor, states: Values) -> Tensor:
+            features = self.of_states(times, states)
+            ahead = (None,) * (features.dim() + 1 - weights.dim())  # axes weights have not
+            by_feature = features.movedim(-1, 0).unsqueeze(-1)
+            return (weights[:, *ahead] * by_feature).sum(0)
+
+        return total
 
     @abstractmethod
     def weights(self, auxiliary: Tensor) -> Tensor:
@@ -79,6 +83,7 @@ class LinearResidual(Residual):
         fixed = self.timed
         known, free = weights[..., :fixed], weights[..., fixed:]
         first = free.movedim(-1, 0).contiguous()  # as features lie: sums over them are then quick
+        summed = self.summing(first) if free.shape[-1] and not self.on_grid else None
 
         def pushed(times: Tensor) -> Tensor:
             """(..., state), on a grid (..., state, size), of times that broadcast with (...)."""
@@ -96,12 +101,11 @@ class LinearResidual(Residual):
             total: Tensor | float = 0.0
             if fixed:
                 total = table(time) if table is not None else pushed(time)
-            if free.shape[-1]:
-                if self.on_grid:
-                    features = self.of_states(time, states)
-                    total = total + torch.einsum("...sk,...gk->...sg", free, features)
-                else:  # a product of matrices for every path costs as much as all of the law
-                    total = total + self.summed(first, time, states)
+            if summed is not None:  # a product of matrices for each path costs as much as the law
+                total = total + summed(time, states)
+            elif free.shape[-1]:
+                features = self.of_states(time, states)
+                total = total + torch.einsum("...sk,...gk->...sg", free, features)
             assert isinstance(total, Tensor)
             return dict(zip(self.acts_on, total.unbind(-2 if self.on_grid else -1), strict=True))
 

@@ -16,7 +16,7 @@ MacKay (1992), Bayesian interpolation; Tipping (2001), Sparse Bayesian learning.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 import torch
@@ -37,7 +37,7 @@ from groundvae.models.values import Values
 
 DEGREE = 3
 LEARNED = 2  # radial functions
-FEW, MANY = 40, 300  # functions and paths, from which on their sum is nested: it saves memory
+MANY = 1000  # paths, from which on sums of functions are nested: it saves memory
 
 
 @RESIDUALS.register("unknown")
@@ -154,17 +154,25 @@ class Unknown(LearnedWeights):
         told = self.functions.of(self._share(times), self._sized(states))
         return torch.cat([told, self.learned_of(states)], -1) if self.learned else told
 
-    def summed(self, weights: Tensor, times: Tensor, states: Values) -> Tensor:
-        count, paths = len(self.functions.names), states[self.sees[0]].numel()
-        if not count or (count > FEW and paths < MANY):
-            return super().summed(weights, times, states)
-        seen = [state.unsqueeze(-1) for state in self._sized(states)]
-        share = self._share(times).unsqueeze(-1)
-        total = self.functions.summed(weights[:count].unbind(0), share, seen)
-        if self.learned and self.radial.placed.any():
-            functions = self.learned_of(states).unbind(-1)
-            for weight, function in zip(weights[count:].unbind(0), functions, strict=True):
-                total = torch.addcmul(total, weight, function.unsqueeze(-1))
+    def summing(self, weights: Tensor) -> Callable[[Tensor, Values], Tensor]:
+        count = len(self.functions.names)
+        if not count:
+            return super().summing(weights)
+        own, others = weights[:count], weights[count:].unbind(0)
+        at_once = self.functions.summing(own, self.scale_of)
+        nested = self.functions.nesting(own.unbind(0), self.scale_of)
+        learned = bool(self.learned and self.radial.placed.any())
+
+        def total(times: Tensor, states: Values) -> Tensor:
+            seen = [states[name].unsqueeze(-1) for name in self.sees]
+            share = self._share(times).unsqueeze(-1)
+            found = (at_once if seen[0].numel() < MANY else nested)(share, seen)
+            if learned:
+                functions = self.learned_of(states).unbind(-1)
+                for weight, function in zip(others, functions, strict=True):
+                    found = torch.addcmul(found, weight, function.unsqueeze(-1))
+            return found
+
         return total
 
     def _share(self, times: Tensor) -> Tensor:
