@@ -72,7 +72,9 @@ class Dictionary:
         ]
         return torch.cat([values, torch.stack(bent, 1).flatten(0, 1)]).movedim(0, -1)
 
-    def summing(self, weights: Tensor, scales: Tensor) -> Callable[[Tensor, Sequence[Tensor]], Tensor]:
+    def summing(
+        self, weights: Tensor, scales: Tensor
+    ) -> Callable[[Tensor, Sequence[Tensor]], Tensor]:
         """The sum of functions by ``weights`` (function, ...), of a time's share and states (...).
 
         A law is asked for it at every stage of every step, and each operation on few paths costs as
