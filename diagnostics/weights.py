@@ -19,6 +19,8 @@ from groundvae.diagnostics.style import FULL, PHYSICS
 from groundvae.inference import arviz as az
 from groundvae.inference.importance import ANNEALED, EQUAL, effective_size
 
+TAIL = 100  # draws below which the limit of k-hat is so low that exact posteriors are above it
+
 
 def compute_weights(log_weight: xr.DataArray) -> xr.Dataset:
     """Pareto k-hat and relative effective sample size of each observation, (observation,).
@@ -102,11 +104,11 @@ class Weights(Check):
 
     def refusal(self, part: xr.Dataset) -> str:
         n, draws = part.sizes["observation"], part.attrs["draws"]
-        if n >= self.fewest and draws >= DRAWS:
+        if n >= self.fewest and draws >= TAIL:
             return ""
         return (
             f"No verdict from {n} observations and {draws} draws of each: diagnose on "
-            f"{self.fewest} or more, with {DRAWS} or more predictive draws."
+            f"{self.fewest} or more, with {TAIL} or more predictive draws."
         )
 
     def draw(self, result: xr.Dataset, grid: np.ndarray) -> str:

@@ -130,10 +130,10 @@ class EvidenceRounds:
 
     def _learn(self, number: int, usual: Tensor) -> None:
         """Place functions of the states, and move them for as long as the evidence rises."""
-        if PLACE_FROM <= number <= PLACE_TO and (number - PLACE_FROM) % PLACE_EACH == 0:
-            if place_functions(self.search, self.parts, usual, FLAT):
-                admit_states(self.search, self.parts)
-                self.moving = True
+        asked = PLACE_FROM <= number <= PLACE_TO and (number - PLACE_FROM) % PLACE_EACH == 0
+        if asked and place_functions(self.search, self.parts, usual, FLAT):
+            admit_states(self.search, self.parts)
+            self.moving = True
         if self.moving:
             self.moving = move_functions(self.search, self.parts, usual, FLAT)
 
