@@ -28,7 +28,7 @@ if __name__ == "__main__":  # before anything that imports groundvae
     runpy.run_path(str(Path(__file__).resolve().parents[1] / "run.py"))["expose_checkout"]()
 
 from laws import LAWS
-from unknown import PHYSICS, data_of, model_of, system_of
+from unknown import PHYSICS, data_of, law_of, model_of, system_of
 
 import groundvae as gv
 from groundvae.diagnostics.diagnose import diagnose
@@ -71,9 +71,9 @@ def planned(law: str, variant: str) -> tuple[gv.GreyBox, Recipe]:
         return model_of(law, "evidence"), EVIDENCE
     if variant == "physics-only":
         return model_of(law, "physics-only"), short(AWAKE, steps=200, sleep=2.0)
-    if LAWS[law].physics == "pendulum":
+    if law_of(law).physics == "pendulum":
         return find_system("pendulum").build("hybrid-told"), short(TOLD, steps=150)
-    acts = PHYSICS[LAWS[law].physics][1]
+    acts = PHYSICS[law_of(law).physics][1]
     model = gv.GreyBox(system_of(law)(), gv.Network(acts, (acts, "t")), gv.Gaussian(0.1))
     return model, short(USUAL, steps=500)
 
@@ -97,7 +97,7 @@ def measure(law: str, variant: str, seed: int, options: Options) -> dict[str, st
     run = fitted(law, variant, seed, options)
     seconds = time.perf_counter() - start
     test, _ = data_of(law, options.test, 1000 * seed + 12)
-    drawn = gv.posterior(run, test, PosteriorOptions(draws=300, predictive_draws=60))
+    drawn = gv.posterior(run, test, PosteriorOptions(draws=300, predictive_draws=100))
     held = [
         coverage(drawn["posterior"][name].values[0].astype(float), test.truth[name], 0.9)
         for name in run.model.latents.names

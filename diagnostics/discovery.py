@@ -74,10 +74,10 @@ class Discovered(Check):
         "over the population, and how each term moves with each physics latent."
     )
     caption = (
-        "Left, how strong the push is at each frequency; middle, what the states add to the rate, "
-        "with a 90 % band over observations; right, by how much each term that was found moves "
-        "with each physics latent within a posterior (correlation): what is near 1 there, the data "
-        "can hardly tell from that latent."
+        "How strong the push is at each frequency, where there is one; what the states add to the "
+        "rate, with a 90 % band over observations; at the right, by how much each term that was "
+        "found moves with each physics latent within a posterior (correlation): what is near 1 "
+        "there, the data can hardly tell from that latent."
     )
     needs = (UNKNOWN,)
     always = True
@@ -126,12 +126,12 @@ class Discovered(Check):
 
     def canvas(self, result: xr.Dataset) -> np.ndarray:
         found = result.attrs["found"]
-        panels = 1 + (len(found.spectrum) > 0) + (len(found.functions) > 0)
+        panels = 1 + (len(found.pushes) > 0) + (len(found.functions) > 0)
         return subplots(1, panels, (10.0 * panels / 3, 3.4))
 
     def draw(self, result: xr.Dataset, grid: np.ndarray) -> str:
         found, axes = result.attrs["found"], list(grid[0])
-        if len(found.spectrum):
+        if len(found.pushes):
             _draw_spectrum(found, axes.pop(0))
         if len(found.functions):
             _draw_functions(found, axes.pop(0))
@@ -140,7 +140,7 @@ class Discovered(Check):
 
 
 def _draw_spectrum(found: Discovery, axes: Axes) -> None:
-    for name, part in found.spectrum.groupby("acts_on"):
+    for name, part in found.pushes.groupby("acts_on"):
         axes.plot(part["frequency"], part["amplitude"], label=f"on {name}")
     axes.set(
         xlabel=f"frequency ({found.frequency_unit})",

@@ -30,6 +30,7 @@ from groundvae.diagnostics.check import (
 from groundvae.diagnostics.context import Context, physics_alone
 from groundvae.diagnostics.latents import names_of
 from groundvae.diagnostics.style import BAND, FULL, PHYSICS, labelled, panels
+from groundvae.diagnostics.verdict import Level
 from groundvae.models.circle import cut_open, difference, mean_direction
 from groundvae.models.greybox import GreyBox
 
@@ -37,6 +38,7 @@ OBSERVATIONS = 200  # fitted; more say the same and take longer
 LEAPS, REACH = 4, 2.0
 """How often and how far (unconstrained) a latent may move: beyond lie other minima, which a step
 that suits all the other observations would jump to."""
+OUTSIDE = 2.0  # posterior standard deviations, beyond which an interval does not hold a shift
 STEP = 1e-2  # of the finite differences, unconstrained
 SEARCH = {"tr_solver": "lsmr", "ftol": 1e-6, "xtol": 1e-6, "max_nfev": 20}
 
@@ -170,6 +172,8 @@ class PhysicsOnlyRefit(Check):
     good, doubtful = 0.1, 0.5  # prior standard deviations, median
     sentences = {
         "good": "{moves}conclusions that bear such a shift do not depend on the residual.",
+        "outside": "{moves}little beside what was known before the data, but outside the "
+        "intervals: these rest on the residual being right.",
         "doubtful": "{moves}its answer rests on the residual being right, so compare runs with "
         "another one before relying on it.",
         "bad": "{moves}physics alone and the whole model disagree about it; do not interpret it "
@@ -193,8 +197,15 @@ class PhysicsOnlyRefit(Check):
     def value(self, part: xr.Dataset) -> float:
         return float(abs(part["of_prior"]).median())
 
+    def case(self, part: xr.Dataset, level: Level) -> str:
+        return "outside" if level == "good" and self._own(part) > OUTSIDE else level
+
+    def _own(self, part: xr.Dataset) -> float:
+        """How many posterior standard deviations it moves, median."""
+        return float(abs(part["of_posterior"]).median())
+
     def words(self, part: xr.Dataset) -> dict[str, object]:
-        own = float(abs(part["of_posterior"]).median())
+        own = self._own(part)
         moves = f"this latent moves {self.value(part):.2g} of its prior's and {own:.2g} of its "
         moves += "posterior's standard deviations (medians): "
         return {"moves": f"Without the residual {moves}"}
@@ -212,10 +223,10 @@ class PhysicsOnlyRefit(Check):
             _draw_one(axes, result.sel(latent=name), name)
         for row in grid:
             row[0].set_ylabel("observations")
-        far = abs(result["of_posterior"]).median("observation")
-        finding = ", ".join(f"{n} by {float(far.sel(latent=n)):.2g}" for n in names[:3])
+        some = [(n, result.sel(latent=n)) for n in names[:3]]
+        finding = ", ".join(f"{n} by {self.value(v):.2g} ({self._own(v):.2g})" for n, v in some)
         return (
-            f"Switching the residual off moves {finding} posterior sd (median)\n"
+            f"Switching the residual off moves {finding} prior (posterior) sd, median\n"
             "(grey: ±2 posterior sd, dashed: ±1 prior sd)"
         )
 

@@ -22,6 +22,7 @@ from groundvae.models.values import Values
 
 POINTS = 81  # of a function of a state
 TINY = 0.01  # of the scale, a mean that is none
+SAID = 5  # terms told in words
 COLUMNS = ["acts_on", "feature", "mean", "scale", "imitated", "alive"]
 ALIVE = 0.01  # of the largest effect on a rate, below which a term counts as absent
 
@@ -61,12 +62,23 @@ class Discovery:
         some = self.terms[self.terms["alive"]]
         return some.loc[np.hypot(some["mean"], some["scale"]).sort_values()[::-1].index]
 
+    @property
+    def pushes(self) -> pd.DataFrame:
+        """Those parts of the spectrum that are a push: of states that one acts on."""
+        parts = [p for n, p in self.spectrum.groupby("acts_on") if self._pushed(str(n), p)]
+        return pd.concat(parts) if parts else self.spectrum.iloc[:0]
+
+    def _pushed(self, name: str, part: pd.DataFrame) -> bool:
+        """Whether the spectrum of a state is of a size beside its functions of the states."""
+        some = self.terms[self.terms["acts_on"] == name]
+        largest = np.hypot(some["mean"], some["scale"]).max() if len(some) else 0.0
+        return float((part["amplitude"] ** 2).sum()) > (ALIVE * largest) ** 2
+
     def _push(self, name: str, part: pd.DataFrame) -> str:
         """Where nine tenths of a push lie, if there is one."""
-        power = part["amplitude"].to_numpy() ** 2
-        some = self.terms[self.terms["acts_on"] == name]
-        if power.sum() <= (ALIVE * np.hypot(some["mean"], some["scale"]).max()) ** 2:
+        if not self._pushed(name, part):
             return "no push"
+        power = part["amplitude"].to_numpy() ** 2
         share = np.cumsum(power) / power.sum()
         low, high = (part["frequency"].to_numpy()[np.searchsorted(share, q)] for q in (0.05, 0.95))
         return f"a push, nine tenths of it from {low:.2g} to {high:.2g} {self.frequency_unit}"
@@ -79,12 +91,26 @@ class Discovery:
             f"{name}: {self._push(str(name), part)}"
             for name, part in self.spectrum.groupby("acts_on")
         ]
+        alive = self.alive()
         terms = [
-            f"{row.acts_on}: {row.mean if abs(row.mean) > TINY * row.scale else 0.0:+.2g} "
-            f"+- {row.scale:.2g} times {row.feature}"
-            for row in self.alive().itertuples()
+            f"{row.acts_on}: {_amount(row.mean, row.scale)} times {row.feature}"
+            for row in alive.head(SAID).itertuples()
         ]
+        if len(alive) > SAID:
+            most = float(np.hypot(*alive[["mean", "scale"]].iloc[SAID]))
+            terms.append(f"{len(alive) - SAID} more, of {most:.2g} or less")
         return "\n".join([*lines, *(terms or ["no function of the states"])])
+
+
+def _amount(mean: float, scale: float) -> str:
+    """A weight over the population.
+
+    >>> _amount(-0.4, 0.1), _amount(0.0, 0.1)
+    ('-0.4 +- 0.1', '+-0.1 from one to another')
+    """
+    if abs(mean) > TINY * scale:
+        return f"{mean:+.2g} +- {scale:.2g}"
+    return f"+-{scale:.2g} from one to another"
 
 
 def discovered(run: Run) -> Discovery:
