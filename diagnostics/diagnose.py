@@ -147,7 +147,7 @@ def _tables(context: Context, found: Diagnosis) -> dict[str, pd.DataFrame]:
     try:
         observed = context.once(observe)
         mark(context.inference_data, observed)
-        found.observations = as_table(observed)
+        found.observations = as_table(observed, fitted.estimates(context))
         tables["Where it fails: fifths of the observations"] = fitted.groups(context, observed)
         tables["Physics latents over the population"] = fitted.population(context)
     except Exception as error:  # the rest is still worth its report

@@ -70,6 +70,19 @@ def population(context: Context) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def estimates(context: Context) -> dict[str, np.ndarray]:
+    """Of each physics latent its mean and the ends of its 90 % interval, (observation,) by name."""
+    posterior = context.inference_data["posterior"]
+    names = [n for n in context.latents.names if n in posterior]
+    found = summarize(posterior[names]) if names else xr.Dataset()
+    ends = {"mean": "{}", "low": "{}_low", "high": "{}_high"}
+    return {
+        column.format(name): found[name].sel(statistic=statistic).values
+        for name in names
+        for statistic, column in ends.items()
+    }
+
+
 def _interval(found: xr.DataArray, i: int) -> str:
     low, high = (float(found.sel(statistic=end)[i]) for end in ("low", "high"))
     return f"{low:.3g} .. {high:.3g}"

@@ -154,11 +154,12 @@ def _modes(values: np.ndarray) -> tuple[float, float]:
     return float(len(kept)), float(max(masses) / counts.sum())
 
 
-def as_table(found: xr.Dataset) -> pd.DataFrame:
-    """One row an observation, the worst first."""
-    table = found.to_dataframe().iloc[worst(found, found.sizes["observation"])]
-    front = [c for c in (NAME, "verdict", "reason") if c in table]
-    return table[front + [c for c in table if c not in front]]
+def as_table(found: xr.Dataset, estimates: Mapping[str, np.ndarray]) -> pd.DataFrame:
+    """One row an observation, the worst first; ``estimates`` (observation,) beside its verdict."""
+    table = found.to_dataframe().assign(**estimates)
+    front = [c for c in (NAME, "verdict", "reason", *estimates) if c in table]
+    order = worst(found, found.sizes["observation"])
+    return table[front + [c for c in table if c not in front]].iloc[order]
 
 
 def worst(found: xr.Dataset, count: int) -> np.ndarray:

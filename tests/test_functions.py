@@ -16,6 +16,7 @@ from groundvae.data.batch import Batch
 from groundvae.data.dataset import Dataset
 from groundvae.data.errors import InputError
 from groundvae.diagnostics.score import coverage
+from groundvae.guides.admission import admit_states, effects
 from groundvae.guides.follow import parts_of
 from groundvae.guides.pushes import Pushes, candidate_gains
 from groundvae.guides.search import Search
@@ -29,6 +30,7 @@ from groundvae.models.noises.gaussian import Gaussian
 from groundvae.models.normalscore import NormalScore
 from groundvae.models.recipe import EVIDENCE
 from groundvae.models.residuals import Unknown, UnknownField
+from groundvae.models.residuals.learnedweights import START
 from groundvae.models.residuals.radial import KINDS, Radial, candidates, shaped
 from groundvae.models.values import Values
 from groundvae.models.written import build, write
@@ -216,6 +218,24 @@ def test_of_a_run_from_before_there_were_steps_every_function_is_a_bump() -> Non
     later.load_state_dict(state)
     assert later.kind.tolist() == [0.0, 0.0]
     assert later.placed.tolist() == [1.0, 0.0]
+
+
+def test_features_begin_anew_where_a_function_comes_in() -> None:
+    """None is preferred for having been there first; the points and the scales stay."""
+    made = about()
+    search, residual, (part,) = made.search, made.residual, parts_of(made.search.model)
+    scales = torch.tensor([0.7, 1.9]).double()
+    residual.admit(scales, torch.ones(1).double())
+    residual.mean.data.fill_(-0.05)
+    residual.log_variance.data.fill_(-6.0)
+    search.renew()
+    raw = residual.weights(search.at[:, part.auxiliary])
+    admit_states(search, [part])
+    assert not residual.mean.any()
+    torch.testing.assert_close(residual.scale_of, scales)
+    torch.testing.assert_close(residual.weights(search.at[:, part.auxiliary]), raw)
+    equal = effects(search, part)[residual.timed :][~residual._silent]
+    torch.testing.assert_close(equal, START * search.batch.x.std() * torch.ones_like(equal))
 
 
 def test_what_is_not_placed_does_nothing() -> None:

@@ -119,6 +119,7 @@ def test_a_complete_report(complete: Path) -> None:
     table = pd.read_csv(complete / "observations.csv", index_col="observation")
     assert {"verdict", "reason", "k_hat", "misfit", "structure", "surprise", "modes"} <= set(table)
     assert len(table) == 60
+    assert ((table["omega_low"] < table["omega"]) & (table["omega"] < table["omega_high"])).all()
     assert not re.search("https?://", page)
 
 

@@ -52,7 +52,7 @@ def test_observations_keep_their_names(run: Run, tmp_path: Path) -> None:
     assert data.labels["observation"] == names
     observed = observe(Context(run, found))
     assert tuple(observed["observation_name"].values) == names
-    table = as_table(observed)
+    table = as_table(observed, {})
     assert next(iter(table)) == "observation_name"
     assert table.loc[1, "observation_name"] == "the second"
 
