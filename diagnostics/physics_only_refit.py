@@ -223,11 +223,12 @@ class PhysicsOnlyRefit(Check):
             _draw_one(axes, result.sel(latent=name), name)
         for row in grid:
             row[0].set_ylabel("observations")
-        some = [(n, result.sel(latent=n)) for n in names[:3]]
-        finding = ", ".join(f"{n} by {self.value(v):.2g} ({self._own(v):.2g})" for n, v in some)
+        some = [result.sel(latent=n) for n in names[:3]]
+        moves = ", ".join(f"{n} by {self.value(v):.2g}" for n, v in zip(names, some, strict=False))
+        own = ", ".join(f"{self._own(v):.2g}" for v in some)
         return (
-            f"Switching the residual off moves {finding} prior (posterior) sd, median\n"
-            "(grey: ±2 posterior sd, dashed: ±1 prior sd)"
+            f"Without the residual latents move, in prior sd: {moves}\n"
+            f"(in posterior sd: {own}; grey: ±2 of these, dashed: ±1 prior sd)"
         )
 
 
