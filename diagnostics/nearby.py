@@ -16,10 +16,8 @@ from groundvae.guides.search import Search
 from groundvae.inference.inferencedata import WEIGHTS
 from groundvae.models.greybox import AUXILIARY
 from groundvae.models.normalscore import NormalScore
-from groundvae.models.sensitivity import linearize
 
 OBSERVATIONS = 100  # looked at
-CHUNK = 25  # linearized at once
 MOST = 1500  # samples of an observation
 
 
@@ -94,7 +92,6 @@ def search_near(context: Context) -> Search:
     return Search(context.run.model, near.scores, near.batch, near.at)
 
 
-@torch.no_grad()
 def linear_of(context: Context) -> tuple[Linear, np.ndarray]:
     """The model near the posteriors of some observations, and their stated widths.
 
@@ -102,22 +99,16 @@ def linear_of(context: Context) -> tuple[Linear, np.ndarray]:
         LeftOutError: the observations are too large, or their latents are not at hand.
 
     """
-    near = context.once(near_posteriors)
-    parts = [_linear(context, near[i : i + CHUNK]) for i in range(0, len(near.at), CHUNK)]
-    jacobian, residual = (np.concatenate(both) for both in zip(*parts, strict=True))
-    usable = np.isfinite(jacobian).all((1, 2)) & np.isfinite(residual).all(1)
-    usable &= torch.isfinite(near.physics).all(0).all(-1).numpy()
+    near, search = context.once(near_posteriors), context.once(search_near)
+    linear = search.linear()
+    jacobian, residual = linear.jacobian, linear.residual
+    usable = search.alive & torch.isfinite(jacobian).all(2).all(1) & torch.isfinite(residual).all(1)
+    usable &= torch.isfinite(near.physics).all(0).all(-1)
     if not usable.any():
         raise LeftOutError("no posterior has a finite linearization")
-    found = Linear(jacobian[usable], residual[usable], near.at.numpy()[usable], _places(context))
-    return found, near.physics.std(0).numpy()[usable]
-
-
-def _linear(context: Context, near: Near) -> tuple[np.ndarray, np.ndarray]:
-    model, batch, times = context.run.model, near.batch, near.batch.inputs.get("t")
-    found = linearize(model, near.scores, near.at, batch)
-    noise = model.noise.given(batch).linearize(batch.x, found.mean, batch.observed, times=times)
-    return noise.whiten(found.jacobian).double().numpy(), noise.residual.double().numpy()
+    told = [each[usable].double().cpu().numpy() for each in (jacobian, residual, near.at)]
+    found = Linear(told[0], told[1], told[2], _places(context))
+    return found, near.physics.std(0)[usable].cpu().numpy()
 
 
 def _places(context: Context) -> np.ndarray:
