@@ -252,12 +252,13 @@ class GreyBox(nn.Module):
             auxiliary = next(iter(z.values())).new_zeros(*lead, 0)
         parts = auxiliary.split(self._sizes, -1)
         return [
-            (each, Seen(part, z, inputs, self.units(each, z) if each.units else 1.0, stages))
+            (each, Seen(part, z, inputs, self._units(each, z), stages))
             for each, part in zip(residuals, parts, strict=True)
         ]
 
-    def units(self, residual: Residual, z: Values) -> Tensor:
-        """Of a residual that is in units of the system's own, these for latents (...)."""
+    def _units(self, residual: Residual, z: Values) -> Tensor | float:
+        if not residual.units:
+            return 1.0
         found: Tensor = getattr(self.system, residual.units)(z)
         return found
 

@@ -27,17 +27,7 @@ class Rates:
         self.parts = auxiliary.split([r.auxiliary for r in self.residuals], -1)
         assert isinstance(model.system, Dynamics)
         self.system = model.system
-        self.bound = model.bound(values_of(model, latents), auxiliary, known, stages=None)
-        self.units = [self._units(residual) for residual in self.residuals]
-
-    def _units(self, residual: LinearResidual) -> tuple[Tensor, Tensor] | None:
-        """The unit (n, 1) of the weights, its derivatives by the latents (n, physics)."""
-        if not residual.units:
-            return None
-        with torch.enable_grad():
-            leaf = self.latents.detach().requires_grad_()
-            value = self.model.units(residual, values_of(self.model, leaf)).unsqueeze(-1)
-        return value.detach(), rows_of(value, [leaf])[0].squeeze(-2)
+        self.bound = model.bound(Values({}, "latent"), auxiliary, known, stages=None)
 
     def field(self, times: Tensor, states: Tensor) -> Tensor:
         """``d state / dt`` of states (step, n, d) at times (step, 1 or n)."""
@@ -142,19 +132,11 @@ class Rates:
         return own @ moved + nn.functional.pad(pushed, (0, moved.shape[-1] - pushed.shape[-1]))
 
     def raw(self, move: Tensor, auxiliary: Tensor) -> Tensor:
-        """How raw parameters change (n, parameter): scores by ``move``, ``z_aux`` to another.
-
-        Weights are raw as they act, in the units of a rate.
-        """
+        """How raw parameters change (n, parameter): scores by ``move``, ``z_aux`` to another."""
         timed, dense = [], []
         there = auxiliary.split([r.auxiliary for r in self.residuals], -1)
-        parts = zip(self.residuals, self.parts, there, self.units, strict=True)
-        for residual, before, after, units in parts:
-            here = residual.weights(before)
-            weights = residual.weights(after) - here  # (n, state, feature)
-            if units is not None:
-                grown = (units[1] * self.slope * move).sum(-1)
-                weights = units[0].unsqueeze(-1) * weights + grown[:, None, None] * here
+        for residual, before, after in zip(self.residuals, self.parts, there, strict=True):
+            weights = residual.weights(after) - residual.weights(before)  # (n, state, feature)
             timed.append(weights[..., : residual.timed].flatten(1))
             dense.append(weights[..., residual.timed :].flatten(1))
         return torch.cat([self.slope * move, *dense, *timed], -1)
@@ -162,24 +144,19 @@ class Rates:
     def stretched(self, jacobian: Tensor) -> Tensor:
         """From derivatives by raw parameters to those by scores and ``z_aux``."""
         count = self.slope.shape[-1]
-        by_latent, columns = jacobian[..., :count], []
+        columns = [jacobian[..., :count] * self.slope.unsqueeze(1)]
         dense = count
         late = count + self.dense
-        for residual, part, units in zip(self.residuals, self.parts, self.units, strict=True):
+        for residual, part in zip(self.residuals, self.parts, strict=True):
             weights = []
             for _ in residual.acts_on:
                 weights.append(jacobian[..., late : late + residual.timed])
                 weights.append(jacobian[..., dense : dense + residual.count - residual.timed])
                 late, dense = late + residual.timed, dense + residual.count - residual.timed
-            whole = torch.cat(weights, -1)
-            if units is not None:
-                acting = whole @ residual.weights(part).flatten(1).unsqueeze(-1)
-                by_latent = by_latent + acting * units[1].unsqueeze(1)
-                whole = whole * units[0].unsqueeze(1)
-            own = residual.stretched(whole, part)
+            own = residual.stretched(torch.cat(weights, -1), part)
             columns.append(jacobian.new_zeros(*own.shape[:-1], residual.auxiliary - own.shape[-1]))
             columns.append(own)
-        return torch.cat([by_latent * self.slope.unsqueeze(1), *columns], -1)
+        return torch.cat(columns, -1)
 
 
 def values_of(model: GreyBox, latents: Tensor) -> Values:

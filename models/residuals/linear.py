@@ -80,8 +80,6 @@ class LinearResidual(Residual):
 
     def bind(self, seen: Seen) -> Push:
         weights = self.weights(seen.auxiliary)  # (..., state, feature)
-        if isinstance(seen.units, Tensor):
-            weights = seen.units[..., None, None] * weights
         fixed = self.timed
         known, free = weights[..., :fixed], weights[..., fixed:]
         first = free.movedim(-1, 0).contiguous()  # as features lie: sums over them are then quick

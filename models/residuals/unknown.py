@@ -53,13 +53,10 @@ class Unknown(LearnedWeights):
         frequencies: how many; from the data where None.
         degree: of the polynomials of the states.
         learned: how many functions of the states, beside those, the data may place
-            (``guides.functions``); of fields none, and in ``units`` none.
-        units: a method of the system that gives the unit of its weights for latents, as
-            ``stiffness(z)``: what is missing is then as strong as the law's own force, in the stiff
-            and in the slack. Beside it another without takes what is not.
+            (``guides.functions``); of fields none.
 
     Raises:
-        InputError: a degree below 0, fewer than 0 learned, or some in units.
+        InputError: a degree below 0, or fewer than 0 learned.
 
     """
 
@@ -75,25 +72,16 @@ class Unknown(LearnedWeights):
         span: float | None = None,
         frequencies: int | None = None,
         degree: int = DEGREE,
-        learned: int | None = None,
-        units: str = "",
+        learned: int = LEARNED,
     ) -> None:
         super().__init__(acts_on, tuple(sees or ()), 0)
-        if learned is None:
-            learned = 0 if units else LEARNED
         self.given, self.degree, self.learned = sees is not None, degree, learned
-        self.units = units
         self.span, self.frequencies = span, frequencies
         self.finer = 1  # frequencies in place of one: the window is as much longer
         if degree < 0:
             raise InputError(f"degree of Unknown is {degree}, expected 0 or more")
         if learned < 0:
             raise InputError(f"learned of Unknown is {learned}, expected 0 or more")
-        if learned and units:
-            raise InputError(
-                f"an Unknown in units of {units!r} learns {learned} functions of states, expected "
-                "none: they are placed by one beside it that has no units"
-            )
 
     def attach(self, system: System) -> None:
         if not self.given:
