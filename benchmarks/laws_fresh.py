@@ -2,8 +2,8 @@
 
 Families that ``laws.py`` does not hold, on the same physics, so that a table may say how intervals
 do where no setting was looked at beside the law that it is scored on. Textbook terms (a gap in a
-bearing, a magnet, a one-way damper, friction that grows with the load, a switch, migration), the
-ranges ours.
+bearing, a magnet, a one-way damper, friction that grows with the load, a switch, small swings,
+migration), the ranges ours.
 
 >>> sorted(FRESH)[:3]
 ['backlash', 'bearing', 'kicks']
@@ -62,6 +62,11 @@ def _bearing(t: float, q: Array, v: Array, z: Mapping[str, Array]) -> Array:
     return -z["dry"] * np.tanh(v / 0.02) * np.abs(load)
 
 
+def _linearized(t: float, q: Array, v: Array, z: Mapping[str, Array]) -> Array:
+    """A pendulum, of which the known law is that of small swings."""
+    return z["omega"] ** 2 * (q - np.sin(q)) - z["friction"] * v
+
+
 def _run_up(t: float, q: Array, v: Array, z: Mapping[str, Array]) -> Array:
     """A drive that grows while it is watched."""
     return z["amplitude"] * np.exp(z["growth"] * t) * np.sin(z["frequency"] * t + z["phase"])
@@ -100,6 +105,7 @@ FRESH: dict[str, Law] = {
             _rough,
         ),
         _law("bearing", "pendulum", {"dry": (0.02, 0.2)}, _bearing),
+        _law("linearized", "spring", {"friction": (0.0, 0.3)}, _linearized),
         _law(
             "run_up",
             "oscillator",

@@ -124,8 +124,12 @@ class EvidenceRounds:
         for inner in range(INNER):
             linear = self.search.linear(FLAT)
             usual = _usual(self.search, linear, self.parts)
-            refit = partial(self._refit, linear, usual, own=own, fresh=inner == 0)
-            carry(self.search, self.parts, refit)
+            self._refit_noise(linear, usual)
+            for i, part in enumerate(self.parts):
+                if i:  # two at once would both take what either may explain
+                    linear = self.search.linear(FLAT)
+                refit = partial(self._refit, part, linear, usual, own=own, fresh=inner == 0)
+                carry(self.search, self.parts, refit)
         return usual, linear
 
     def _learn(self, number: int, usual: Tensor) -> None:
@@ -174,17 +178,17 @@ class EvidenceRounds:
         self.search.put(again.pick(better.nonzero().squeeze(-1)), rows[better])
 
     def _refit(
-        self, linear: LinearGaussian, usual: Tensor, *, own: bool, fresh: bool
+        self, part: Part, linear: LinearGaussian, usual: Tensor, *, own: bool, fresh: bool
     ) -> list[Tensor]:
-        """New population and noise; the observations' own variances (n,) of each part."""
-        owns = []
-        for part in self.parts:
-            columns = torch.arange(part.weights.start, part.weights.stop)
-            imitated = imitation(linear, columns, len(self.model.latents)) if fresh else None
-            statistics = part.statistics(self.search, linear, usual, imitated)
-            owns.append(part.residual.refit(statistics, own=own))
-        self._refit_noise(linear, usual)
-        return owns
+        """A new population of one part; the observations' own variances (n,) of each."""
+        columns = torch.arange(part.weights.start, part.weights.stop)
+        imitated = imitation(linear, columns, len(self.model.latents)) if fresh else None
+        statistics = part.statistics(self.search, linear, usual, imitated)
+        found = part.residual.refit(statistics, own=own)
+        return [
+            found if each == part else each.residual.own(self.search.at[:, each.auxiliary])
+            for each in self.parts
+        ]
 
     def _refit_noise(self, linear: LinearGaussian, usual: Tensor) -> None:
         search, noise = self.search, self.model.noise.given(self.search.batch)

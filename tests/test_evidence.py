@@ -416,6 +416,26 @@ def test_share_of_information_that_the_unknown_takes() -> None:
     assert float(found.taken(1)) == pytest.approx(0.0, abs=1e-12)
 
 
+def test_of_two_residuals_one_takes_what_the_other_leaves(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both at once would take all of a drag, then nothing, in turns."""
+    two = [Unknown("velocity", ("velocity",), degree=1, learned=0, frequencies=0) for _ in range(2)]
+    options = replace(EVIDENCE.options, steps=14)
+    model = GreyBox(Spring(), two, Gaussian())
+    found: list[float] = []
+    step = EvidenceRounds.step
+
+    def watched(rounds: EvidenceRounds, number: int) -> dict[str, float]:
+        told = step(rounds, number)
+        found.append(told["evidence"])
+        return told
+
+    monkeypatch.setattr(EvidenceRounds, "step", watched)
+    fit(model, dragged(16, 1), recipe=replace(EVIDENCE, options=options), seed=0)
+    assert np.diff(found)[-6:].min() > -0.02  # nats an observation
+    drag = sum(float(each.mean[0, 1] / each.scale_of[0]) for each in two)  # of |v| v
+    assert -0.8 < drag < -0.2
+
+
 @dataclass
 class Pushed:
     """A model with a known population, and series drawn from it."""
