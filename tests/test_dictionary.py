@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import groundvae as gv
+from groundvae.models.residuals import unknown as unknowns
 from groundvae.models.residuals.features import Dictionary
 from groundvae.models.systems.pendulum import Pendulum
 from groundvae.models.values import Values
@@ -30,8 +31,12 @@ def test_both_sums_are_those_of_the_functions(count: int, degree: int, seed: int
     torch.testing.assert_close(nested, apart, rtol=1e-10, atol=1e-10)
 
 
+@pytest.mark.parametrize("many", [0, 1000], ids=["nested", "at once"])
 @pytest.mark.parametrize("placed", [0, 1])
-def test_what_is_pushed_is_the_sum_of_features_times_weights(placed: int) -> None:
+def test_what_is_pushed_is_the_sum_of_features_times_weights(
+    placed: int, many: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(unknowns, "MANY", many)
     unknown = gv.Unknown("velocity", span=3.0, frequencies=4)
     unknown.attach(Pendulum())
     unknown.double()

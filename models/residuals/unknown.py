@@ -37,7 +37,7 @@ from groundvae.models.values import Values
 
 DEGREE = 3
 LEARNED = 2  # radial functions
-MANY = 1000  # paths, from which on sums of functions are nested: it saves memory
+MANY = 1000  # products of states for each function, from which on their sums are nested
 
 
 @RESIDUALS.register("unknown")
@@ -162,11 +162,12 @@ class Unknown(LearnedWeights):
         at_once = self.functions.summing(own, self.scale_of)
         nested = self.functions.nesting(own.unbind(0), self.scale_of)
         learned = bool(self.learned and self.radial.placed.any())
+        few = MANY * count // len(self.sees) ** self.degree  # paths
 
         def total(times: Tensor, states: Values) -> Tensor:
             seen = [states[name].unsqueeze(-1) for name in self.sees]
             share = self._share(times).unsqueeze(-1)
-            found = (at_once if seen[0].numel() < MANY else nested)(share, seen)
+            found = (at_once if seen[0].numel() < few else nested)(share, seen)
             if learned:
                 functions = self.learned_of(states).unbind(-1)
                 for weight, function in zip(others, functions, strict=True):
