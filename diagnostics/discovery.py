@@ -70,8 +70,8 @@ class Discovered(Check):
 
     name, title, subject = "discovery", "The unknown part", "what the unknown takes of {of}"
     alternative = (
-        "The spectrum of the push, what is added to the rate along each state with a 90 % band "
-        "over the population, and how each term moves with each physics latent."
+        "The spectrum of the push, if any, what is added to the rate along each state with a 90 % "
+        "band over the population, and how each term moves with each physics latent."
     )
     caption = (
         "How strong the push is at each frequency, where there is one; what the states add to the "
@@ -127,7 +127,7 @@ class Discovered(Check):
     def canvas(self, result: xr.Dataset) -> np.ndarray:
         found = result.attrs["found"]
         panels = 1 + (len(found.pushes) > 0) + (len(found.functions) > 0)
-        return subplots(1, panels, (10.0 * panels / 3, 3.4))
+        return subplots(1, panels, (max(5.2, 10.0 * panels / 3), 3.4))
 
     def draw(self, result: xr.Dataset, grid: np.ndarray) -> str:
         found, axes = result.attrs["found"], list(grid[0])
@@ -136,7 +136,7 @@ class Discovered(Check):
         if len(found.functions):
             _draw_functions(found, axes.pop(0))
         _draw_confounding(found, result["confounding"], axes.pop(0))
-        return "Found beside the physics: " + "; ".join(str(found).split("\n")[:2])
+        return "Found beside the physics: " + "\n".join(str(found).split("\n")[:2])
 
 
 def _draw_spectrum(found: Discovery, axes: Axes) -> None:

@@ -47,13 +47,9 @@ def facts(context: Context) -> pd.DataFrame:
 
 def population(context: Context) -> pd.DataFrame:
     """Each physics latent over all observations, and of those that are shown, with its prior."""
-    posterior = context.inference_data["posterior"]
-    names = [n for n in context.latents.names if n in posterior]
-    if not names:
-        return pd.DataFrame()
-    found, meanings = summarize(posterior[names]), {z.name: z.meaning for z in context.latents}
+    found, meanings = context.once(_summary), {z.name: z.meaning for z in context.latents}
     rows = []
-    for name in names:
+    for name in map(str, found):
         low, middle, high = np.nanquantile(found[name].sel(statistic="mean"), [0.05, 0.5, 0.95])
         spread = float(np.nanmedian(found[name].sel(statistic="sd")))
         row: dict[str, object] = {
@@ -72,15 +68,18 @@ def population(context: Context) -> pd.DataFrame:
 
 def estimates(context: Context) -> dict[str, np.ndarray]:
     """Of each physics latent its mean and the ends of its 90 % interval, (observation,) by name."""
-    posterior = context.inference_data["posterior"]
-    names = [n for n in context.latents.names if n in posterior]
-    found = summarize(posterior[names]) if names else xr.Dataset()
-    ends = {"mean": "{}", "low": "{}_low", "high": "{}_high"}
+    found, ends = context.once(_summary), {"mean": "{}", "low": "{}_low", "high": "{}_high"}
     return {
         column.format(name): found[name].sel(statistic=statistic).values
-        for name in names
+        for name in found
         for statistic, column in ends.items()
     }
+
+
+def _summary(context: Context) -> xr.Dataset:
+    """``summarize`` of the physics latents that the posterior holds, for ``Context.once``."""
+    posterior = context.inference_data["posterior"]
+    return summarize(posterior[[n for n in context.latents.names if n in posterior]])
 
 
 def _interval(found: xr.DataArray, i: int) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -154,7 +155,4 @@ def _place(places: Sequence[int], states: int) -> int:
     [0, 1, 2, 3, 4]
     """
     before = sum(states**d for d in range(1, len(places)))
-    within = 0
-    for place in places:
-        within = within * states + place
-    return before + within
+    return before + int(np.ravel_multi_index(tuple(places), (states,) * len(places)))

@@ -159,15 +159,18 @@ class Unknown(LearnedWeights):
         if not count:
             return super().summing(weights)
         own, others = weights[:count], weights[count:].unbind(0)
-        at_once = self.functions.summing(own, self.scale_of)
+        few = MANY * count // len(self.sees) ** self.degree  # paths
+        # No fewer states than weights come: of many, products are not made room for in vain.
+        small = own[0, ..., 0].numel() < few
+        at_once = self.functions.summing(own, self.scale_of) if small else None
         nested = self.functions.nesting(own.unbind(0), self.scale_of)
         learned = bool(self.learned and self.radial.placed.any())
-        few = MANY * count // len(self.sees) ** self.degree  # paths
 
         def total(times: Tensor, states: Values) -> Tensor:
             seen = [states[name].unsqueeze(-1) for name in self.sees]
             share = self._share(times).unsqueeze(-1)
-            found = (at_once if seen[0].numel() < few else nested)(share, seen)
+            summed = nested if at_once is None or seen[0].numel() >= few else at_once
+            found = summed(share, seen)
             if learned:
                 functions = self.learned_of(states).unbind(-1)
                 for weight, function in zip(others, functions, strict=True):
